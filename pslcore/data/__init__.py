@@ -1,0 +1,166 @@
+"""Data sets by name: ``load(name, root) -> Dataset``. Images are uint8, labels int64, whatever they were on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from pslcore.data import cifar, digits, npz
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: ``images`` uint8 [N, C, H, W]; ``labels`` int64, [N] for image labels or [N, H, W] for pixel labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split.
+
+    Attributes
+    ----------
+    name : str
+    train, test : Split
+    classes : tuple of str
+        Name of each label.
+    coarse : int64 array, [C], or None
+        Superclass of each class, where the data set has superclasses.
+    note : str
+        What anyone who quotes a number on this data must know.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    coarse: np.ndarray | None = None
+    note: str = ""
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[1]
+
+    @property
+    def pixel_labels(self) -> bool:
+        return self.train.labels.ndim == 3
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes and contents of both splits."""
+        digest = sha256()
+        for split in (self.train, self.test):
+            for array in (split.images, split.labels):
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+# name -> reader(root) -> {"train": (images, labels), "test": ..., "classes": ..., "coarse": ..., "note": ...}
+_READERS: dict[str, Callable[[Path], dict]] = {
+    "digits": digits.read,
+    "cifar10": cifar.read_cifar10,
+    "cifar100": cifar.read_cifar100,
+}
+
+
+def names() -> list[str]:
+    """The data sets that are known by name; any folder of ``.npz`` files under the root is one as well."""
+    return list(_READERS)
+
+
+def load(name: str, root: str | Path = "data") -> Dataset:
+    """Read a data set.
+
+    ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
+    Otherwise a known name is read from where its own format lies under the root, or downloaded.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names()``, or the name of a folder under ``root`` that holds ``train.npz`` and ``test.npz``.
+    root : path
+        The folder of all data sets.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, a file is damaged, or the contents do not make a data set: which, where, and the mend.
+    FileNotFoundError
+        If a file is missing.
+    """
+    root = Path(root)
+    folder = root / name
+    if name and npz.present(folder):
+        parts = npz.read(folder)
+    elif name in _READERS:
+        parts = _READERS[name](root)
+    else:
+        raise ValueError(
+            f"unknown data set {name!r}: choose one of {', '.join(names())}, "
+            f"or put your own into {folder / 'train.npz'} and test.npz (see data/README.md)."
+        )
+    train, test = (Split(*_validated(*parts[split], f"{name} {split}")) for split in ("train", "test"))
+    dataset = Dataset(name, train, test, tuple(parts["classes"]), parts.get("coarse"), parts.get("note", ""))
+    _check_together(dataset)
+    return dataset
+
+
+def _validated(images: np.ndarray, labels: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays as uint8 [N, C, H, W] and int64, or one sentence about what is wrong with them."""
+    if images.dtype != np.uint8:
+        raise ValueError(f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; convert them first.")
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[-1] in (1, 3):
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(
+            f"{what}: images have the shape {images.shape}; they must be N x H x W, N x H x W x C or N x C x H x W "
+            "with one or three channels."
+        )
+    if labels.dtype.kind == "f":
+        odd = "NaN" if np.isnan(labels).any() else f"{labels.dtype} values"
+        raise ValueError(f"{what}: labels hold {odd}, but must be whole numbers (the index of the class).")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{what}: labels are {labels.dtype}, but must be whole numbers (the index of the class).")
+    if len(labels) != len(images):
+        raise ValueError(f"{what}: {len(images)} images but {len(labels)} labels; there must be one label an image.")
+    if labels.shape not in (images.shape[:1], images.shape[:1] + images.shape[2:]):
+        raise ValueError(
+            f"{what}: labels have the shape {labels.shape}; for images of the shape {images.shape} they must be "
+            f"{images.shape[:1]} or, for pixel labels, {images.shape[:1] + images.shape[2:]}."
+        )
+    return images, labels.astype(np.int64)
+
+
+def _check_together(dataset: Dataset) -> None:
+    """What only both splits and the class names together can show."""
+    train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
+    if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
+        raise ValueError(
+            f"{dataset.name}: training images have the shape {train.images.shape[1:]} and labels {train.labels.shape[1:]}, "
+            f"test images {test.images.shape[1:]} and labels {test.labels.shape[1:]}; both splits must be alike."
+        )
+    for what, split in (("train", train), ("test", test)):
+        values = np.unique(split.labels)
+        outside = values[(values < 0) | (values >= n_classes)]
+        if dataset.pixel_labels:
+            outside = outside[outside != 255]  # void
+        if outside.size:
+            raise ValueError(
+                f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes; "
+                f"labels go from 0 to {n_classes - 1}."
+            )

@@ -1,0 +1,136 @@
+"""Batches without a DataLoader: images stay resident as uint8, one gather crops and flips, one line normalises.
+
+A batch is planned (which images, which crops) before anybody touches a pixel. Teacher and students look up the same
+plan in their own stores, so they see the very same augmented batch without an image crossing between them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One batch: dataset ``indices`` [B]; crop offsets ``top``, ``left`` [B]; ``mirrored`` [B], left to right."""
+
+    indices: Tensor
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def plans(
+    indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator
+) -> Iterator[Plan]:
+    """One epoch: every image once, in random order, each with its random crop and flip.
+
+    The batches are as equal in size as they can be, none larger than ``batch_size``; so no batch of a single image
+    is ever left over, which batch norm could not train on.
+    """
+    order = torch.as_tensor(indices)[torch.randperm(len(indices), generator=generator)]
+    for part in order.tensor_split(-(-len(order) // batch_size)):
+        yield _augmented(part, padding, flip, generator)
+
+
+class Endless:
+    """Batches of any size from ``indices``, which are gone through in random order again and again."""
+
+    def __init__(self, indices: np.ndarray, padding: int, flip: bool, generator: torch.Generator):
+        self._indices = torch.as_tensor(indices)
+        self._padding, self._flip, self._generator = padding, flip, generator
+        self._queue = self._indices[:0]
+
+    def draw(self, size: int) -> Plan | None:
+        """The next batch; no larger than there are images, and none where there are fewer than two."""
+        size = min(size, len(self._indices))
+        if size < 2:
+            return None
+        if len(self._queue) < size:
+            order = torch.randperm(len(self._indices), generator=self._generator)
+            self._queue = torch.cat([self._queue, self._indices[order]])
+        taken, self._queue = self._queue[:size], self._queue[size:]
+        return _augmented(taken, self._padding, self._flip, self._generator)
+
+
+def _augmented(indices: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Plan:
+    n = len(indices)
+    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
+    return Plan(indices, top, left, torch.rand(n, generator=generator) < (0.5 if flip else 0.0))
+
+
+class ImageStore:
+    """uint8 images that one side holds, padded for cropping, found by their dataset index.
+
+    Parameters
+    ----------
+    n : int
+        Size of the training set that the indices refer to.
+    padding : int
+        Pixels of black border that ``batch`` may crop into.
+    device : torch.device
+        Where the images stay and the batches are made.
+    """
+
+    def __init__(self, n: int, padding: int, device: torch.device):
+        self.padding = padding
+        self.device = device
+        self._row = torch.full((n,), -1, dtype=torch.int64)
+        self._pixels: Tensor | None = None  # [rows, H + 2 padding, W + 2 padding, C]
+
+    def add(self, indices: np.ndarray, images: np.ndarray) -> None:
+        """Keep images (uint8, [B, C, H, W]) under their dataset indices."""
+        if len(indices) == 0:
+            return
+        pixels = torch.as_tensor(images).to(self.device).permute(0, 2, 3, 1)
+        p = self.padding
+        pixels = torch.nn.functional.pad(pixels, (0, 0, p, p, p, p))
+        held = 0 if self._pixels is None else len(self._pixels)
+        self._row[torch.as_tensor(indices)] = torch.arange(held, held + len(indices))
+        self._pixels = pixels if self._pixels is None else torch.cat([self._pixels, pixels])
+
+    def batch(self, plan: Plan) -> Tensor:
+        """The planned crops, float32 [B, C, H, W], channels last in memory."""
+        pixels = self._held()
+        rows = self._rows(plan.indices)
+        _, full_h, full_w, channels = pixels.shape
+        height, width = full_h - 2 * self.padding, full_w - 2 * self.padding
+        across = torch.arange(width, device=self.device)
+        x = torch.where(plan.mirrored.to(self.device)[:, None], across.flip(0), across)
+        x = x + plan.left.to(self.device)[:, None]
+        y = torch.arange(height, device=self.device) + plan.top.to(self.device)[:, None]
+        flat = (rows[:, None] * full_h + y)[:, :, None] * full_w + x[:, None, :]
+        crops = pixels.view(-1, channels).index_select(0, flat.flatten())
+        return normalise(crops.view(len(plan), height, width, channels).permute(0, 3, 1, 2))
+
+    def plain(self, indices: np.ndarray, chunk: int = 512) -> Iterator[Tensor]:
+        """The images as they are (test transforms), float32 [<= chunk, C, H, W], in the order of the indices."""
+        pixels, p = self._held(), self.padding
+        inner = pixels[:, p : pixels.shape[1] - p, p : pixels.shape[2] - p]
+        for rows in self._rows(torch.as_tensor(indices)).split(chunk):
+            yield normalise(inner[rows].permute(0, 3, 1, 2))
+
+    def _held(self) -> Tensor:
+        if self._pixels is None:
+            raise ValueError("no image has been put into this store yet.")
+        return self._pixels
+
+    def _rows(self, indices: Tensor) -> Tensor:
+        rows = self._row[indices]
+        if (rows < 0).any():
+            raise ValueError(f"image {int(indices[rows < 0][0])} is not in this store: it was never uploaded here.")
+        return rows.to(self.device)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 pixels to float32 with mean 0.5 and deviation 0.25 of the full range taken as 0 and 1.
+
+    *Decision*: constants, the same for every data set. Statistics of the training set would carry what the
+    protected images look like into the task learner.
+    """
+    return images.float().sub_(127.5).div_(63.75)

@@ -1,0 +1,55 @@
+"""The networks, by name. Exact parameter counts (Table 1) are tested in ``tests/models``."""
+
+import inspect
+from pathlib import Path
+
+from torch import nn
+
+from pslcore.models.resnet import resnet8, resnet14, resnet18
+
+_BUILDERS = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18}
+
+
+def names() -> list[str]:
+    """The networks that ``build`` knows."""
+    return list(_BUILDERS)
+
+
+def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
+    """A freshly initialised network (torch's global generator draws the weights).
+
+    Parameters
+    ----------
+    name : str
+        One of ``names()``.
+    num_classes : int
+        Width of the last layer; nothing else depends on it.
+    in_channels : int
+        1 for grey images, 3 for colour.
+
+    Returns
+    -------
+    nn.Module
+        ``network(images [N, in_channels, H, W]) -> logits [N, num_classes]``. ``network.embed(images)`` gives the
+        penultimate features [N, D], and ``network.head`` is the linear layer on them.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or a size is not positive.
+    """
+    if name not in _BUILDERS:
+        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(_BUILDERS)}.")
+    if num_classes < 1 or in_channels < 1:
+        raise ValueError(f"{name} needs at least one class and one channel, got {num_classes} and {in_channels}.")
+    return _BUILDERS[name](num_classes, in_channels)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of parameters, frozen ones included, each shared one once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def source(name: str) -> Path:
+    """The file that the network is written in."""
+    return Path(inspect.getfile(_BUILDERS[name]))

@@ -1,0 +1,134 @@
+"""The training recipe, the same for every network and every method, and the few steps that apply it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from pslcore.streams import derive
+
+SCHEDULES = ("cosine", "step", "constant")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks train. The paper states the epochs alone; the rest are *decisions*, and parameters.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over ``D_L`` per cycle.
+    batch_size : int
+    lr, momentum, weight_decay : float
+        SGD with Nesterov momentum.
+    schedule : {"cosine", "step", "constant"}
+        Cosine to 0; or a tenth at 50 % and again at 75 % of the steps; or none.
+    padding : int
+        Random crops from images padded by so many pixels.
+    flip : bool
+        Random mirroring left to right (not for digits).
+    precision : {"float32", "bfloat16"}
+        Of the training steps. Scores and losses are float32 always.
+    """
+
+    epochs: int = 350
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    padding: int = 4
+    flip: bool = True
+    precision: str = "float32"
+
+    def __post_init__(self):
+        for what, value, known in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise ValueError(f"unknown {what} {value!r} in the recipe: choose one of {', '.join(known)}.")
+        for name in ("epochs", "batch_size"):
+            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} in the recipe must be a whole number from 1.")
+        for name in ("lr", "momentum", "weight_decay", "padding"):
+            if not getattr(self, name) >= 0:  # NaN too
+                raise ValueError(f"{name} = {getattr(self, name)} in the recipe must not be negative.")
+
+    @classmethod
+    def of(cls, settings: dict) -> "Recipe":
+        """From a mapping; an unknown name is refused."""
+        unknown = set(settings) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(
+                f"unknown setting {sorted(unknown)[0]!r} in the recipe: "
+                f"choose from {', '.join(field.name for field in fields(cls))}."
+            )
+        return cls(**settings)
+
+
+def fresh(builder: Callable[[], nn.Module], seed: int, purpose: str, cycle: int, device: torch.device) -> nn.Module:
+    """Build a network with weights from the stream (seed, purpose, cycle), whatever was drawn elsewhere."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, purpose, cycle))
+        network = builder()
+    return network.to(device, memory_format=torch.channels_last)
+
+
+class Descent:
+    """Stochastic gradient descent by the recipe on some parameters.
+
+    Parameters
+    ----------
+    parameters : iterable of parameters
+    recipe : Recipe
+    steps : int
+        Steps of the whole training, which the schedule is stretched over.
+    weight_decay : float, optional
+        In place of the recipe's.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], recipe: Recipe, steps: int, weight_decay: float | None = None
+    ):
+        self._optimiser = torch.optim.SGD(
+            [parameter for parameter in parameters if parameter.requires_grad],
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay if weight_decay is None else weight_decay,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+        self._schedule = {
+            "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps),
+            "step": lambda: torch.optim.lr_scheduler.MultiStepLR(self._optimiser, [steps // 2, steps * 3 // 4]),
+            "constant": lambda: torch.optim.lr_scheduler.ConstantLR(self._optimiser, factor=1.0),
+        }[recipe.schedule]()
+        self._loss: Tensor | None = None
+
+    def step(self, loss: Tensor) -> None:
+        """One step down the gradient of a scalar loss."""
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        self._schedule.step()
+        self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
+
+    def check(self, what: str) -> None:
+        """Raise ``FloatingPointError`` if any loss so far was not finite; call it once an epoch (it waits for the GPU)."""
+        if self._loss is not None and not torch.isfinite(self._loss):
+            raise FloatingPointError(f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`.")
+
+
+def forward(network: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
+    """Logits for a training step: float32, computed in the recipe's precision."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        return network(images).float()
+
+
+@torch.no_grad()
+def answer(network: nn.Module, batches: Iterable[Tensor], question: Callable[[Tensor], Tensor], dim: int = 0) -> Tensor:
+    """Put every batch to the network in eval mode and float32; the answers, joined along ``dim``, on the CPU."""
+    network.eval()
+    answers = [question(images).cpu() for images in batches]
+    network.train()
+    return torch.cat(answers, dim)

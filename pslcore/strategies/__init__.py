@@ -1,0 +1,38 @@
+"""The methods, by name. See ``base.Strategy`` for what a method is, and the README for how to add one."""
+
+import inspect
+from pathlib import Path
+
+from pslcore.strategies.base import Strategy
+from pslcore.strategies.entropy import Entropy
+from pslcore.strategies.psl import PSL
+from pslcore.strategies.random import Random
+
+_STRATEGIES: dict[str, type[Strategy]] = {
+    "psl": PSL,
+    "random": Random,
+    "entropy": Entropy,
+}
+
+
+def names() -> list[str]:
+    """The methods that ``get`` knows."""
+    return list(_STRATEGIES)
+
+
+def get(name: str, options: dict | None = None) -> Strategy:
+    """The method of that name with its options.
+
+    Raises
+    ------
+    ValueError
+        If the name or an option is unknown, or an option's value impossible.
+    """
+    if name not in _STRATEGIES:
+        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(_STRATEGIES)}.")
+    return _STRATEGIES[name].of(options or {})
+
+
+def source(name: str) -> Path:
+    """The file that the method is written in."""
+    return Path(inspect.getfile(_STRATEGIES[name]))

@@ -1,0 +1,117 @@
+"""What a method of active learning is. A new one is one file here and one line in ``strategies/__init__.py``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from pslcore.data.batches import Plan
+from pslcore.recipe import Recipe
+from pslcore.sides import Client
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a client-side learner needs to know at the start of a cycle."""
+
+    num_classes: int
+    recipe: Recipe
+    seed: int
+    cycle: int
+    steps: int
+    weights: dict | None = None  # of the cycle before, with ``warm_start``
+
+
+class ClientLearner(Protocol):
+    """Networks that train on the client, in step with the task learner."""
+
+    def study(self, plan: Plan, teach: Tensor) -> None:
+        """One iteration: the labelled batch that the teacher just trained on, and its logits on it [B, C]."""
+
+    def check(self) -> None:
+        """Raise ``FloatingPointError`` if the training diverged."""
+
+    def score(self, batches: Iterator[Tensor]) -> np.ndarray:
+        """How much each image is wanted, float [N], higher first; eval mode, no augmentation."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """All that a method may look at when it picks; which of the arrays are there is what it asked for.
+
+    Attributes
+    ----------
+    safe : int64 array, [N]
+        ``D_S``, sorted; rows of ``answers`` and ``scores`` belong to it.
+    labelled : int64 array, [M]
+        ``D_L``, sorted; rows of ``labelled_answers`` belong to it.
+    budget : int
+        ``b``, at most N.
+    stream : numpy Generator
+        The method's own randomness.
+    answers, labelled_answers : dict
+        The cloud's answers, as declared in ``Strategy.asks`` and ``Strategy.asks_labelled``.
+    scores : float array, [N], or None
+        The client-side learner's, where the method has one.
+    """
+
+    safe: np.ndarray
+    labelled: np.ndarray
+    budget: int
+    stream: np.random.Generator
+    answers: dict[str, np.ndarray] = field(default_factory=dict)
+    labelled_answers: dict[str, np.ndarray] = field(default_factory=dict)
+    scores: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A method. Its dataclass fields are its options; its class attributes declare what it needs.
+
+    A method that names anything in ``asks`` has ``D_S`` uploaded to the cloud; one with a ``learner`` works on the
+    client and never meets the task learner but through its logits on ``D_L``. No method gets the raw images and the
+    task learner in the same hands.
+    """
+
+    asks: ClassVar[tuple[str, ...]] = ()
+    asks_labelled: ClassVar[tuple[str, ...]] = ()
+    taught: ClassVar[bool] = False  # whether ``ClientLearner.study`` uses the teacher's logits
+
+    @classmethod
+    def of(cls, options: dict) -> "Strategy":
+        """From a mapping of options; an unknown one is refused."""
+        known = [option.name for option in fields(cls)]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise ValueError(
+                f"{cls.__name__} has no option {unknown[0]!r}: "
+                + (f"choose from {', '.join(known)}." if known else "it takes none.")
+            )
+        return cls(**options)
+
+    def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
+        """The networks that this method trains on the client, freshly made; none for most methods."""
+        return None
+
+    def pick(self, query: Query) -> np.ndarray:
+        """``query.budget`` different indices out of ``query.safe``, most wanted first."""
+        raise NotImplementedError
+
+
+def top(query: Query, scores: np.ndarray) -> np.ndarray:
+    """The ``budget`` safe images with the highest scores; ties go to the lower dataset index.
+
+    Raises
+    ------
+    FloatingPointError
+        If a score is NaN.
+    """
+    if np.isnan(scores).any():
+        image = query.safe[np.isnan(scores)][0]
+        raise FloatingPointError(f"the score of image {image} is not a number: the training has diverged; lower `lr`.")
+    return query.safe[np.lexsort((query.safe, -scores))[: query.budget]]
