@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, jaccard_score
 
 from pslcore import data, losses, models, records, strategies
 from pslcore.data import Dataset
+from pslcore.data.batches import chunks
 from pslcore.oracle import Oracle
 from pslcore.pools import Pools, protected_setting, standard_setting
 from pslcore.recipe import Recipe
@@ -83,7 +84,9 @@ class Config:
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: choose one of {', '.join(SETTINGS)}.")
         if self.teacher not in models.names():
-            raise ValueError(f"unknown network {self.teacher!r} for the teacher: choose one of {', '.join(models.names())}.")
+            raise ValueError(
+                f"unknown network {self.teacher!r} for the teacher: choose one of {', '.join(models.names())}."
+            )
         strategy = self.strategy  # checks method and options
         if self.examine_peers and not hasattr(strategy, "peers"):
             raise ValueError(f"examine_peers = {self.examine_peers}: the method {self.method!r} has no peer students.")
@@ -210,7 +213,7 @@ def run(
         If the deadline passed.
     """
     device = prepare_process(device)
-    dataset = data.load(config.dataset, root)
+    dataset = _load(config.dataset, root)
     config.counts(dataset)
     shelf = _Shelf(None if folder is None else Path(folder), config)
     record, ledger = shelf.resume(dataset)
@@ -219,6 +222,12 @@ def run(
         shelf.keep(record, state)
     shelf.finish(record)
     return record
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, root: str | Path) -> Dataset:
+    """The data set, kept for the next run of this process."""
+    return data.load(name, root)
 
 
 def _cycles(
@@ -246,7 +255,8 @@ def _cycles(
             raise OutOfTime
         seconds, last = {}, cycle == len(counts) - 1
         n_steps = steps(counts[cycle], recipe)
-        cloud.restart(seed, cycle, n_steps, weights.get("teacher"))
+        companion = strategy.companion if strategy.accompanied else None
+        cloud.restart(seed, cycle, n_steps, weights.get("cloud"), companion)
         learner = None
         if not last or config.examine_peers:  # after the last selection nobody needs the students
             setup = Setup(len(dataset.classes), recipe, seed, cycle, n_steps, weights.get("learner"))
@@ -254,7 +264,8 @@ def _cycles(
         with _clock(seconds, "train", device):
             train(cloud, learner, strategy.taught, pools.labelled, recipe, seed, cycle)
         with _clock(seconds, "test", device):
-            metric = _metric(dataset, cloud)
+            matrix = cloud.examine(dataset.test.images, dataset.test.labels, len(dataset.classes))
+            metric = METRICS[_metric(dataset)](matrix)
 
         picked = np.empty(0, dtype=np.int64)
         if not last:
@@ -271,7 +282,7 @@ def _cycles(
         if not last:
             client.annotate(cloud, picked)
             if config.warm_start:
-                weights = {"teacher": cloud.weights()} | ({"learner": learner.weights()} if learner else {})
+                weights = {"cloud": cloud.weights()} | ({"learner": learner.weights()} if learner else {})
             yield {"ledger": cloud.ledger.state(), "weights": weights}
 
 
@@ -288,20 +299,38 @@ def _query(
         labelled_answers = cloud.ask(strategy.asks_labelled, pools.labelled)
     if learner is not None:
         scores = learner.score(client.store.plain(pools.safe))
-    stream = numpy_stream(config.seed, "query", cycle)
-    return Query(pools.safe, pools.labelled, budget, stream, answers, labelled_answers, scores)
+    return Query(
+        pools.safe, pools.labelled, budget, numpy_stream(config.seed, "query", cycle), answers, labelled_answers,
+        head=cloud.head() if strategy.asks_head else None, labels=client.labels(), scores=scores,
+    )  # fmt: skip
 
 
-def _metric(dataset: Dataset, cloud: Cloud) -> float:
-    return float(accuracy_score(dataset.test.labels, cloud.examine(dataset.test.images)))
+def _accuracy(matrix: np.ndarray) -> float:
+    """Part of the images that are given their true class, from a confusion matrix."""
+    true, given = np.indices(matrix.shape).reshape(2, -1)
+    return float(accuracy_score(true, given, sample_weight=matrix.ravel()))
+
+
+def _mean_iou(matrix: np.ndarray) -> float:
+    """Mean over the classes of intersection over union; classes in neither truth nor answers are left out."""
+    true, given = np.indices(matrix.shape).reshape(2, -1)
+    there = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
+    return float(jaccard_score(true, given, labels=there, average="macro", sample_weight=matrix.ravel()))
+
+
+METRICS = {"accuracy": _accuracy, "mean IoU": _mean_iou}
+
+
+def _metric(dataset: Dataset) -> str:
+    """Section 4.2: accuracy for image labels, mean IoU for pixel labels."""
+    return "mean IoU" if dataset.pixel_labels else "accuracy"
 
 
 def _examine(learner: ClientLearner, dataset: Dataset, n: int, device: torch.device) -> dict:
     """The peers on the first ``n`` test images: discrepancy, consensus, and their joint answer (mean probability)."""
     if n > len(dataset.test):
         raise ValueError(f"examine_peers = {n}, but {dataset.name} has only {len(dataset.test)} test images.")
-    batches = (data.batches.normalise(torch.as_tensor(dataset.test.images[i : min(i + 512, n)]).to(device)) for i in range(0, n, 512))
-    logits = learner.answers(batches)
+    logits = learner.answers(chunks(dataset.test.images[:n], device))
     labels = torch.as_tensor(dataset.test.labels[:n])
     return {
         "discrepancy": losses.discrepancy(logits).tolist(),
@@ -332,7 +361,7 @@ class _Shelf:
                 "train": len(dataset.train), "test": len(dataset.test), "classes": len(dataset.classes),
             },
             "pools": self._config.pools(dataset).fingerprint(),
-            "metric": "accuracy",
+            "metric": _metric(dataset),
             "source": self._source,
             "cycles": [],
         }  # fmt: skip

@@ -89,7 +89,9 @@ class Pools:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        return f"Pools(n={self.n}, labelled={self.labelled.size}, safe={self.safe.size}, protected={self.protected.size})"
+        return (
+            f"Pools(n={self.n}, labelled={self.labelled.size}, safe={self.safe.size}, protected={self.protected.size})"
+        )
 
 
 def protected_setting(n: int, initial: int, fraction: float = 0.9, seed: int = 0) -> Pools:

@@ -54,6 +54,10 @@ class Recipe:
             if not getattr(self, name) >= 0:  # NaN too
                 raise ValueError(f"{name} = {getattr(self, name)} in the recipe must not be negative.")
 
+    def autocast(self, images: Tensor) -> torch.autocast:
+        """The context of a training step's forward pass."""
+        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
     @classmethod
     def of(cls, settings: dict) -> "Recipe":
         """From a mapping; an unknown name is refused."""
@@ -107,8 +111,11 @@ class Descent:
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of a scalar loss."""
-        self._optimiser.zero_grad()
-        loss.backward()
+        # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would wait for it.)
+        flat = loss.device.type == "cpu" and loss.item() == 0
+        self._optimiser.zero_grad(set_to_none=not flat)
+        if not flat:
+            loss.backward()
         self._optimiser.step()
         self._schedule.step()
         self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
@@ -116,19 +123,23 @@ class Descent:
     def check(self, what: str) -> None:
         """Raise ``FloatingPointError`` if any loss so far was not finite; call it once an epoch (it waits for the GPU)."""
         if self._loss is not None and not torch.isfinite(self._loss):
-            raise FloatingPointError(f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`.")
+            raise FloatingPointError(
+                f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`."
+            )
 
 
 def forward(network: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
     """Logits for a training step: float32, computed in the recipe's precision."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+    with recipe.autocast(images):
         return network(images).float()
 
 
 @torch.no_grad()
-def answer(network: nn.Module, batches: Iterable[Tensor], question: Callable[[Tensor], Tensor], dim: int = 0) -> Tensor:
-    """Put every batch to the network in eval mode and float32; the answers, joined along ``dim``, on the CPU."""
+def answer(
+    network: nn.Module, batches: Iterable[Tensor], question: Callable[[Tensor], tuple[Tensor, ...]], dim: int = 0
+) -> list[Tensor]:
+    """Put every batch to the network in eval mode and float32; each of the answers, joined along ``dim``, on the CPU."""
     network.eval()
-    answers = [question(images).cpu() for images in batches]
+    parts = [[part.float().cpu() for part in question(images)] for images in batches]
     network.train()
-    return torch.cat(answers, dim)
+    return [torch.cat(column, dim) for column in zip(*parts, strict=True)]

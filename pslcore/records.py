@@ -74,7 +74,9 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written ({error.strerror or error}): free or choose another place.") from error
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}): free or choose another place."
+        ) from error
 
 
 def read(path: Path) -> dict:
@@ -91,7 +93,9 @@ def read(path: Path) -> dict:
         raise DamagedRecord(f"{path} is damaged ({error}): it is not trusted; run it again.") from error
     seal = record.pop("digest", None) if isinstance(record, dict) else None
     if seal != hashlib.sha256(canonical(record).encode()).hexdigest():
-        raise DamagedRecord(f"{path} is damaged (its digest does not fit its contents): it is not trusted; run it again.")
+        raise DamagedRecord(
+            f"{path} is damaged (its digest does not fit its contents): it is not trusted; run it again."
+        )
     if record.pop("format") != FORMAT:
         raise DamagedRecord(f"{path} is of another format than {FORMAT}: run it again.")
     return record
@@ -153,7 +157,9 @@ def hardware(device: str) -> dict[str, str | int]:
     processor = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "") or processor
+        processor = (
+            next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "") or processor
+        )
     except OSError:
         pass
     return {"device": device, "processor": processor, "cores": os.cpu_count() or 1}

@@ -6,21 +6,34 @@ into the cloud is ``Cloud.upload``. The client answers to nobody for what it doe
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
+from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from pslcore import models
-from pslcore.data.batches import ImageStore, Plan, normalise
+from pslcore.data.batches import ImageStore, Plan, chunks
 from pslcore.guard import as_indices, refuse_protected
-from pslcore.losses import task_loss
+from pslcore.losses import VOID, entropy, task_loss
 from pslcore.oracle import Oracle
 from pslcore.pools import Pools
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
 
-ANSWERS = ("logits", "features")
-"""What the cloud can be asked about images: logits [N, C]; penultimate features [N, D]. Both float32."""
+ANSWERS = ("logits", "features", "entropy", "companion")
+"""What the cloud can be asked about images, float32: ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy``
+of the answer [N]; whatever the method's ``companion`` says of them [N]."""
+
+
+class Companion(Protocol):
+    """A module that a method has trained together with the task learner, on the cloud (LL4AL's loss prediction)."""
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        """The loss of both, scalar, on a batch of ``D_L``; ``progress`` in [0, 1) is the part of the steps done."""
+
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What it says of each image, [N]."""
 
 
 class Ledger:
@@ -85,7 +98,6 @@ class Cloud:
         self._recipe = recipe
         self._device = device
         self._store = ImageStore(n, recipe.padding, device)
-        self._labels: Tensor | None = None  # [n, ...], -1 until known
         self._labelled = np.zeros(n, dtype=bool)
         self._inbox: list[tuple[np.ndarray, np.ndarray]] = []
         self._network: nn.Module | None = None
@@ -127,27 +139,42 @@ class Cloud:
             self.ledger.saw_unlabelled(indices)
             self.ledger.enter("up: unlabelled images", len(indices), images.nbytes)
             return
-        labels = torch.as_tensor(labels)
-        if self._labels is None:
-            self._labels = torch.full((self._n, *labels.shape[1:]), -1, dtype=torch.int64)
-        self._labels[torch.as_tensor(indices)] = labels
         self._labelled[indices] = True
         self._store.add(indices, np.array(images))
+        self._store.tell(indices, labels)
         self.ledger.enter("up: labelled images", len(indices), images.nbytes)
 
     # What it does with what it has
 
-    def restart(self, seed: int, cycle: int, steps: int, weights: dict | None = None) -> None:
-        """Begin a cycle: a fresh task learner (or, warm, the given weights), a fresh optimiser for ``steps`` steps."""
+    def restart(
+        self, seed: int, cycle: int, steps: int, weights: dict | None = None,
+        companion: Callable[[nn.Module], Companion] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin a cycle: a fresh task learner (or, warm, the given weights), a fresh optimiser for ``steps`` steps.
+
+        ``companion`` builds the method's companion of that task learner, if it has one.
+        """
         self._network = fresh(self._build, seed, "teacher-init", cycle, self._device)
+        self._trained = nn.ModuleList([self._network])
+        self._companion = None
+        if companion is not None:
+            self._companion = fresh(lambda: companion(self._network), seed, "companion-init", cycle, self._device)
+            self._trained.append(self._companion)
         if weights is not None:
-            self._network.load_state_dict(weights)
-        self._descent = Descent(self._network.parameters(), self._recipe, steps)
+            self._trained.load_state_dict(weights)
+        self._descent = Descent(self._trained.parameters(), self._recipe, steps)
+        self._progress, self._steps = 0, steps
 
     def step(self, plan: Plan) -> None:
-        """One training step of the task learner, Eq. 1."""
-        logits = forward(self._network, self._batch(plan), self._recipe)
-        self._descent.step(task_loss(logits, self._labels[plan.indices].to(self._device)))
+        """One training step of the task learner, Eq. 1, and of its companion."""
+        images, labels = self._batch(plan), self._store.labels(plan)
+        if self._companion is None:
+            loss = task_loss(forward(self._network, images, self._recipe), labels)
+        else:
+            with self._recipe.autocast(images):
+                loss = self._companion.loss(self._network, images, labels, self._progress / self._steps)
+        self._descent.step(loss)
+        self._progress += 1
 
     def check(self) -> None:
         """Raise ``FloatingPointError`` if the training diverged."""
@@ -185,27 +212,60 @@ class Cloud:
             batches, count = self._inbox_batches(), sum(len(indices) for indices, _ in self._inbox)
         else:
             batches, count = self._store.plain(labelled), len(labelled)
-        head = self._network.head
-        features = answer(self._network, batches, self._network.embed)
-        answers = {}
-        if "features" in what:
-            answers["features"] = features.numpy()
-        if "logits" in what:
-            answers["logits"] = answer(head, features.to(self._device).split(4096), head).numpy()
+        questions = {
+            "logits": self._network,
+            "features": self._network.embed,
+            "entropy": lambda images: entropy(self._network(images)),
+            "companion": lambda images: self._companion.answer(self._network, images),
+        }
+        asked = [questions[name] for name in what]
+        parts = answer(self._trained, batches, lambda images: tuple(question(images) for question in asked))
+        answers = dict(zip(what, (part.numpy() for part in parts), strict=True))
         if labelled is None:
             self._inbox.clear()
         kind = "unlabelled" if labelled is None else "labelled"
         self.ledger.enter(f"down: answers on {kind} images", count, sum(array.nbytes for array in answers.values()))
         return answers
 
-    def examine(self, images: np.ndarray) -> np.ndarray:
-        """Classes that the task learner gives to test images (uint8 [N, C, H, W]), which belong to neither side."""
-        batches = (normalise(torch.as_tensor(part).to(self._device)) for part in _chunks(images))
-        return answer(self._network, batches, lambda x: self._network(x).argmax(1)).numpy()
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [C, D] and bias [C] of the task learner's last layer, for methods that follow its gradient."""
+        weight, bias = (
+            tensor.detach().cpu().numpy() for tensor in (self._network.head.weight, self._network.head.bias)
+        )
+        self.ledger.enter("down: weights of the last layer", len(weight), weight.nbytes + bias.nbytes)
+        return weight, bias
+
+    def examine(self, images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """Put the task learner to the test on images that belong to neither side.
+
+        Parameters
+        ----------
+        images : uint8 array, [N, C, H, W]
+        labels : int64 array, [N] or [N, H, W]
+            Void pixels are left out.
+        num_classes : int
+
+        Returns
+        -------
+        int64 array, [C, C]
+            Confusion matrix: true classes down, given ones across.
+        """
+        matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self._network.eval()
+        start = 0
+        for batch in chunks(images, self._device):
+            with torch.no_grad():
+                given = self._network(batch).argmax(1).cpu().numpy()
+            true = labels[start : start + len(given)]
+            start += len(given)
+            if (true != VOID).any():
+                matrix += confusion_matrix(true[true != VOID], given[true != VOID], labels=range(num_classes))
+        self._network.train()
+        return matrix
 
     def weights(self) -> dict[str, Tensor]:
-        """The task learner's weights and buffers, on the CPU."""
-        return {name: tensor.cpu() for name, tensor in self._network.state_dict().items()}
+        """Weights and buffers of the task learner (``0.``) and its companion (``1.``), on the CPU."""
+        return {name: tensor.cpu() for name, tensor in self._trained.state_dict().items()}
 
     def _batch(self, plan: Plan) -> Tensor:
         """The planned batch, made once for the step and the lesson that follow each other."""
@@ -215,8 +275,7 @@ class Cloud:
 
     def _inbox_batches(self) -> Iterator[Tensor]:
         for _, images in self._inbox:
-            for part in _chunks(images):
-                yield normalise(torch.as_tensor(part).to(self._device))
+            yield from chunks(images, self._device)
 
 
 class Client:
@@ -241,7 +300,8 @@ class Client:
         self._oracle = oracle
         self._padding = padding
         self._resident: ImageStore | None = None
-        self._labels: Tensor | None = None
+        self._answers: list[tuple[np.ndarray, np.ndarray]] = []  # the oracle's, in the order of asking
+        self._told = 0  # how many of them the store knows
 
     @property
     def channels(self) -> int:
@@ -249,15 +309,19 @@ class Client:
 
     @property
     def store(self) -> ImageStore:
-        """All images, resident on the client's device from the first use on."""
+        """All images, resident on the client's device from the first use on, and the labels known so far."""
         if self._resident is None:
             self._resident = ImageStore(len(self._images), self._padding, self.device)
             self._resident.add(np.arange(len(self._images)), self._images)
+        for indices, labels in self._answers[self._told :]:
+            self._resident.tell(indices, labels)
+        self._told = len(self._answers)
         return self._resident
 
-    def labels(self, plan: Plan) -> Tensor:
-        """The labels of a planned batch of ``D_L``."""
-        return self._labels[plan.indices].to(self.device)
+    def labels(self) -> np.ndarray:
+        """The labels of ``D_L``, in the order of ``pools.labelled``."""
+        indices, labels = (np.concatenate(column) for column in zip(*self._answers, strict=True))
+        return labels[np.argsort(indices)]
 
     def open(self, cloud: Cloud) -> None:
         """Have the initial pool labelled and hand it to the cloud."""
@@ -276,20 +340,13 @@ class Client:
 
     def submit(self, cloud: Cloud) -> None:
         """Upload all of ``D_S`` for scoring, which is what baselines that score with the task learner need."""
-        for part in _chunks(self.pools.safe):
+        for part in np.array_split(self.pools.safe, -(-len(self.pools.safe) // 512) or 1):
             cloud.upload(part, self._images[part])
 
     def _share(self, cloud: Cloud, indices: np.ndarray) -> None:
         labels = self._oracle.ask(indices)
-        if self._labels is None:
-            self._labels = torch.full((len(self._images), *labels.shape[1:]), -1, dtype=torch.int64)
-        self._labels[torch.as_tensor(indices)] = torch.as_tensor(labels)
+        self._answers.append((indices, labels))
         cloud.upload(indices, self._images[indices], labels)
-
-
-def _chunks(array: np.ndarray, size: int = 512) -> Iterator[np.ndarray]:
-    for start in range(0, len(array), size):
-        yield array[start : start + size]
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], nn.Module]:

@@ -15,7 +15,13 @@ def steps(n_labelled: int, recipe: Recipe) -> int:
 
 
 def train(
-    cloud: Cloud, learner: ClientLearner | None, taught: bool, labelled: np.ndarray, recipe: Recipe, seed: int, cycle: int
+    cloud: Cloud,
+    learner: ClientLearner | None,
+    taught: bool,
+    labelled: np.ndarray,
+    recipe: Recipe,
+    seed: int,
+    cycle: int,
 ) -> None:
     """Train for the recipe's epochs on ``D_L``.
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from pslcore.losses import VOID
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,7 @@ class Plan:
         return len(self.indices)
 
 
-def plans(
-    indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator
-) -> Iterator[Plan]:
+def plans(indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator) -> Iterator[Plan]:
     """One epoch: every image once, in random order, each with its random crop and flip.
 
     The batches are as equal in size as they can be, none larger than ``batch_size``; so no batch of a single image
@@ -65,14 +66,14 @@ def _augmented(indices: Tensor, padding: int, flip: bool, generator: torch.Gener
 
 
 class ImageStore:
-    """uint8 images that one side holds, padded for cropping, found by their dataset index.
+    """uint8 images that one side holds, with the labels it knows, found by their dataset index.
 
     Parameters
     ----------
     n : int
         Size of the training set that the indices refer to.
     padding : int
-        Pixels of black border that ``batch`` may crop into.
+        Pixels of border that ``batch`` may crop into: black for images, void for pixel labels.
     device : torch.device
         Where the images stay and the batches are made.
     """
@@ -81,32 +82,54 @@ class ImageStore:
         self.padding = padding
         self.device = device
         self._row = torch.full((n,), -1, dtype=torch.int64)
+        self._label_row = torch.full((n,), -1, dtype=torch.int64)
+        self._labels: Tensor | None = None  # [rows] or [rows, H + 2 padding, W + 2 padding]
         self._pixels: Tensor | None = None  # [rows, H + 2 padding, W + 2 padding, C]
 
     def add(self, indices: np.ndarray, images: np.ndarray) -> None:
         """Keep images (uint8, [B, C, H, W]) under their dataset indices."""
         if len(indices) == 0:
             return
-        pixels = torch.as_tensor(images).to(self.device).permute(0, 2, 3, 1)
         p = self.padding
-        pixels = torch.nn.functional.pad(pixels, (0, 0, p, p, p, p))
+        pixels = pad(torch.as_tensor(images).to(self.device).permute(0, 2, 3, 1), (0, 0, p, p, p, p))
         held = 0 if self._pixels is None else len(self._pixels)
         self._row[torch.as_tensor(indices)] = torch.arange(held, held + len(indices))
         self._pixels = pixels if self._pixels is None else torch.cat([self._pixels, pixels])
 
+    def tell(self, indices: np.ndarray, labels: np.ndarray) -> None:
+        """Learn the labels (int64, [B] or [B, H, W]) of some images."""
+        labels = torch.as_tensor(labels).to(self.device)
+        if labels.ndim == 3:
+            labels = pad(labels, (self.padding,) * 4, value=VOID)
+        self._label_row[torch.as_tensor(indices)] = torch.arange(self._told, self._told + len(indices))
+        self._labels = labels if self._labels is None else torch.cat([self._labels, labels])
+
+    @property
+    def _told(self) -> int:
+        return 0 if self._labels is None else len(self._labels)
+
     def batch(self, plan: Plan) -> Tensor:
         """The planned crops, float32 [B, C, H, W], channels last in memory."""
         pixels = self._held()
-        rows = self._rows(plan.indices)
-        _, full_h, full_w, channels = pixels.shape
-        height, width = full_h - 2 * self.padding, full_w - 2 * self.padding
+        crops = self._crop(pixels.flatten(0, 2), plan, self._rows(plan.indices), pixels.shape[1:3])
+        return normalise(crops.permute(0, 3, 1, 2))
+
+    def labels(self, plan: Plan) -> Tensor:
+        """The labels of the planned crops: int64, [B] or [B, H, W]."""
+        rows = self._label_row[plan.indices].to(self.device)
+        if self._labels.ndim == 1:
+            return self._labels[rows]
+        return self._crop(self._labels.flatten(), plan, rows, self._labels.shape[1:])
+
+    def _crop(self, flat: Tensor, plan: Plan, rows: Tensor, padded: tuple[int, int]) -> Tensor:
+        """One gather from pixels laid out in a row (of values or of channels): crops and mirrors at once."""
+        height, width = (extent - 2 * self.padding for extent in padded)
         across = torch.arange(width, device=self.device)
         x = torch.where(plan.mirrored.to(self.device)[:, None], across.flip(0), across)
         x = x + plan.left.to(self.device)[:, None]
         y = torch.arange(height, device=self.device) + plan.top.to(self.device)[:, None]
-        flat = (rows[:, None] * full_h + y)[:, :, None] * full_w + x[:, None, :]
-        crops = pixels.view(-1, channels).index_select(0, flat.flatten())
-        return normalise(crops.view(len(plan), height, width, channels).permute(0, 3, 1, 2))
+        places = (rows[:, None] * padded[0] + y)[:, :, None] * padded[1] + x[:, None, :]
+        return flat.index_select(0, places.flatten()).view(*places.shape, *flat.shape[1:])
 
     def plain(self, indices: np.ndarray, chunk: int = 512) -> Iterator[Tensor]:
         """The images as they are (test transforms), float32 [<= chunk, C, H, W], in the order of the indices."""
@@ -125,6 +148,12 @@ class ImageStore:
         if (rows < 0).any():
             raise ValueError(f"image {int(indices[rows < 0][0])} is not in this store: it was never uploaded here.")
         return rows.to(self.device)
+
+
+def chunks(images: np.ndarray, device: torch.device, size: int = 512) -> Iterator[Tensor]:
+    """uint8 images from anywhere as normalised batches on the device, in their order."""
+    for start in range(0, len(images), size):
+        yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
 
 
 def normalise(images: Tensor) -> Tensor:

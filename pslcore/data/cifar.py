@@ -16,7 +16,9 @@ def read_cifar10(root: Path) -> dict:
 def read_cifar100(root: Path) -> dict:
     """100 classes in 20 superclasses, 50,000 training and 10,000 test images of 32x32."""
     parts = _read(root, "CIFAR100")
-    fine, coarse = (np.asarray(_pickle(root / "cifar-100-python" / "train")[key]) for key in ("fine_labels", "coarse_labels"))
+    fine, coarse = (
+        np.asarray(_pickle(root / "cifar-100-python" / "train")[key]) for key in ("fine_labels", "coarse_labels")
+    )
     return parts | {"coarse": superclasses(fine, coarse)}
 
 

@@ -25,10 +25,14 @@ def read(folder: Path) -> dict:
     for split, arrays in files.items():
         for key in ("images", "labels"):
             if key not in arrays:
-                raise ValueError(f"{folder / split}.npz holds no array {key!r}; it has {', '.join(arrays) or 'nothing'}.")
+                raise ValueError(
+                    f"{folder / split}.npz holds no array {key!r}; it has {', '.join(arrays) or 'nothing'}."
+                )
     train = files["train"]
     if "names" not in train:
-        raise ValueError(f"{folder / 'train.npz'} holds no array 'names': add the class names, in the order of the labels.")
+        raise ValueError(
+            f"{folder / 'train.npz'} holds no array 'names': add the class names, in the order of the labels."
+        )
     note = ""
     if any("approx" in arrays and len(arrays["approx"]) for arrays in files.values()):
         counts = {split: len(arrays.get("approx", ())) for split, arrays in files.items()}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from pslcore.data.batches import Plan
 from pslcore.recipe import Recipe
-from pslcore.sides import Client
+from pslcore.sides import Client, Companion
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class Query:
         The method's own randomness.
     answers, labelled_answers : dict
         The cloud's answers, as declared in ``Strategy.asks`` and ``Strategy.asks_labelled``.
+    head : (float array [C, D], float array [C]), or None
+        Weight and bias of the task learner's last layer, if asked for.
+    labels : int64 array, [M]
+        Labels of ``labelled``.
     scores : float array, [N], or None
         The client-side learner's, where the method has one.
     """
@@ -66,6 +70,8 @@ class Query:
     stream: np.random.Generator
     answers: dict[str, np.ndarray] = field(default_factory=dict)
     labelled_answers: dict[str, np.ndarray] = field(default_factory=dict)
+    head: tuple[np.ndarray, np.ndarray] | None = None
+    labels: np.ndarray | None = None
     scores: np.ndarray | None = None
 
 
@@ -80,6 +86,8 @@ class Strategy:
 
     asks: ClassVar[tuple[str, ...]] = ()
     asks_labelled: ClassVar[tuple[str, ...]] = ()
+    accompanied: ClassVar[bool] = False  # whether there is a ``companion``
+    asks_head: ClassVar[bool] = False  # whether ``pick`` uses the task learner's last layer
     taught: ClassVar[bool] = False  # whether ``ClientLearner.study`` uses the teacher's logits
 
     @classmethod
@@ -96,6 +104,10 @@ class Strategy:
 
     def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
         """The networks that this method trains on the client, freshly made; none for most methods."""
+        return None
+
+    def companion(self, network: nn.Module) -> Companion | None:
+        """A module that the cloud trains together with this freshly made task learner; none for most methods."""
         return None
 
     def pick(self, query: Query) -> np.ndarray:

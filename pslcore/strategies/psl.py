@@ -16,8 +16,8 @@ from pslcore.data.batches import Endless, Plan
 from pslcore.losses import RANKINGS, discrepancy, entropy, in_class_loss, out_of_class_loss
 from pslcore.recipe import Descent, answer, forward, fresh
 from pslcore.sides import Client
-from pslcore.streams import torch_stream
 from pslcore.strategies.base import Query, Setup, Strategy, top
+from pslcore.streams import torch_stream
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class PSL(Strategy):
         Which reading of Eq. 5, see ``losses.margin_loss``.
     in_class, out_of_class : bool
         Switches of Fig. 5a. Without in-class study the peers learn from the labels alone (``alpha = 0``).
+    study_protected : bool
+        Whether out-of-class study uses the protected images as well, as the paper does.
     """
 
     student: str = "resnet8"
@@ -48,6 +50,7 @@ class PSL(Strategy):
     ranking: str = "paper"
     in_class: bool = True
     out_of_class: bool = True
+    study_protected: bool = True
 
     taught: ClassVar[bool] = True
 
@@ -90,10 +93,9 @@ class Peers(nn.Module):
         # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes nothing.
         self._out_of_class = Descent(self.parameters(), setup.recipe, setup.steps, weight_decay=0.0)
         self._pairs = torch_stream(setup.seed, "pairs", setup.cycle)
-        self._unlabelled = Endless(
-            client.pools.unlabelled, setup.recipe.padding, setup.recipe.flip,
-            torch_stream(setup.seed, "unlabelled", setup.cycle),
-        )  # fmt: skip
+        unlabelled = client.pools.unlabelled if options.study_protected else client.pools.safe
+        stream = torch_stream(setup.seed, "unlabelled", setup.cycle)
+        self._unlabelled = Endless(unlabelled, setup.recipe.padding, setup.recipe.flip, stream)
 
     def forward(self, images: Tensor) -> Tensor:
         """All peers' logits, [P, N, C]."""
@@ -105,7 +107,7 @@ class Peers(nn.Module):
         logits = forward(self, self._client.store.batch(plan), self._recipe)
         alpha = options.alpha if options.in_class else 0.0
         self._in_class.step(
-            in_class_loss(logits, teacher_logits, self._client.labels(plan), alpha, options.temperature)
+            in_class_loss(logits, teacher_logits, self._client.store.labels(plan), alpha, options.temperature)
         )
         if options.out_of_class and options.peers > 1:
             unlabelled = self._unlabelled.draw(len(plan))
@@ -119,12 +121,12 @@ class Peers(nn.Module):
 
     def answers(self, batches: Iterator[Tensor]) -> Tensor:
         """All peers' logits in eval mode, float32 [P, N, C], on the CPU."""
-        return answer(self, batches, self, dim=1)
+        return answer(self, batches, lambda images: (self(images),), dim=1)[0]
 
     def score(self, batches: Iterator[Tensor]) -> np.ndarray:
         """Eq. 6: the discrepancy of each image, [N]; with one peer its entropy."""
         score = discrepancy if self._options.peers > 1 else lambda logits: entropy(logits[0])
-        return answer(self, batches, lambda images: score(self(images))).numpy()
+        return answer(self, batches, lambda images: (score(self(images)),))[0].numpy()
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.cpu() for name, tensor in self.state_dict().items()}

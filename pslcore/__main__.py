@@ -1,0 +1,68 @@
+"""``python -m pslcore``: run experiments without Jupyter, take in records made elsewhere."""
+
+import argparse
+import sys
+
+from pslcore import grid
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status: 0 done, 1 runs failed, 2 bad input, 3 stopped by the time limit."""
+    parser = argparse.ArgumentParser(prog="python -m pslcore", description=__doc__.split(":")[1].strip())
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("grid", help="run an experiment, or go on with it")
+    run.add_argument("experiment", help="a section of params.yaml, such as fig3a")
+    run.add_argument("--scale", default="quick", help="quick, laptop or paper")
+    run.add_argument("--minutes", type=float, help="begin no further cycle after so many minutes")
+    run.add_argument("--out", default="outputs", help="records go to OUT/SCALE/runs")
+    run.add_argument("--data", default="data", help="folder of the data sets")
+    run.add_argument("--params", default="params.yaml")
+    run.add_argument("--jobs", type=int, help="processes at a time (the number of cores)")
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    run.add_argument("--keep-stale", action="store_true", help="do not run records of other code again")
+
+    merge = commands.add_parser("merge", help="take in records that were made elsewhere")
+    merge.add_argument("folder", help="what `grid --out` wrote there")
+    merge.add_argument("--scale", required=True, help="the scale they were made at")
+    merge.add_argument("--out", default="outputs")
+
+    options = parser.parse_args(arguments)
+    try:
+        return _merge(options) if options.command == "merge" else _grid(options)
+    except (ValueError, OSError, grid.GridError) as error:
+        if options.traceback:
+            raise
+        print(f"pslcore: {error}", file=sys.stderr)
+        return 1 if isinstance(error, grid.GridError) else 2
+
+
+def _grid(options: argparse.Namespace) -> int:
+    results = grid.run(
+        options.experiment,
+        options.scale,
+        params=options.params,
+        root=options.data,
+        out=options.out,
+        jobs=options.jobs,
+        minutes=options.minutes,
+        keep_stale=options.keep_stale,
+        device=options.device,
+    )
+    print(
+        f"{options.experiment} at {options.scale}: {len(results.runs)} runs finished, {len(results.unfinished)} to go."
+    )
+    if results.stale:
+        print(f"{len(results.stale)} of them were made by other code than today's.")
+    return 3 if results.unfinished else 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    taken = grid.take_in(options.folder, options.scale, options.out)
+    print(f"{len(taken)} records taken into {options.out}/{options.scale}/runs.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
