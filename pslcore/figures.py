@@ -1,0 +1,229 @@
+"""Tables and pictures, made from finished runs and from nothing else; nothing here trains.
+
+``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy import stats
+
+from pslcore.grid import Results
+
+# Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
+COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+CONFIDENCE = 0.95
+
+LAYOUT = {
+    "template": "plotly_white",
+    "font": {"family": "system-ui, sans-serif", "size": 14},
+    "title": {"font": {"size": 15}},
+    "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
+    "legend": {"orientation": "h", "y": -0.22, "x": 0},
+}
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """One row a cycle: ``method``, ``seed``, ``labelled``, ``metric`` (0 to 1), ``unlabelled_seen``.
+
+    Raises
+    ------
+    ValueError
+        If no run is finished.
+    """
+    if not results.runs:
+        raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
+    return pd.DataFrame(
+        {
+            "method": cell.label,
+            "seed": cell.config.seed,
+            "labelled": entry["labelled"],
+            "metric": entry["metric"],
+            "unlabelled_seen": entry["unlabelled_seen"],
+        }
+        for cell, record in results.runs
+        for entry in record["cycles"]
+    )
+
+
+def budget_curves(results: Results) -> go.Figure:
+    """Metric against labelled images, as in Fig. 3 to 6: mean over the seeds, error bars of one standard deviation."""
+    table = frame(results)
+    metric = results.runs[0][1]["metric"]
+    n_train = results.runs[0][1]["data"]["train"]
+    n_seeds = table.groupby("method")["seed"].nunique()
+    figure = go.Figure()
+    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
+        points = 100 * rows.groupby("labelled")["metric"].agg(["mean", "std"]).fillna(0)
+        colour = COLOURS[number % len(COLOURS)]
+        figure.add_scatter(
+            x=points.index.tolist(),
+            y=points["mean"].tolist(),
+            error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
+            name=method,
+            mode="lines+markers",
+            line={"color": colour, "width": 3 if number == 0 else 2},
+            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+            hovertemplate=f"{method}: %{{y:.1f}} % at %{{x}} labels<extra></extra>",
+        )
+    seeds = f"{n_seeds.min()} seeds" if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {n_seeds.max()} seeds"
+    figure.update_layout(
+        LAYOUT,
+        title_text=f"{_title(results)}: mean ± standard deviation of {seeds}",
+        xaxis={"title": f"labelled images (of {n_train:,} training images)"},
+        yaxis={"title": f"{metric} on the test set (%)"},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _title(results: Results) -> str:
+    """What a picture must say of itself when it is seen alone: experiment, data, scale."""
+    return f"{results.experiment} on {results.runs[0][1]['data']['name']}, scale {results.scale}"
+
+
+def areas(table: pd.DataFrame) -> pd.Series:
+    """Area under the budget curve of each (method, seed), by trapezoids, over the width of the budget axis: 0 to 1.
+
+    It is the mean metric over the budgets, so it is read like the metric itself.
+    """
+
+    def area(rows: pd.DataFrame) -> float:
+        rows = rows.sort_values("labelled")
+        width = rows["labelled"].iloc[-1] - rows["labelled"].iloc[0]
+        return np.trapezoid(rows["metric"], rows["labelled"]) / width if width else rows["metric"].iloc[0]
+
+    return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(area)
+
+
+def interval(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two values."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """One row a method: seeds, metric at the first and last budget, area under the curve, what the cloud saw."""
+    table = frame(results)
+    metric = results.runs[0][1]["metric"]
+    area = areas(table)
+    rows = []
+    for method, runs in table.groupby("method", sort=False):
+        ends = [runs[runs["labelled"] == runs["labelled"].agg(end)] for end in ("min", "max")]
+        under = 100 * area[method]
+        rows.append(
+            {
+                "method": method,
+                "seeds": runs["seed"].nunique(),
+                **{
+                    f"{metric} at {end['labelled'].iloc[0]:,} labels (%)": spread(100 * end["metric"])
+                    for end in ends[: 1 if len(set(runs["labelled"])) == 1 else 2]
+                },
+                "area under the curve (%, 95 % interval)": f"{under.mean():.1f} ± {interval(under):.1f}",
+                "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def spread(values: pd.Series) -> str:
+    """``mean ± standard deviation``, one digit."""
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+BUCKETS = 5
+
+
+def bucket_table(results: Results) -> pd.DataFrame:
+    """Fig. 7: test images of each run in five equal groups by ascending discrepancy; counts per group and outcome.
+
+    Columns ``seed``, ``group`` (1 = least discrepancy), ``consensus``, ``correct`` (of the peers' joint answer, the
+    argmax of their mean probability, which is the shared answer where they agree), ``images``.
+    """
+    rows = []
+    for cell, record in results.runs:
+        peers = record["peers"]
+        discrepancy = np.array(peers["discrepancy"])
+        order = np.lexsort((np.arange(len(discrepancy)), discrepancy))
+        for group, members in enumerate(np.array_split(order, BUCKETS), start=1):
+            for consensus in (True, False):
+                for correct in (True, False):
+                    hits = np.array(peers["consensus"])[members] == consensus
+                    hits &= np.array(peers["correct"])[members] == correct
+                    rows.append((cell.config.seed, group, consensus, correct, int(hits.sum())))
+    return pd.DataFrame(rows, columns=["seed", "group", "consensus", "correct", "images"])
+
+
+def bucket_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy (%) with and without consensus in each group, over all seeds, and how many images that rests on."""
+    images = table.groupby(["group", "consensus", "correct"])["images"].sum().unstack("correct")
+    total = images.sum(axis=1)
+    accuracy = (100 * images[True] / total.where(total > 0)).unstack("consensus")
+    counts = total.unstack("consensus")
+    return pd.DataFrame(
+        {
+            "group (1 = least discrepancy)": accuracy.index,
+            "accuracy with consensus (%)": accuracy[True].map(_percent).values,
+            "images with consensus": counts[True].values,
+            "accuracy without consensus (%)": accuracy[False].map(_percent).values,
+            "images without consensus": counts[False].values,
+        }
+    )
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1f}"
+
+
+def bucket_bars(results: Results) -> go.Figure:
+    """The bars of Fig. 7: blue with consensus, green without; darker correct, lighter not; mean over the seeds."""
+    kinds = {
+        (True, True): ("consensus, correct", "#1f4e9c"),
+        (True, False): ("consensus, incorrect", "#a8c4ef"),
+        (False, True): ("no consensus, correct", "#1d7a3e"),
+        (False, False): ("no consensus, incorrect", "#a6dbb7"),
+    }
+    table = bucket_table(results)
+    mean = table.groupby(["consensus", "correct", "group"])["images"].mean()
+    figure = go.Figure()
+    for (consensus, correct), (name, colour) in kinds.items():
+        values = mean.loc[(consensus, correct)]
+        figure.add_bar(x=values.index.tolist(), y=values.tolist(), name=name, marker_color=colour)
+    figure.update_layout(
+        LAYOUT,
+        barmode="stack",
+        title_text=f"{_title(results)}: mean of {table['seed'].nunique()} seeds",
+        xaxis={"title": "group of test images, from least to most discrepancy", "dtick": 1},
+        yaxis={"title": "test images"},
+    )
+    return figure
+
+
+def provenance(results: Results) -> str:
+    """The sentence under every figure: scale, data, seeds, hardware, versions, and what is missing or stale."""
+    records = [record for _, record in results.runs]
+    first = records[0]
+    seeds = sorted({cell.config.seed for cell, _ in results.runs})
+    machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
+    config, data = first["config"], first["data"]
+    parts = [
+        f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
+        f"test images), task learner {config['teacher']}, {config['recipe']['epochs']} epochs a cycle; "
+        f"{len(seeds)} seeds; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
+        data["note"],
+    ]
+    if results.unfinished:
+        parts.append(f"{len(results.unfinished)} runs are not finished and are missing here.")
+    if results.stale:
+        parts.append(f"{len(results.stale)} runs were made by other code than today's.")
+    return " ".join(part for part in parts if part)
+
+
+def cost(results: Results) -> float:
+    """Processor time of the runs, in minutes: all their clocked phases, one process each."""
+    return sum(sum(entry["seconds"].values()) for _, record in results.runs for entry in record["cycles"]) / 60
