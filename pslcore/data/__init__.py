@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore.data import cifar, digits, npz
+from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: ``images`` uint8 [N, C, H, W]; ``labels`` int64, [N] for image labels or [N, H, W] for pixel labels."""
+    """One split: ``images`` uint8 [N, C, H, W]; ``labels`` int64, [N] for image labels or [N, H, W] for pixel labels.
+
+    Of a large set both may stay on the disk (see ``packed``): index them, do not read them whole.
+    """
 
     images: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | packed.Labels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -36,6 +39,8 @@ class Dataset:
         Superclass of each class, where the data set has superclasses.
     note : str
         What anyone who quotes a number on this data must know.
+    contents : str
+        SHA-256 of shapes and contents where the reader knows it; else ``fingerprint`` computes it.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Dataset:
     classes: tuple[str, ...]
     coarse: np.ndarray | None = None
     note: str = ""
+    contents: str = ""
 
     @property
     def channels(self) -> int:
@@ -56,6 +62,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over shapes and contents of both splits."""
+        if self.contents:
+            return self.contents
         digest = sha256()
         for split in (self.train, self.test):
             for array in (split.images, split.labels):
@@ -65,11 +73,18 @@ class Dataset:
 
 
 # name -> reader(root) -> {"train": (images, labels), "test": ..., "classes": ..., "coarse": ..., "note": ...}
-_READERS: dict[str, Callable[[Path], dict]] = {
+_READERS: dict[str, Callable[..., dict]] = {
     "digits": digits.read,
+    "numbers": composed.read_numbers,
+    "digit_scenes": composed.read_digit_scenes,
     "cifar10": cifar.read_cifar10,
     "cifar100": cifar.read_cifar100,
+    "tiny_imagenet": tiny_imagenet.read,
+    "cityscapes": cityscapes.read,
+    "camvid": camvid.read,
 }
+_SIZED = ("tiny_imagenet", "cityscapes", "camvid")
+"""Pictures on the disk, whose readers take a size: ``name@HxW``."""
 
 
 def names() -> list[str]:
@@ -87,6 +102,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     ----------
     name : str
         One of ``names()``, or the name of a folder under ``root`` that holds ``train.npz`` and ``test.npz``.
+        ``tiny_imagenet``, ``cityscapes`` and ``camvid`` are brought to another size by ``name@HEIGHTxWIDTH``, for
+        example ``cityscapes@256x512``.
     root : path
         The folder of all data sets.
 
@@ -103,17 +120,19 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     """
     root = Path(root)
     folder = root / name
+    base, size = packed.parse_size(name)
     if name and npz.present(folder):
         parts = npz.read(folder)
-    elif name in _READERS:
-        parts = _READERS[name](root)
+    elif base in _READERS and (size is None or base in _SIZED):
+        parts = _READERS[base](root, size) if size else _READERS[base](root)
     else:
         raise ValueError(
             f"unknown data set {name!r}: choose one of {', '.join(names())}, "
             f"or put your own into {folder / 'train.npz'} and test.npz (see data/README.md)."
         )
     train, test = (Split(*_validated(*parts[split], f"{name} {split}")) for split in ("train", "test"))
-    dataset = Dataset(name, train, test, tuple(parts["classes"]), parts.get("coarse"), parts.get("note", ""))
+    told = {key: parts[key] for key in ("coarse", "note", "contents") if key in parts}
+    dataset = Dataset(name, train, test, tuple(parts["classes"]), **told)
     _check_together(dataset)
     return dataset
 
@@ -143,7 +162,7 @@ def _validated(images: np.ndarray, labels: np.ndarray, what: str) -> tuple[np.nd
             f"{what}: labels have the shape {labels.shape}; for images of the shape {images.shape} they must be "
             f"{images.shape[:1]} or, for pixel labels, {images.shape[:1] + images.shape[2:]}."
         )
-    return images, labels.astype(np.int64)
+    return images, labels if labels.dtype == np.int64 else labels.astype(np.int64)
 
 
 def _check_together(dataset: Dataset) -> None:
@@ -155,7 +174,7 @@ def _check_together(dataset: Dataset) -> None:
             f"test images {test.images.shape[1:]} and labels {test.labels.shape[1:]}; both splits must be alike."
         )
     for what, split in (("train", train), ("test", test)):
-        values = np.unique(split.labels)
+        values = split.labels.values if isinstance(split.labels, packed.Labels) else np.unique(split.labels)
         outside = values[(values < 0) | (values >= n_classes)]
         if dataset.pixel_labels:
             outside = outside[outside != 255]  # void

@@ -6,8 +6,15 @@ from pathlib import Path
 from torch import nn
 
 from pslcore.models.resnet import resnet8, resnet14, resnet18
+from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
 
-_BUILDERS = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18}
+_BUILDERS = {
+    "resnet8": resnet8,
+    "resnet14": resnet14,
+    "resnet18": resnet18,
+    "drn_d_22": drn_d_22,
+    "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
+}
 
 
 def names() -> list[str]:

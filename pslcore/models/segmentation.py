@@ -73,12 +73,13 @@ def _convolution(
     )
 
 
-def _initialise(network: nn.Module) -> None:
+def _initialise(network: Segmenter) -> None:
+    """He et al. 2015 for the trunk; nearly equal logits to begin with, since nothing is pretrained."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    nn.init.normal_(network.head.weight, std=0.01)
+    nn.init.zeros_(network.head.bias)
 
 
 # DRN-D-22
@@ -126,7 +127,7 @@ class DRN(Segmenter):
         self.head = nn.Conv2d(512, num_classes, 1)
         self.up = nn.ConvTranspose2d(num_classes, num_classes, 16, 8, padding=4, groups=num_classes, bias=False)
         _initialise(self)
-        ramp = 1 - (torch.arange(16) - 7.5).abs() / 8  # bilinear interpolation by 8, written as a transposed convolution
+        ramp = 1 - (torch.arange(16) - 7.5).abs() / 8  # bilinear enlargement, written as a transposed convolution
         self.up.weight.data.copy_(ramp[:, None] * ramp)
         self.up.weight.requires_grad_(False)
 
@@ -158,7 +159,9 @@ class Excite(nn.Module):
 class InvertedBlock(nn.Module):
     """Widen, filter each channel by itself, narrow; with a shortcut where the shape stays."""
 
-    def __init__(self, in_width: int, wide: int, width: int, kernel: int, excite: bool, act, stride: int, dilation: int):
+    def __init__(
+        self, in_width: int, kernel: int, wide: int, width: int, excite: bool, act: type, stride: int, dilation: int
+    ):
         super().__init__()
         self.layers = nn.Sequential(
             _convolution(in_width, wide, 1, act=act),
@@ -176,8 +179,8 @@ class InvertedBlock(nn.Module):
 _STAGES = (
     (2, 1, nn.ReLU, [(3, 16, 16, True)]),
     (2, 1, nn.ReLU, [(3, 72, 24, False), (3, 88, 24, False)]),
-    (1, 2, nn.Hardswish, [(5, 96, 40, True), (5, 240, 40, True), (5, 240, 40, True), (5, 120, 48, True), (5, 144, 48, True)]),
-    (1, 4, nn.Hardswish, [(5, 288, 96, True), (5, 576, 96, True), (5, 576, 96, True)]),
+    (1, 2, nn.Hardswish, [(5, 96, 40, True), *[(5, 240, 40, True)] * 2, (5, 120, 48, True), (5, 144, 48, True)]),
+    (1, 4, nn.Hardswish, [(5, 288, 96, True), *[(5, 576, 96, True)] * 2]),
 )
 
 
@@ -201,7 +204,7 @@ class LRASPP(Segmenter):
             stage = []
             for kernel, wide, width, excite in blocks:
                 step = 1 if stage else stride
-                stage.append(InvertedBlock(in_width, wide, width, kernel, excite, act, step, dilation))
+                stage.append(InvertedBlock(in_width, kernel, wide, width, excite, act, step, dilation))
                 in_width = width
             self.stages.append(nn.Sequential(*stage))
         self.stages.append(_convolution(in_width, 576, 1, act=nn.Hardswish))
@@ -209,6 +212,9 @@ class LRASPP(Segmenter):
         self.gate = nn.Conv2d(576, 128, 1, bias=False)
         self.head = nn.Conv2d(128, num_classes, 1)
         _initialise(self)
+        for module in self.modules():
+            if isinstance(module, Excite):
+                nn.init.normal_(module.excite.weight, std=0.01)  # half open; wider ones saturate and never learn
 
     def features(self, x: Tensor) -> Tensor:
         """The gated features of every eighth pixel, [N, 128, ceil(H / 8), ceil(W / 8)]."""
