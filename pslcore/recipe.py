@@ -111,7 +111,7 @@ class Descent:
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of a scalar loss."""
-        # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would wait for it.)
+        # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would stall.)
         flat = loss.device.type == "cpu" and loss.item() == 0
         self._optimiser.zero_grad(set_to_none=not flat)
         if not flat:
@@ -121,7 +121,7 @@ class Descent:
         self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
 
     def check(self, what: str) -> None:
-        """Raise ``FloatingPointError`` if any loss so far was not finite; call it once an epoch (it waits for the GPU)."""
+        """Raise ``FloatingPointError`` if any loss so far was not finite; once an epoch, since it waits for the GPU."""
         if self._loss is not None and not torch.isfinite(self._loss):
             raise FloatingPointError(
                 f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`."
@@ -138,7 +138,7 @@ def forward(network: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
 def answer(
     network: nn.Module, batches: Iterable[Tensor], question: Callable[[Tensor], tuple[Tensor, ...]], dim: int = 0
 ) -> list[Tensor]:
-    """Put every batch to the network in eval mode and float32; each of the answers, joined along ``dim``, on the CPU."""
+    """Put every batch to the network in eval mode and float32; the answers, each joined along ``dim``, on the CPU."""
     network.eval()
     parts = [[part.float().cpu() for part in question(images)] for images in batches]
     network.train()

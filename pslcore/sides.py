@@ -37,7 +37,7 @@ class Companion(Protocol):
 
 
 class Ledger:
-    """Counts what crossed, by direction and kind, and remembers which images the cloud saw before they were labelled."""
+    """Counts what crossed, by direction and kind; remembers which images the cloud saw before they were labelled."""
 
     def __init__(self):
         self._items: Counter[str] = Counter()

@@ -170,8 +170,9 @@ def _check_together(dataset: Dataset) -> None:
     train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
         raise ValueError(
-            f"{dataset.name}: training images have the shape {train.images.shape[1:]} and labels {train.labels.shape[1:]}, "
-            f"test images {test.images.shape[1:]} and labels {test.labels.shape[1:]}; both splits must be alike."
+            f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images "
+            f"{test.images.shape[1:]}; labels {train.labels.shape[1:]} and {test.labels.shape[1:]}: "
+            "both splits must be alike."
         )
     for what, split in (("train", train), ("test", test)):
         values = split.labels.values if isinstance(split.labels, packed.Labels) else np.unique(split.labels)

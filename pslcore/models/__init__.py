@@ -3,10 +3,11 @@
 import inspect
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pslcore.models.resnet import resnet8, resnet14, resnet18
-from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
+from pslcore.models.segmentation import Segmenter, drn_d_22, lraspp_mobilenet_v3_small
 
 _BUILDERS = {
     "resnet8": resnet8,
@@ -55,6 +56,24 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
 def count_parameters(network: nn.Module) -> int:
     """Number of parameters, frozen ones included, each shared one once."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def maps_and_logits(network: nn.Module, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The feature map after each stage and the logits, from one pass."""
+    maps = network.stage_maps(images)
+    if isinstance(network, Segmenter):
+        return maps, network.from_maps(maps, images.shape[-2:])
+    return maps, network.head(maps[-1].mean((2, 3)))
+
+
+@torch.no_grad()
+def stage_widths(network: nn.Module) -> list[int]:
+    """Channels of each of the network's feature maps."""
+    first = next(network.parameters())
+    training = network.training
+    widths = [x.shape[1] for x in network.eval().stage_maps(first.new_zeros(1, first.shape[1], 32, 32))]
+    network.train(training)
+    return widths
 
 
 def source(name: str) -> Path:

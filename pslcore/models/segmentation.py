@@ -46,7 +46,15 @@ class Segmenter(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate features of every eighth pixel, [N, D, ceil(H / 8), ceil(W / 8)]."""
-        return self.stage_maps(x)[-1]
+        return self.refine(self.stage_maps(x)[-1])
+
+    def refine(self, last: Tensor) -> Tensor:
+        """From the last of the ``stage_maps`` to the ``features``."""
+        return last
+
+    def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """The logits of an image of that size from its ``stage_maps``."""
+        return self.enlarge(self.head(self.refine(maps[-1])), size)
 
     def embed(self, x: Tensor) -> Tensor:
         """The penultimate features averaged over the image, [N, D]."""
@@ -58,7 +66,7 @@ class Segmenter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, C, H, W] of images [N, in_channels, H, W]."""
-        return self.enlarge(self.head(self.features(x)), x.shape[-2:])
+        return self.from_maps(self.stage_maps(x), x.shape[-2:])
 
 
 def _convolution(
@@ -216,10 +224,9 @@ class LRASPP(Segmenter):
             if isinstance(module, Excite):
                 nn.init.normal_(module.excite.weight, std=0.01)  # half open; wider ones saturate and never learn
 
-    def features(self, x: Tensor) -> Tensor:
-        """The gated features of every eighth pixel, [N, 128, ceil(H / 8), ceil(W / 8)]."""
-        high = self.stage_maps(x)[-1]
-        return self.reduce(high) * self.gate(high.mean((2, 3), keepdim=True)).sigmoid()
+    def refine(self, last: Tensor) -> Tensor:
+        """128 channels, gated by what the whole image shows."""
+        return self.reduce(last) * self.gate(last.mean((2, 3), keepdim=True)).sigmoid()
 
 
 def lraspp_mobilenet_v3_small(num_classes: int, in_channels: int = 3) -> LRASPP:

@@ -3,15 +3,25 @@
 import inspect
 from pathlib import Path
 
+from pslcore.strategies.alfa_mix import ALFAMix
+from pslcore.strategies.badge import BADGE
 from pslcore.strategies.base import Strategy
+from pslcore.strategies.core_set import CoreSet
 from pslcore.strategies.entropy import Entropy
+from pslcore.strategies.ll4al import LL4AL
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
+from pslcore.strategies.vaal import VAAL
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "psl": PSL,
     "random": Random,
     "entropy": Entropy,
+    "ll4al": LL4AL,
+    "vaal": VAAL,
+    "core_set": CoreSet,
+    "badge": BADGE,
+    "alfa_mix": ALFAMix,
 }
 
 
