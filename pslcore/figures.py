@@ -3,19 +3,18 @@
 ``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import stats
 
-from pslcore.grid import Results
+from pslcore import statistics
+from pslcore.experiment import Record
+from pslcore.grid import Cell, Results
+from pslcore.pools import Pools, protected_setting
 
 # Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
 COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-CONFIDENCE = 0.95
 
 LAYOUT = {
     "template": "plotly_white",
@@ -85,33 +84,11 @@ def _title(results: Results) -> str:
     return f"{results.experiment} on {results.runs[0][1]['data']['name']}, scale {results.scale}"
 
 
-def areas(table: pd.DataFrame) -> pd.Series:
-    """Area under the budget curve of each (method, seed), by trapezoids, over the width of the budget axis: 0 to 1.
-
-    It is the mean metric over the budgets, so it is read like the metric itself.
-    """
-
-    def area(rows: pd.DataFrame) -> float:
-        rows = rows.sort_values("labelled")
-        width = rows["labelled"].iloc[-1] - rows["labelled"].iloc[0]
-        return np.trapezoid(rows["metric"], rows["labelled"]) / width if width else rows["metric"].iloc[0]
-
-    return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(area)
-
-
-def interval(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two values."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-
-
 def summary(results: Results) -> pd.DataFrame:
     """One row a method: seeds, metric at the first and last budget, area under the curve, what the cloud saw."""
     table = frame(results)
     metric = results.runs[0][1]["metric"]
-    area = areas(table)
+    area = statistics.areas(table)
     rows = []
     for method, runs in table.groupby("method", sort=False):
         ends = [runs[runs["labelled"] == runs["labelled"].agg(end)] for end in ("min", "max")]
@@ -124,7 +101,7 @@ def summary(results: Results) -> pd.DataFrame:
                     f"{metric} at {end['labelled'].iloc[0]:,} labels (%)": spread(100 * end["metric"])
                     for end in ends[: 1 if len(set(runs["labelled"])) == 1 else 2]
                 },
-                "area under the curve (%, 95 % interval)": f"{under.mean():.1f} ± {interval(under):.1f}",
+                "area under the curve (%, 95 % interval)": f"{under.mean():.1f} ± {statistics.interval(under):.1f}",
                 "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}",
             }
         )
@@ -134,6 +111,80 @@ def summary(results: Results) -> pd.DataFrame:
 def spread(values: pd.Series) -> str:
     """``mean ± standard deviation``, one digit."""
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+def paired_tests(results: Results, method: str = "PSL") -> pd.DataFrame:
+    """``statistics.against`` in percentage points, for people."""
+    rows = statistics.against(frame(results), method)
+    return pd.DataFrame(
+        {
+            f"{method} against": rows["other"],
+            "difference in area (points, 95 % interval)": [
+                f"{100 * difference:+.1f} ± {100 * half:.1f}"
+                for difference, half in zip(rows["difference"], rows["half"], strict=True)
+            ],
+            "seeds": rows["seeds"],
+            "p (paired t-test)": rows["p"].map("{:.3f}".format),
+            "p (Holm)": rows["p_holm"].map("{:.3f}".format),
+        }
+    )
+
+
+def win_matrix(results: Results) -> go.Figure:
+    """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
+    matrix = 100 * statistics.wins(frame(results))
+    title = f"{_title(results)}: budgets at which the row beats the column (%, paired t-test, p < 0.05)"
+    return _matrix(matrix, title, "beaten", "winner", 100)
+
+
+def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
+    """The final labelled set of each method and seed: its initial pool and the picks of its record."""
+    labelled: dict[str, dict[int, set[int]]] = {}
+    for cell, record in results.runs:
+        initial = set(_initial_pools(cell, record).labelled.tolist())
+        picked = {image for entry in record["cycles"] for image in entry["picked"]}
+        labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
+    return labelled
+
+
+def _initial_pools(cell: Cell, record: Record) -> Pools:
+    """The pools that a run began with, drawn again from its config and held against the record's fingerprint."""
+    n, initial = record["data"]["train"], record["cycles"][0]["labelled"]
+    fraction = cell.config.protected_fraction if cell.config.setting == "protected" else 0.0
+    pools = protected_setting(n, initial, fraction, cell.config.seed)
+    if pools.fingerprint() != record["pools"]:
+        raise ValueError(f"record {record['key']} began with other pools than its config gives today: run it again.")
+    return pools
+
+
+def overlap_matrix(results: Results) -> go.Figure:
+    """``statistics.overlap`` in per cent, with what two random methods would share."""
+    cell, record = results.runs[0]
+    first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
+    chance = statistics.overlap_by_chance(first, last - first, _initial_pools(cell, record).safe.size)
+    title = f"{_title(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
+    return _matrix(100 * statistics.overlap(final_labels(results)), title, "", "", 100)
+
+
+def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.Figure:
+    """A heat map with its numbers in it; the first row on top."""
+    text = values.map(lambda value: "" if np.isnan(value) else f"{value:.0f}")
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.where(values.notna(), None).values.tolist(),
+            x=list(values.columns),
+            y=list(values.index),
+            text=text.values.tolist(),
+            texttemplate="%{text}",
+            colorscale="Oranges",
+            zmin=0,
+            zmax=top,
+            showscale=False,
+            hovertemplate="%{y} / %{x}: %{z:.0f} %<extra></extra>",
+        )
+    )
+    figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis={"title": y, "autorange": "reversed"})
+    return figure
 
 
 BUCKETS = 5

@@ -59,6 +59,21 @@ class Results:
     failures: list[tuple[Cell, str]] = field(default_factory=list)
 
 
+def top() -> Path:
+    """The top of the repository: the nearest folder with a ``params.yaml``, from the current one upwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").exists():
+            return folder
+    raise FileNotFoundError(f"there is no params.yaml in {here} or above: start inside the repository.")
+
+
 def scales(params: str | Path = "params.yaml") -> dict:
     """All scales of the parameter file.
 

@@ -11,8 +11,7 @@ import plotly.io
 import yaml
 from plotly.offline import get_plotlyjs
 
-from pslcore import figures, records
-from pslcore.grid import Results
+from pslcore import records
 
 
 @dataclass
@@ -62,7 +61,7 @@ class Exhibit:
         return path
 
 
-def exhibit(results: Results, notebook: str) -> Exhibit:
+def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> Exhibit:
     """The exhibit of an experiment, with what ``paper.yaml`` says of it, still without figures and tables.
 
     Raises
@@ -71,15 +70,9 @@ def exhibit(results: Results, notebook: str) -> Exhibit:
         If ``paper.yaml`` does not know the experiment.
     """
     paper = yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
-    if results.experiment not in paper:
-        raise ValueError(f"pslcore/paper.yaml says nothing of {results.experiment!r}: give it a title and a finding.")
-    return Exhibit(
-        id=results.experiment,
-        note=figures.provenance(results),
-        notebook=notebook,
-        minutes=figures.cost(results),
-        **paper[results.experiment],
-    )
+    if experiment not in paper:
+        raise ValueError(f"pslcore/paper.yaml says nothing of {experiment!r}: give it a title and a finding.")
+    return Exhibit(id=experiment, note=note, notebook=notebook, minutes=minutes, **paper[experiment])
 
 
 def read(path: str | Path) -> Exhibit:
