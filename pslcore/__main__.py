@@ -28,9 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     merge.add_argument("--scale", required=True, help="the scale they were made at")
     merge.add_argument("--out", default="outputs")
 
+    show = commands.add_parser("show", help="what the finished runs of an experiment amount to; runs nothing")
+    show.add_argument("experiment")
+    show.add_argument("--scale", default="quick")
+    show.add_argument("--out", default="outputs")
+    show.add_argument("--params", default="params.yaml")
+    show.add_argument("--picture", help="write the budget curves to this PNG as well (needs Chrome or Chromium)")
+
     options = parser.parse_args(arguments)
     try:
-        return _merge(options) if options.command == "merge" else _grid(options)
+        return {"grid": _grid, "merge": _merge, "show": _show}[options.command](options)
     except (ValueError, OSError, grid.GridError) as error:
         if options.traceback:
             raise
@@ -61,6 +68,19 @@ def _grid(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     taken = grid.take_in(options.folder, options.scale, options.out)
     print(f"{len(taken)} records taken into {options.out}/{options.scale}/runs.")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pslcore import figures  # plotly is not there on a batch machine
+
+    results = grid.collect(options.experiment, options.scale, options.params, options.out)
+    print(figures.summary(results).to_string(index=False))
+    if results.runs and len({cell.label for cell, _ in results.runs}) > 1:
+        print("\n" + figures.paired_tests(results, results.runs[0][0].label).to_string(index=False))
+    print("\n" + figures.provenance(results))
+    if options.picture:
+        figures.budget_curves(results).write_image(options.picture, width=900, height=520, scale=2)
     return 0
 
 
