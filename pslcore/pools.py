@@ -74,12 +74,16 @@ class Pools:
         ValueError
             If one of them is labelled already, out of range or named twice.
         """
+        self._labelled[self.check(indices)] = True
+
+    def check(self, indices: Iterable[int]) -> np.ndarray:
+        """The indices, if ``label`` would take them; raises what it raises, changes nothing."""
         indices = as_indices(indices, self.n)
         refuse_protected(indices, self.protected, "labelled")
         again = indices[self._labelled[indices]]
         if again.size:
             raise ValueError(f"image {again[0]} is labelled already: pick from the safe pool only.")
-        self._labelled[indices] = True
+        return indices
 
     def fingerprint(self) -> str:
         """SHA-256 of the three sets: equal exactly when the pools are equal."""

@@ -47,12 +47,17 @@ class Recipe:
         for what, value, known in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r} in the recipe: choose one of {', '.join(known)}.")
-        for name in ("epochs", "batch_size"):
-            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} in the recipe must be a whole number from 1.")
-        for name in ("lr", "momentum", "weight_decay", "padding"):
-            if not getattr(self, name) >= 0:  # NaN too
-                raise ValueError(f"{name} = {getattr(self, name)} in the recipe must not be negative.")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("padding", 0)):
+            value = getattr(self, name)
+            if least and not (isinstance(value, int | float) and value >= 1 and value % 1 == 0):
+                raise ValueError(f"{name} = {value} in the recipe must be a whole number from 1.")
+            if not (isinstance(value, int | float) and value >= 0 and value % 1 == 0):
+                raise ValueError(f"{name} = {value} in the recipe must not be negative, and must be a whole number.")
+            object.__setattr__(self, name, int(value))  # 3.0 and 3 are one recipe
+        for name in ("lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 <= value < float("inf")):  # NaN and YAML's "5e-4" too
+                raise ValueError(f"{name} = {value} in the recipe must not be negative, and must be a finite number.")
 
     def autocast(self, images: Tensor) -> torch.autocast:
         """The context of a training step's forward pass."""
@@ -94,8 +99,9 @@ class Descent:
     def __init__(
         self, parameters: Iterable[nn.Parameter], recipe: Recipe, steps: int, weight_decay: float | None = None
     ):
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._optimiser = torch.optim.SGD(
-            [parameter for parameter in parameters if parameter.requires_grad],
+            self._parameters,
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay if weight_decay is None else weight_decay,
@@ -104,7 +110,7 @@ class Descent:
         )
         self._schedule = {
             "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps),
-            "step": lambda: torch.optim.lr_scheduler.MultiStepLR(self._optimiser, [steps // 2, steps * 3 // 4]),
+            "step": lambda: torch.optim.lr_scheduler.MultiStepLR(self._optimiser, [-(-steps // 2), -(-steps * 3 // 4)]),
             "constant": lambda: torch.optim.lr_scheduler.ConstantLR(self._optimiser, factor=1.0),
         }[recipe.schedule]()
         self._loss: Tensor | None = None
@@ -114,7 +120,10 @@ class Descent:
         # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would stall.)
         flat = loss.device.type == "cpu" and loss.item() == 0
         self._optimiser.zero_grad(set_to_none=not flat)
-        if not flat:
+        if flat:
+            for parameter in self._parameters:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        else:
             loss.backward()
         self._optimiser.step()
         self._schedule.step()

@@ -53,9 +53,13 @@ def write(path: Path, record: dict) -> None:
     OSError
         If it cannot be written (a full disk, say); whatever was at ``path`` before is still there, whole.
     """
-    sealed = record | {"format": FORMAT}
-    sealed["digest"] = hashlib.sha256(canonical(sealed).encode()).hexdigest()
-    write_bytes(path, (json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    write_bytes(path, _sealed(record | {"format": FORMAT}))
+
+
+def _sealed(record: dict) -> bytes:
+    """The one text of a record, its digest in it."""
+    sealed = record | {"digest": hashlib.sha256(canonical(record).encode()).hexdigest()}
+    return (json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write_bytes(path: Path, payload: bytes) -> None:
@@ -64,7 +68,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{os.getpid()}-")
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
             file.flush()
@@ -87,12 +91,14 @@ def read(path: Path) -> dict:
     DamagedRecord
         If the file is not exactly what ``write`` left.
     """
+    payload = Path(path).read_bytes()
     try:
-        record = json.loads(Path(path).read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        record = json.loads(payload)
+        del record["digest"]
+        whole = _sealed(record) == payload and "format" in record
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedRecord(f"{path} is damaged ({error}): it is not trusted; run it again.") from error
-    seal = record.pop("digest", None) if isinstance(record, dict) else None
-    if seal != hashlib.sha256(canonical(record).encode()).hexdigest():
+    if not whole:
         raise DamagedRecord(
             f"{path} is damaged (its digest does not fit its contents): it is not trusted; run it again."
         )
@@ -110,7 +116,7 @@ def prepare(folder: Path) -> None:
         If the folder cannot be made or written to, or the disk is full.
     """
     folder = Path(folder)
-    probe = folder / f"{_TEMPORARY}probe-{os.getpid()}"
+    probe = folder / f"{_TEMPORARY}{os.getpid()}-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
@@ -121,7 +127,19 @@ def prepare(folder: Path) -> None:
     if free < _MIN_FREE:
         raise OSError(f"the disk of {folder} is full ({free >> 20} MiB left): free some space first.")
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+        if not _alive(leftover.name.removeprefix(_TEMPORARY).split("-")[0]):
+            leftover.unlink(missing_ok=True)
+
+
+def _alive(process: str) -> bool:
+    """Whether the writer of a temporary file is still at work on this machine."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def source_fingerprint(files: Iterable[Path]) -> str:

@@ -333,10 +333,10 @@ class Client:
         Raises
         ------
         ProtectedDataError, ValueError
-            As ``Pools.label`` and ``Oracle.ask``; then nothing has changed.
+            As ``Pools.label``, ``Oracle.ask`` and ``Cloud.upload``; whoever refuses, no pool has changed.
         """
+        self._share(cloud, self.pools.check(picked))
         self.pools.label(picked)
-        self._share(cloud, picked)
 
     def submit(self, cloud: Cloud) -> None:
         """Upload all of ``D_S`` for scoring, which is what baselines that score with the task learner need."""
@@ -345,8 +345,8 @@ class Client:
 
     def _share(self, cloud: Cloud, indices: np.ndarray) -> None:
         labels = self._oracle.ask(indices)
-        self._answers.append((indices, labels))
         cloud.upload(indices, self._images[indices], labels)
+        self._answers.append((indices, labels))
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], nn.Module]:

@@ -1,7 +1,7 @@
 """Data sets by name: ``load(name, root) -> Dataset``. Images are uint8, labels int64, whatever they were on disk."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
+from pslcore.losses import VOID
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     told = {key: parts[key] for key in ("coarse", "note", "contents") if key in parts}
     dataset = Dataset(name, train, test, tuple(parts["classes"]), **told)
     _check_together(dataset)
+    if parts.get("coarse_labels") is not None:
+        coarse = npz.superclasses(train.labels, parts["coarse_labels"], len(dataset.classes))
+        dataset = replace(dataset, coarse=coarse)
     return dataset
 
 
@@ -155,8 +159,9 @@ def _validated(images: np.ndarray, labels: np.ndarray, what: str) -> tuple[np.nd
         raise ValueError(f"{what}: labels hold {odd}, but must be whole numbers (the index of the class).")
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{what}: labels are {labels.dtype}, but must be whole numbers (the index of the class).")
-    if len(labels) != len(images):
-        raise ValueError(f"{what}: {len(images)} images but {len(labels)} labels; there must be one label an image.")
+    count = len(labels) if labels.ndim else 0
+    if count != len(images):
+        raise ValueError(f"{what}: {len(images)} images but {count} labels; there must be one label an image.")
     if labels.shape not in (images.shape[:1], images.shape[:1] + images.shape[2:]):
         raise ValueError(
             f"{what}: labels have the shape {labels.shape}; for images of the shape {images.shape} they must be "
@@ -168,6 +173,10 @@ def _validated(images: np.ndarray, labels: np.ndarray, what: str) -> tuple[np.nd
 def _check_together(dataset: Dataset) -> None:
     """What only both splits and the class names together can show."""
     train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
+    if n_classes > VOID:
+        raise ValueError(
+            f"{dataset.name}: {n_classes} classes are too many; label {VOID} means void, so {VOID} is the most."
+        )
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
         raise ValueError(
             f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images "
@@ -178,7 +187,7 @@ def _check_together(dataset: Dataset) -> None:
         values = split.labels.values if isinstance(split.labels, packed.Labels) else np.unique(split.labels)
         outside = values[(values < 0) | (values >= n_classes)]
         if dataset.pixel_labels:
-            outside = outside[outside != 255]  # void
+            outside = outside[outside != VOID]
         if outside.size:
             raise ValueError(
                 f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes; "

@@ -91,14 +91,14 @@ class ImageStore:
         if len(indices) == 0:
             return
         p = self.padding
-        pixels = pad(torch.as_tensor(images).to(self.device).permute(0, 2, 3, 1), (0, 0, p, p, p, p))
+        pixels = pad(torch.tensor(images).to(self.device).permute(0, 2, 3, 1), (0, 0, p, p, p, p)).contiguous()
         held = 0 if self._pixels is None else len(self._pixels)
         self._row[torch.as_tensor(indices)] = torch.arange(held, held + len(indices))
         self._pixels = pixels if self._pixels is None else torch.cat([self._pixels, pixels])
 
     def tell(self, indices: np.ndarray, labels: np.ndarray) -> None:
         """Learn the labels (int64, [B] or [B, H, W]) of some images."""
-        labels = torch.as_tensor(labels).to(self.device)
+        labels = torch.tensor(labels).to(self.device)
         if labels.ndim == 3:
             labels = pad(labels, (self.padding,) * 4, value=VOID)
         self._label_row[torch.as_tensor(indices)] = torch.arange(self._told, self._told + len(indices))
@@ -116,7 +116,10 @@ class ImageStore:
 
     def labels(self, plan: Plan) -> Tensor:
         """The labels of the planned crops: int64, [B] or [B, H, W]."""
-        rows = self._label_row[plan.indices].to(self.device)
+        rows = self._label_row[plan.indices]
+        if (rows < 0).any():
+            raise ValueError(f"the label of image {int(plan.indices[rows < 0][0])} is not known in this store.")
+        rows = rows.to(self.device)
         if self._labels.ndim == 1:
             return self._labels[rows]
         return self._crop(self._labels.flatten(), plan, rows, self._labels.shape[1:])

@@ -19,7 +19,7 @@ def read_cifar100(root: Path) -> dict:
     fine, coarse = (
         np.asarray(_pickle(root / "cifar-100-python" / "train")[key]) for key in ("fine_labels", "coarse_labels")
     )
-    return parts | {"coarse": superclasses(fine, coarse)}
+    return parts | {"coarse": superclasses(fine, coarse, 100)}
 
 
 def _read(root: Path, name: str) -> dict:

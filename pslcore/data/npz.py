@@ -5,8 +5,6 @@ Each file holds ``images`` (uint8), ``labels`` (whole numbers) and, at least in 
 pixels are not the original ones) only adds a note.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +38,20 @@ def read(folder: Path) -> dict:
     return {
         **{split: (arrays["images"], arrays["labels"]) for split, arrays in files.items()},
         "classes": [str(name) for name in train["names"]],
-        "coarse": superclasses(train["labels"], train["coarse"]) if "coarse" in train else None,
+        "coarse_labels": train.get("coarse"),
         "note": note,
     }
 
 
-def superclasses(labels: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """Superclass of each class from the two labels of each image; a class must not lie in two superclasses."""
+def superclasses(labels: np.ndarray, coarse: np.ndarray, num_classes: int) -> np.ndarray:
+    """Superclass of each class, [C], from the two labels of each image; a class must lie in exactly one superclass."""
+    if coarse.shape != labels.shape or coarse.dtype.kind not in "iu":
+        raise ValueError(
+            f"the coarse labels are {coarse.dtype} of the shape {coarse.shape}; they must be whole numbers, "
+            f"one an image, as the {labels.shape[0]} labels are."
+        )
     pairs = np.unique(np.stack([labels, coarse]), axis=1)
-    if not np.array_equal(pairs[0], np.arange(pairs.shape[1])):
+    if not np.array_equal(pairs[0], np.arange(num_classes)):
         raise ValueError("the coarse labels put a class into two superclasses, or a class has no image.")
     return pairs[1].astype(np.int64)
 
@@ -59,5 +62,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise a dozen kinds over damaged bytes, some of them undocumented
         raise ValueError(f"{path} is damaged or no .npz file ({error}): write or copy it again.") from error
