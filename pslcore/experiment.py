@@ -78,9 +78,23 @@ class Config:
     examine_peers: int = 0
 
     def __post_init__(self):
-        for name in ("initial", "budget", "final"):  # 500 and 500.0 are one config
+        for name in ("initial", "budget", "final"):
             value = getattr(self, name)
-            object.__setattr__(self, name, int(value) if value == int(value) else value)
+            if not isinstance(value, int | float) or not abs(value) < float("inf"):  # NaN too
+                raise ValueError(
+                    f"{name} = {value} is no number of images: give a whole number, or a fraction below 1."
+                )
+        for name in ("seed", "examine_peers"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < float("inf") or value % 1:
+                raise ValueError(f"{name} = {value} must be a whole number from 0.")
+        for name in ("seed", "examine_peers", "initial", "budget", "final"):  # 500 and 500.0 are one config
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value % 1 else int(value))
+        if not isinstance(self.protected_fraction, int | float) or not 0 <= self.protected_fraction < 1:
+            raise ValueError(f"protected_fraction = {self.protected_fraction} must be at least 0 and below 1.")
+        if not isinstance(self.recipe, Recipe) or not isinstance(self.options, dict):
+            raise ValueError("recipe and options must be mappings of settings: leave them out or fill them in.")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: choose one of {', '.join(SETTINGS)}.")
         if self.teacher not in models.names():
@@ -97,6 +111,9 @@ class Config:
         unknown = sorted(set(settings) - {part.name for part in fields(cls)})
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r}: choose from {', '.join(p.name for p in fields(cls))}.")
+        missing = [name for name in ("dataset", "method") if name not in settings]
+        if missing:
+            raise ValueError(f"a config without `{missing[0]}` cannot be run: name one.")
         settings = dict(settings)
         if isinstance(settings.get("recipe"), dict):
             settings["recipe"] = Recipe.of(settings["recipe"])
@@ -148,6 +165,14 @@ class Config:
             raise ValueError(f"{name} = {value} is no number of images: give a whole number, or a fraction below 1.")
         return int(count)
 
+    def check(self, dataset: Dataset) -> None:
+        """Raise ``ValueError`` if this cannot be run on that data set, before any work is done."""
+        self.counts(dataset)
+        if self.examine_peers > len(dataset.test):
+            raise ValueError(
+                f"examine_peers = {self.examine_peers}, but {dataset.name} has only {len(dataset.test)} test images."
+            )
+
     def pools(self, dataset: Dataset) -> Pools:
         """The pools before the first cycle; the same for every method of a seed."""
         n, initial = len(dataset.train), self.counts(dataset)[0]
@@ -163,7 +188,7 @@ class Config:
         return records.source_fingerprint(
             {package / f"{name}.py" for name in common.split()}
             | {models.source(name) for name in names}
-            | {strategies.source(self.method)}
+            | strategies.sources(self.method)
         )
 
 
@@ -213,8 +238,7 @@ def run(
         If the deadline passed.
     """
     device = prepare_process(device)
-    dataset = _load(config.dataset, root)
-    config.counts(dataset)
+    dataset = check(config, root)
     shelf = _Shelf(None if folder is None else Path(folder), config)
     record, ledger = shelf.resume(dataset)
     record |= {"versions": records.versions(), "hardware": records.hardware(device_name(device))}
@@ -222,6 +246,13 @@ def run(
         shelf.keep(record, state)
     shelf.finish(record)
     return record
+
+
+def check(config: Config, root: str | Path = "data") -> Dataset:
+    """The config's data set, if the config can be run on it; else ``ValueError`` or ``FileNotFoundError``."""
+    dataset = _load(config.dataset, root)
+    config.check(dataset)
+    return dataset
 
 
 @lru_cache(maxsize=1)
@@ -328,8 +359,6 @@ def _metric(dataset: Dataset) -> str:
 
 def _examine(learner: ClientLearner, dataset: Dataset, n: int, device: torch.device) -> dict:
     """The peers on the first ``n`` test images: discrepancy, consensus, and their joint answer (mean probability)."""
-    if n > len(dataset.test):
-        raise ValueError(f"examine_peers = {n}, but {dataset.name} has only {len(dataset.test)} test images.")
     logits = learner.answers(chunks(dataset.test.images[:n], device))
     labels = torch.as_tensor(dataset.test.labels[:n])
     return {
@@ -372,7 +401,17 @@ class _Shelf:
         except records.DamagedRecord:
             return fresh, None
         same = all(part["record"][name] == fresh[name] for name in ("config", "data", "pools", "source"))
+        if same and self._config.warm_start:
+            same = self._weights_stand(len(part["record"]["cycles"]))
         return (part["record"], part["ledger"]) if same else (fresh, None)
+
+    def _weights_stand(self, cycle: int) -> bool:
+        try:
+            self.weights(cycle)
+        except Exception as error:  # cut short, gone, unreadable: torch raises whatever it meets
+            print(f"{self._path(f'.cycle{cycle}.pt')} cannot be read ({error}): the run begins anew.")
+            return False
+        return True
 
     def keep(self, record: Record, state: dict) -> None:
         """After a cycle. Weights go first: whenever the part record stands, its weights stand too."""
@@ -417,6 +456,10 @@ def prepare_process(device: str) -> torch.device:
     """Settings under which the same run gives the same bits: one thread on the CPU, deterministic kernels on a GPU."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}: choose auto, cpu or cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} is not to be had here: choose cpu, or auto.")
     torch.set_num_threads(1)
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

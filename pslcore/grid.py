@@ -15,7 +15,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from pslcore import records
-from pslcore.experiment import Config, OutOfTime, Record
+from pslcore.experiment import Config, OutOfTime, Record, check, prepare_process
 from pslcore.experiment import run as run_one
 
 BASE = "base"
@@ -83,12 +83,15 @@ def scales(params: str | Path = "params.yaml") -> dict:
         If the file is missing or not what it should be.
     """
     try:
-        content = yaml.safe_load(Path(params).read_text())
-        return content["scales"]
+        known = yaml.safe_load(Path(params).read_text())["scales"]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{params} is missing: run from the top of the repository.") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ValueError(f"{params} cannot be read ({error}): it needs a mapping `scales`.") from error
+        told = " ".join(str(error).split())
+        raise ValueError(f"{params} cannot be read ({told}): it needs a mapping `scales`.") from error
+    if not isinstance(known, dict) or not all(isinstance(scale, dict) for scale in known.values()):
+        raise ValueError(f"{params}: `scales` must be a mapping from each scale to the mapping of its experiments.")
+    return known
 
 
 def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> list[Cell]:
@@ -108,9 +111,20 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
             f"unknown experiment {experiment!r} at scale {scale!r}: choose one of {', '.join(experiments)}."
         )
     section = known[scale][experiment]
+    place = f"{params}: {scale}.{experiment}"
+    if not isinstance(section, dict):
+        raise ValueError(f"{place} is empty: it needs `methods` and `seeds`.")
     missing = {"methods", "seeds"} - set(section)
     if missing:
-        raise ValueError(f"{params}: {scale}.{experiment} has no `{sorted(missing)[0]}`.")
+        raise ValueError(f"{place} has no `{sorted(missing)[0]}`.")
+    if not isinstance(section["seeds"], int) or section["seeds"] < 1:
+        raise ValueError(f"{place}: seeds = {section['seeds']} must be a whole number from 1.")
+    if not isinstance(section["methods"], dict) or not all(
+        isinstance(own, dict) for own in section["methods"].values()
+    ):
+        raise ValueError(
+            f"{place}: `methods` must map the label of each curve to what is its own, such as {{method: psl}}."
+        )
     shared = merge(known[scale].get(BASE, {}), section.get("config", {}))
     return [
         Cell(label, Config.of(merge(shared, own, {"seed": seed})))
@@ -190,6 +204,9 @@ def run(
     todo = before.unfinished + again
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
+    prepare_process(device)
+    for cell in todo:  # bad input is found before anything runs
+        check(cell.config, root)
     workers = max(1, min(jobs or cpu_count(), len(todo)))
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
@@ -238,18 +255,25 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
     found = [path for path in sorted(Path(source).rglob("*.json")) if not path.name.endswith(".part.json")]
     if not found:
         raise FileNotFoundError(f"{source} holds no record (*.json): name the folder that `grid --out` wrote to.")
-    records.prepare(folder)
-    taken = []
+    taken: dict[str, tuple[Path, Record]] = {}
     for path in found:
         record = records.read(path)
+        try:
+            named = record["key"] == Config.of(record["config"]).key
+        except (KeyError, ValueError):
+            named = False
+        if not named:
+            raise ValueError(f"{path}: its key {record.get('key')!r} is not that of its config; run it again.")
         here = folder / f"{record['key']}.json"
-        if not here.exists():
-            taken.append((path, here))
-        elif records.content(records.read(here)) != records.content(record):
-            raise ValueError(f"{path} and {here} have the same config but differ: keep one of them and merge again.")
-    for path, here in taken:
-        records.write_bytes(here, path.read_bytes())
-    return [here.stem for _, here in taken]
+        other, known = taken.get(record["key"], (here, records.read(here) if here.exists() else None))
+        if known is None:
+            taken[record["key"]] = path, record
+        elif records.content(known) != records.content(record):
+            raise ValueError(f"{path} and {other} have the same config but differ: keep one of them and merge again.")
+    records.prepare(folder)
+    for key, (path, _) in taken.items():
+        records.write_bytes(folder / f"{key}.json", path.read_bytes())
+    return list(taken)
 
 
 def _folder(out: str | Path, scale: str) -> Path:

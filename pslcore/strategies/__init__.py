@@ -1,5 +1,6 @@
 """The methods, by name. See ``base.Strategy`` for what a method is, and the README for how to add one."""
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -46,3 +47,14 @@ def get(name: str, options: dict | None = None) -> Strategy:
 def source(name: str) -> Path:
     """The file that the method is written in."""
     return Path(inspect.getfile(_STRATEGIES[name]))
+
+
+def sources(name: str) -> set[Path]:
+    """The files that decide what the method does: its own, and what it imports from this folder."""
+    own = source(name)
+    imported = {
+        own.with_name(f"{node.module.rpartition('.')[2]}.py")
+        for node in ast.walk(ast.parse(own.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pslcore.strategies.")
+    }
+    return {own} | imported

@@ -55,12 +55,15 @@ class PSL(Strategy):
     taught: ClassVar[bool] = True
 
     def __post_init__(self):
-        if self.peers < 1 or self.peers != int(self.peers):
+        if not 1 <= self.peers < float("inf") or self.peers % 1:
             raise ValueError(f"peers = {self.peers}: PSL needs a whole number of peer students, at least one.")
+        object.__setattr__(self, "peers", int(self.peers))  # 2.0 and 2 are one option
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha = {self.alpha}: the weight of the teacher's answers must lie between 0 and 1.")
         if not self.temperature > 0:
             raise ValueError(f"temperature = {self.temperature}: it must be positive.")
+        if not self.margin >= 0:
+            raise ValueError(f"margin = {self.margin}: it must not be negative.")
         if self.ranking not in RANKINGS:
             raise ValueError(f"unknown ranking {self.ranking!r}: choose one of {', '.join(RANKINGS)}.")
         if self.student not in models.names():

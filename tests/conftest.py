@@ -1,0 +1,80 @@
+"""What all tests share: quick settings, tiny data sets with something to learn in them, and configs for them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from pslcore.experiment import Config
+
+settings.register_profile("pslcore", deadline=None, max_examples=50, derandomize=True, database=None)
+settings.load_profile("pslcore")
+torch.set_num_threads(1)
+
+TINY = {
+    "dataset": "tiny", "method": "psl", "teacher": "resnet8", "protected_fraction": 0.75,
+    "initial": 8, "budget": 4, "final": 16,
+    "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1},
+}  # fmt: skip
+DIGITS = TINY | {
+    "dataset": "digits", "protected_fraction": 0.9, "initial": 20, "budget": 10, "final": 40,
+    "recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False},
+}  # fmt: skip
+
+
+def colours(n: int, labels: np.ndarray, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """uint8 images [n, *shape], each the colour of its class (the same for every seed) under noise."""
+    palette = np.random.default_rng(0).integers(0, 256, (labels.max() + 1, shape[0], 1, 1))
+    noise = np.random.default_rng(seed).normal(0, 40, (n, *shape))
+    return np.clip(palette[labels] + noise, 0, 255).astype(np.uint8)
+
+
+def write_set(folder: Path, shape=(3, 8, 8), train=120, test=40, n_classes=4, seed=1, **arrays) -> Path:
+    """A folder with ``train.npz`` and ``test.npz``; ``arrays`` replace those of the training file, None leaves out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"class {label}" for label in range(n_classes)]
+    for split, n, offset, own in (("train", train, 0, arrays), ("test", test, 1, {})):
+        labels = np.arange(n) % n_classes
+        content = {"images": colours(n, labels, shape, seed + offset), "labels": labels, "names": names} | own
+        np.savez(folder / f"{split}.npz", **{key: value for key, value in content.items() if value is not None})
+    return folder
+
+
+def layered(base: dict, changes: dict) -> Config:
+    """A config with some settings changed; those of the recipe one by one."""
+    recipe = changes.get("recipe", {})
+    return Config.of(base | changes | {"recipe": base["recipe"] | recipe if isinstance(recipe, dict) else recipe})
+
+
+@pytest.fixture(scope="session")
+def new_set():
+    """``write_set``."""
+    return write_set
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """A folder of data sets with ``tiny``: 120 colour images of 8x8 in four classes, and 40 to test."""
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """``tiny(method="random", ...)``: a config for the data set ``tiny``; a run takes a fraction of a second."""
+    return lambda **changes: layered(TINY, changes)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The same for ``digits``."""
+    return lambda **changes: layered(DIGITS, changes)
+
+
+@pytest.fixture(scope="session")
+def settings_of_tiny() -> dict:
+    """The settings behind ``tiny``, as a section of ``params.yaml`` holds them."""
+    return TINY

@@ -1,0 +1,221 @@
+"""What every method must do, whichever it is: a name in ``strategies.names()`` is all it takes to be tested here."""
+
+import numpy as np
+import pytest
+import torch
+
+from pslcore import experiment, records, strategies
+from pslcore.data import load
+from pslcore.data.batches import normalise
+from pslcore.experiment import run
+from pslcore.losses import entropy
+from pslcore.sides import Cloud
+
+METHODS = strategies.names()
+PIXELS = [name for name in METHODS if name in ("psl", "random", "entropy", "core_set", "ll4al", "vaal")]  # Fig. 4
+ODD = {"protected_fraction": 0.5, "initial": 6, "budget": 3, "final": 12,
+       "recipe": {"epochs": 2, "batch_size": 5}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(root, new_set):
+    """Grey and colour sets of odd sizes, one of whose classes has a single image; and one with pixel labels."""
+    labels = np.arange(61) % 4
+    labels[17] = 4
+    for channels in (1, 3):
+        new_set(root / f"odd{channels}", (channels, 7, 9), 61, 23, 5, labels=labels)
+    new_set(root / "scenes", (3, 16, 16), 30, 6, 4)
+    for split in ("train", "test"):
+        content = dict(np.load(root / "scenes" / f"{split}.npz"))
+        content["labels"] = content["labels"][:, None, None] + np.zeros((16, 16), dtype=int)
+        content["labels"][:, :3] = 255
+        np.savez(root / "scenes" / f"{split}.npz", **content)
+    return root
+
+
+@pytest.fixture(scope="module")
+def config(world, tiny):
+    """Of a method on one of these sets, with a seed whose initial pool lacks the image of the rare class."""
+
+    def config(method, channels=1, **changes):
+        for seed in range(100):
+            made = tiny(**{"method": method, "dataset": f"odd{channels}", "seed": seed} | ODD | changes)
+            if 17 in made.pools(load(made.dataset, world)).safe:
+                return made
+        raise AssertionError
+
+    return config
+
+
+class Watched(Cloud):
+    """Writes down which unlabelled images were uploaded before each cycle; ``last`` is the one made last."""
+
+    seen: set
+    history: list
+    last: Cloud
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        Watched.last = self
+
+    def upload(self, indices, images, labels=None):
+        super().upload(indices, images, labels)
+        if labels is None:
+            self.seen.update(np.asarray(indices).tolist())
+
+    def restart(self, *given):
+        super().restart(*given)
+        self.history.append(set(self.seen))
+
+
+def watched_run(config, root, folder=None):
+    """The record, the images seen at the start of each cycle and in the end, and all queries with their picks."""
+    queries, learners, method, train = [], [], type(config.strategy), load(config.dataset, root).train
+    Watched.seen, Watched.history = set(), []
+
+    def learner(self, client, setup, original=method.learner):
+        learners.append(original(self, client, setup))
+        return learners[-1]
+
+    def pick(self, query, original=method.pick):
+        check_rows(query, train, learners[-1])
+        queries.append((query, original(self, query)))
+        return queries[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "Cloud", Watched)
+        patch.setattr(method, "learner", learner)
+        patch.setattr(method, "pick", pick)
+        record = run(config, root, folder)
+    return record, [*Watched.history[1:], Watched.seen], queries
+
+
+@torch.no_grad()
+def check_rows(query, train, learner):
+    """Every row of the query belongs to the image that it should."""
+    network = Watched.last._network
+    assert np.array_equal(query.labels, train.labels[query.labelled])
+    for answers, indices in ((query.answers, query.safe), (query.labelled_answers, query.labelled)):
+        images = normalise(torch.tensor(train.images[indices]))
+        network.eval()
+        wanted = {"features": network.embed(images), "logits": network(images), "entropy": entropy(network(images))}
+        network.train()
+        for name in set(answers) & set(wanted):
+            torch.testing.assert_close(torch.tensor(answers[name]), wanted[name], rtol=1e-3, atol=1e-4)
+    if learner is not None:
+        wanted = learner.score(iter([normalise(torch.tensor(train.images[query.safe]))]))
+        np.testing.assert_allclose(query.scores, wanted, rtol=1e-3, atol=1e-5)
+        assert len(set(wanted)) > 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_whole_run(world, config, method, channels):
+    made = config(method, channels)
+    pools = made.pools(load(made.dataset, world))
+    record, seen, queries = watched_run(made, world)
+    assert [cycle["labelled"] for cycle in record["cycles"]] == [6, 9, 12]
+    assert len(queries) == 2
+    for number, (cycle, (query, picked)) in enumerate(zip(record["cycles"], queries, strict=False)):
+        # what it was asked
+        assert np.array_equal(query.safe, pools.safe)
+        assert np.array_equal(query.labelled, pools.labelled)
+        assert query.budget == 3
+        rows = [len(answer) for answer in (*query.answers.values(), query.scores) if answer is not None]
+        assert set(rows) <= {len(pools.safe)}
+        assert {len(answer) for answer in query.labelled_answers.values()} <= {len(pools.labelled)}
+        assert set(query.answers) == set(made.strategy.asks)
+        assert (query.head is not None) == made.strategy.asks_head
+        # what it answered
+        picked = np.asarray(picked)
+        assert picked.dtype.kind in "iu"
+        assert picked.tolist() == cycle["picked"]
+        assert len(set(cycle["picked"])) == len(cycle["picked"]) == 3
+        assert set(cycle["picked"]) <= set(pools.safe.tolist())
+        assert not set(cycle["picked"]) & set(pools.protected.tolist())
+        # what the cloud saw
+        allowed = set(pools.safe.tolist())
+        assert seen[number] <= allowed | (seen[number - 1] if number else set())
+        assert cycle["unlabelled_seen"] == len(seen[number])
+        assert (len(seen[number]) > 0) == bool(made.strategy.asks)
+        uploads = cycle["crossed"].get("up: unlabelled images", {"items": 0})["items"]
+        assert uploads >= len(seen[number])
+        pools.label(cycle["picked"])
+    assert not set().union(*seen) & set(pools.protected.tolist())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_decides_everything(world, config, method):
+    made = config(method)
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    one = records.content(run(made, world))
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    assert records.content(run(made, world)) == one
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_stopped_after_a_cycle_and_gone_on_with(world, config, tmp_path, monkeypatch, method, warm):
+    made = config(method, warm_start=warm)
+    whole = records.content(run(made, world))
+    write = records.write
+
+    class Stop(Exception):
+        pass
+
+    def stop(path, record):
+        write(path, record)
+        raise Stop
+
+    monkeypatch.setattr(records, "write", stop)
+    with pytest.raises(Stop):
+        run(made, world, tmp_path)
+    monkeypatch.undo()
+    assert records.content(run(made, world, tmp_path)) == whole
+    assert [path.name for path in tmp_path.iterdir()] == [f"{made.key}.json"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_whole_pool_may_be_picked_and_no_more(world, config, monkeypatch, method):
+    made = config(method, initial=28, budget=3, final=31, protected_fraction=0.49, recipe={"epochs": 1})
+    pools = made.pools(load(made.dataset, world))
+    assert len(pools.safe) == 3
+    assert sorted(run(made, world)["cycles"][0]["picked"]) == pools.safe.tolist()
+    monkeypatch.setattr(experiment, "train", lambda *given: pytest.fail("something was trained"))
+    with pytest.raises(ValueError, match=r"final = 32 labelled images cannot be reached: .* only 31 may leave"):
+        run(config(method, initial=28, budget=4, final=32, protected_fraction=0.49), world)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_standard_setting(world, config, method):
+    made = config(method, setting="standard", initial=0.1, budget=0.05, final=0.15, recipe={"epochs": 1})
+    record = run(made, world)
+    assert [(cycle["labelled"], len(set(cycle["picked"]))) for cycle in record["cycles"]] == [(6, 3), (9, 0)]
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_pixel_labels(world, tiny, method):
+    network = "lraspp_mobilenet_v3_small"
+    options = {"student": network} if method == "psl" else {}
+    made = tiny(method=method, dataset="scenes", teacher=network, options=options, protected_fraction=0.5,
+                initial=5, budget=4, final=9, recipe={"batch_size": 5})  # fmt: skip
+    record, seen, _ = watched_run(made, world)
+    pools = made.pools(load("scenes", world))
+    assert record["metric"] == "mean IoU"
+    assert all(0 <= cycle["metric"] <= 1 for cycle in record["cycles"])
+    picked = record["cycles"][0]["picked"]
+    assert len(set(picked)) == 4
+    assert set(picked) <= set(pools.safe.tolist())
+    assert record["cycles"][0]["unlabelled_seen"] == len(seen[0]) == (len(pools.safe) if made.strategy.asks else 0)
+
+
+def test_names():
+    assert {"psl", "random", "entropy"} <= set(METHODS)
+    for name in METHODS:
+        assert strategies.source(name).parent.name == "strategies"
+        with pytest.raises(ValueError, match=r"has no option 'bananas': (choose from|it takes none)"):
+            strategies.get(name, {"bananas": 1})
+    with pytest.raises(ValueError, match=f"unknown method 'oracle': choose one of {', '.join(METHODS)}"):
+        strategies.get("oracle")

@@ -1,0 +1,41 @@
+"""Entropy: the top by the entropy of the task learner's answer; and ``top``, which other methods pick with."""
+
+import numpy as np
+import pytest
+import torch
+
+from pslcore.losses import entropy
+from pslcore.strategies.base import Query, top
+from pslcore.strategies.entropy import Entropy
+
+SAFE = np.array([3, 5, 8, 13, 21, 34])
+
+
+def query(budget=3, safe=SAFE, **answers):
+    return Query(safe, np.array([0]), budget, np.random.default_rng(0), answers)
+
+
+def test_the_least_certain_come_first():
+    logits = torch.tensor([[9.0, 0, 0], [0, 0, 0], [2, 0, 0], [1, 1, 0], [0, 0.1, 0], [50, 0, 0]])
+    scores = entropy(logits).numpy()
+    assert Entropy().asks == ("entropy",)
+    assert Entropy().pick(query(4, entropy=scores)).tolist() == [5, 21, 13, 8]
+
+
+@pytest.mark.parametrize("budget", [0, 1, 3, 6])
+def test_ties_go_to_the_lower_index(budget):
+    assert top(query(budget), np.ones(6)).tolist() == SAFE[:budget].tolist()
+    order = np.random.default_rng(1).permutation(6)  # whatever the order of the rows
+    scores = np.array([1.0, 2, 1, 2, 1, 2])
+    assert top(query(budget, SAFE[order]), scores[order]).tolist() == [5, 13, 34, 3, 8, 21][:budget]
+
+
+def test_infinite_scores_have_their_place():
+    scores = np.array([0.0, -np.inf, np.inf, 1, -1, np.inf])
+    assert top(query(6), scores).tolist() == [8, 34, 13, 3, 21, 5]
+
+
+def test_what_is_no_number_is_refused():
+    scores = np.array([0.0, 1, np.nan, 1, np.nan, 0])
+    with pytest.raises(FloatingPointError, match="the score of image 8 is not a number: the training has diverged"):
+        Entropy().pick(query(entropy=scores))
