@@ -33,8 +33,6 @@ def frame(results: Results) -> pd.DataFrame:
     ValueError
         If no run is finished.
     """
-    if not results.runs:
-        raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
     return pd.DataFrame(
         {
             "method": cell.label,
@@ -43,9 +41,15 @@ def frame(results: Results) -> pd.DataFrame:
             "metric": entry["metric"],
             "unlabelled_seen": entry["unlabelled_seen"],
         }
-        for cell, record in results.runs
+        for cell, record in _finished(results)
         for entry in record["cycles"]
     )
+
+
+def _finished(results: Results) -> list[tuple[Cell, Record]]:
+    if not results.runs:
+        raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
+    return results.runs
 
 
 def budget_curves(results: Results) -> go.Figure:
@@ -133,14 +137,14 @@ def paired_tests(results: Results, method: str = "PSL") -> pd.DataFrame:
 def win_matrix(results: Results) -> go.Figure:
     """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
     matrix = 100 * statistics.wins(frame(results))
-    title = f"{_title(results)}: budgets at which the row beats the column (%, paired t-test, p < 0.05)"
+    title = f"{_title(results)}: the row beats the column (% of budgets, p < 0.05)"
     return _matrix(matrix, title, "beaten", "winner", 100)
 
 
 def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
     """The final labelled set of each method and seed: its initial pool and the picks of its record."""
     labelled: dict[str, dict[int, set[int]]] = {}
-    for cell, record in results.runs:
+    for cell, record in _finished(results):
         initial = set(_initial_pools(cell, record).labelled.tolist())
         picked = {image for entry in record["cycles"] for image in entry["picked"]}
         labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
@@ -159,7 +163,7 @@ def _initial_pools(cell: Cell, record: Record) -> Pools:
 
 def overlap_matrix(results: Results) -> go.Figure:
     """``statistics.overlap`` in per cent, with what two random methods would share."""
-    cell, record = results.runs[0]
+    cell, record = _finished(results)[0]
     first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
     chance = statistics.overlap_by_chance(first, last - first, _initial_pools(cell, record).safe.size)
     title = f"{_title(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
@@ -197,7 +201,7 @@ def bucket_table(results: Results) -> pd.DataFrame:
     argmax of their mean probability, which is the shared answer where they agree), ``images``.
     """
     rows = []
-    for cell, record in results.runs:
+    for cell, record in _finished(results):
         peers = record["peers"]
         discrepancy = np.array(peers["discrepancy"])
         order = np.lexsort((np.arange(len(discrepancy)), discrepancy))
@@ -257,7 +261,7 @@ def bucket_bars(results: Results) -> go.Figure:
 
 def provenance(results: Results) -> str:
     """The sentence under every figure: scale, data, seeds, hardware, versions, and what is missing or stale."""
-    records = [record for _, record in results.runs]
+    records = [record for _, record in _finished(results)]
     first = records[0]
     seeds = sorted({cell.config.seed for cell, _ in results.runs})
     machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})

@@ -198,7 +198,7 @@ def _discrepancy(logits: Tensor, valid: Tensor | None) -> Tensor:
         for j, k in combinations(range(len(logits)), 2)
     ]
     if not pairs:
-        return 0 * logits[0].flatten(1).sum(1)  # with a valid gradient
+        return (0 * logits[0]).flatten(1).sum(1)  # with a valid gradient
     # Sorted, so that the rounding of the sum does not depend on the order of the peers; it can leave -1e-9.
     d = pairs[0] if len(pairs) == 1 else torch.stack(pairs).sort(0).values.sum(0)
     d = d.clamp_min(0)

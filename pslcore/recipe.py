@@ -47,6 +47,8 @@ class Recipe:
         for what, value, known in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r} in the recipe: choose one of {', '.join(known)}.")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip = {self.flip} in the recipe must be true or false.")
         for name, least in (("epochs", 1), ("batch_size", 1), ("padding", 0)):
             value = getattr(self, name)
             if least and not (isinstance(value, int | float) and value >= 1 and value % 1 == 0):

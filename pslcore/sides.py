@@ -249,7 +249,16 @@ class Cloud:
         -------
         int64 array, [C, C]
             Confusion matrix: true classes down, given ones across.
+
+        Raises
+        ------
+        FloatingPointError
+            If a weight is not finite.
         """
+        if not all(torch.isfinite(tensor).all() for tensor in self._network.state_dict().values()):
+            raise FloatingPointError(
+                "the training of the task learner diverged (its weights are no numbers): lower `lr`."
+            )
         matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
         self._network.eval()
         start = 0

@@ -16,6 +16,7 @@ from pslcore import experiment, records, strategies
 from pslcore.data import load
 from pslcore.experiment import Config, OutOfTime, run
 from pslcore.recipe import Recipe
+from pslcore.streams import numpy_stream
 
 NAN, INF = float("nan"), float("inf")
 
@@ -37,10 +38,12 @@ NAN, INF = float("nan"), float("inf")
         ({"method": "random", "examine_peers": 5}, "examine_peers = 5: the method 'random' has no peer students"),
         ({"examine_peers": -5}, "examine_peers = -5"),
         *[({"options": {"peers": value}}, f"peers = {value}: PSL needs a whole number of peer students, at least one")
-          for value in (0, -1, 1.5, NAN, INF)],
+          for value in (0, -1)],
         *[({"options": {"alpha": value}}, f"alpha = {value}: the weight of the teacher's answers must lie between")
-          for value in (-0.1, 1.1, NAN)],
-        *[({"options": {"temperature": value}}, f"temperature = {value}: it must be positive") for value in (0, NAN)],
+          for value in (-0.1, 1.1)],
+        ({"options": {"temperature": 0}}, "temperature = 0: it must be positive"),
+        *[({"options": {name: value}}, f"{name} = {value}")
+          for name, value in (("peers", 1.5), ("peers", NAN), ("peers", INF), ("alpha", NAN), ("temperature", NAN))],
         ({"options": {"margin": NAN}}, "margin = nan"),
         ({"options": {"margin": -1}}, "margin = -1"),
         ({"options": {"ranking": "words"}}, "unknown ranking 'words': choose one of paper, ordered"),
@@ -224,6 +227,14 @@ def test_picks_are_distinct_safe_and_as_many_as_the_budget(recorded, root, tiny,
         assert set(cycle["picked"]) <= set(pools.safe.tolist())
         assert not set(cycle["picked"]) & set(pools.protected.tolist())
         pools.label(cycle["picked"])
+
+
+def test_random_picks_are_those_of_the_stream_of_their_cycle(recorded, root, tiny):
+    pools = tiny(method="random").pools(load("tiny", root))
+    for number, cycle in enumerate(recorded["random"]["cycles"][:-1]):
+        wanted = numpy_stream(0, "query", number).choice(pools.safe, 4, replace=False)
+        assert cycle["picked"] == wanted.tolist()
+        pools.label(wanted)
 
 
 @pytest.mark.parametrize("setting", ["protected", "standard"])

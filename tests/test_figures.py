@@ -269,9 +269,6 @@ def test_cost_is_in_processor_minutes():
     assert figures.cost(both()) == pytest.approx(4 * 3 * 24 / 60)
 
 
-EMPTY_IS_NO_VALUE_ERROR = pytest.mark.xfail(strict=True, reason="IndexError or nothing, not frame's sentence")
-
-
 @pytest.mark.parametrize(
     "show",
     [
@@ -280,10 +277,10 @@ EMPTY_IS_NO_VALUE_ERROR = pytest.mark.xfail(strict=True, reason="IndexError or n
         figures.summary,
         figures.paired_tests,
         figures.win_matrix,
-        *(
-            pytest.param(show, marks=EMPTY_IS_NO_VALUE_ERROR)
-            for show in (figures.overlap_matrix, figures.bucket_table, figures.bucket_bars, figures.provenance)
-        ),
+        figures.overlap_matrix,
+        figures.bucket_table,
+        figures.bucket_bars,
+        figures.provenance,
     ],
 )
 def test_nothing_finished_is_said_so(show):

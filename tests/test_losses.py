@@ -162,6 +162,14 @@ def test_discrepancy_is_finite_never_negative_and_differentiable(logits, extreme
     assert torch.isfinite(logits.grad).all()
 
 
+@pytest.mark.parametrize("peers", [2, 3, 4])
+def test_discrepancy_of_peers_that_differ_by_a_rounding_is_not_negative(peers):
+    logits = normal(1, 20_000, 10, scale=3.0) + normal(peers, 20_000, 10, seed=1, scale=1e-6)
+    d = losses.discrepancy(logits.float())
+    assert (d >= 0).all()
+    assert d.max() < 1e-9
+
+
 @given(st.data())
 def test_discrepancy_and_consensus_do_not_know_the_order_of_the_peers(data):
     logits = data.draw(peer_logits())
@@ -175,6 +183,10 @@ def test_equal_peers_have_no_discrepancy_at_all(logits, peers):
     equal = logits[:1].expand(peers, *logits.shape[1:])
     assert torch.equal(losses.discrepancy(equal), torch.zeros(logits.shape[1]))
     assert losses.consensus(equal).all()
+
+
+def test_a_single_peer_with_the_largest_logits_there_are():
+    assert losses.discrepancy(torch.full((1, 2, 12), 3e38)).tolist() == [0, 0]
 
 
 @given(peer_logits(peers=(1, 1)))

@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
         ({"padding": 1.5}, "padding = 1.5 in the recipe must"),
         ({"lr": INF}, "lr = inf in the recipe must"),
         ({"weight_decay": "5e-4"}, "weight_decay = 5e-4 in the recipe must"),  # what YAML makes of 5e-4
+        ({"flip": "no"}, "flip = no in the recipe must"),
     ],
 )  # fmt: skip
 def test_an_impossible_recipe_is_refused_in_a_sentence(settings, sentence):

@@ -355,6 +355,16 @@ def test_divergence_is_reported(trained):
         cloud.check()
 
 
+def test_a_task_learner_whose_last_step_diverged_is_not_examined(trained):
+    """Its loss was finite when it was last looked at; a metric of it would be recorded as any other."""
+    cloud, _ = trained
+    weights = copied(cloud.weights())
+    weights["0.head.bias"] += float("nan")
+    cloud.restart(0, 0, 8, weights=weights)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        cloud.examine(IMAGES, LABELS, CLASSES)
+
+
 # The client
 
 

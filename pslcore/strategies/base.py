@@ -75,6 +75,9 @@ class Query:
     scores: np.ndarray | None = None
 
 
+_KINDS = {bool: "true or false", str: "a name", int: "a whole number", float: "a number"}
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A method. Its dataclass fields are its options; its class attributes declare what it needs.
@@ -100,7 +103,17 @@ class Strategy:
                 f"{cls.__name__} has no option {unknown[0]!r}: "
                 + (f"choose from {', '.join(known)}." if known else "it takes none.")
             )
-        return cls(**options)
+        for option in fields(cls):
+            value, kind = options.get(option.name, option.default), type(option.default)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not {bool: isinstance(value, bool), str: isinstance(value, str)}.get(kind, number):
+                raise ValueError(f"{option.name} = {value}: the option of {cls.__name__} must be {_KINDS[kind]}.")
+        strategy = cls(**options)  # its own checks come first, since they know what the number means
+        for option in fields(cls):
+            value, kind = getattr(strategy, option.name), type(option.default)
+            if kind in (int, float) and not (abs(value) < float("inf") and (kind is float or value % 1 == 0)):
+                raise ValueError(f"{option.name} = {value}: the option of {cls.__name__} must be {_KINDS[kind]}.")
+        return strategy
 
     def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
         """The networks that this method trains on the client, freshly made; none for most methods."""

@@ -1,5 +1,7 @@
 """What every method must do, whichever it is: a name in ``strategies.names()`` is all it takes to be tested here."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from pslcore.experiment import run
 from pslcore.losses import entropy
 from pslcore.sides import Cloud
 
+NAN = float("nan")
 METHODS = strategies.names()
 PIXELS = [name for name in METHODS if name in ("psl", "random", "entropy", "core_set", "ll4al", "vaal")]  # Fig. 4
 ODD = {"protected_fraction": 0.5, "initial": 6, "budget": 3, "final": 12,
@@ -209,6 +212,16 @@ def test_pixel_labels(world, tiny, method):
     assert len(set(picked)) == 4
     assert set(picked) <= set(pools.safe.tolist())
     assert record["cycles"][0]["unlabelled_seen"] == len(seen[0]) == (len(pools.safe) if made.strategy.asks else 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_options_of_the_wrong_kind_are_refused_by_name(method):
+    """Where they are set, not hours later; YAML reads 5e-4 as a text."""
+    for option in fields(strategies.get(method)):
+        bad = {bool: ["no", None], int: ["5e-4", NAN, None, 1.5], float: ["5e-4", NAN, None], str: [3, None]}
+        for value in bad[type(option.default)]:
+            with pytest.raises(ValueError, match=f"(?i){option.name}.*{value}"):
+                strategies.get(method, {option.name: value})
 
 
 def test_names():

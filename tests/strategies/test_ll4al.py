@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pslcore import models
 from pslcore.losses import VOID, task_loss
+from pslcore.recipe import Recipe
 from pslcore.strategies import ll4al
 from pslcore.strategies.base import Query
 from pslcore.strategies.ll4al import LL4AL, LossPrediction, per_image, ranking_loss
@@ -120,6 +121,17 @@ def test_the_loss_is_the_sum_of_both(trio):
         expected = task_loss(logits, labels) + options.weight * ranking
         assert ranking > 0
         torch.testing.assert_close(module.loss(network, images, labels, 0.0), expected)
+
+
+def test_losses_are_float32_in_bfloat16_steps(trio):
+    network, module, batch = trio
+    network.eval()
+    exact = module.loss(network, *batch, 0.0)
+    with Recipe(precision="bfloat16").autocast(batch[0]):
+        rough = module.loss(network, *batch, 0.0)
+    assert rough.dtype == torch.float32
+    assert rough != exact
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
 
 
 # What it does to the task learner

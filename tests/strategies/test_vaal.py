@@ -1,5 +1,7 @@
 """VAAL: the autoencoder, the discriminator, and their game on the client."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,9 +103,10 @@ def test_kl_reduction(reduction, beta):
 
 def test_rebuilding_and_the_opponent_are_in_the_loss():
     learner, images = adversaries(beta=0.0, adversarial=3.0), torch.ones(6, 1, 8, 8)
-    learner.vae.encode = lambda images: (torch.zeros(6, 32), torch.zeros(6, 32))
+    learner.vae.encode = lambda images: (torch.ones(6, 32), torch.zeros(6, 32))
     learner.vae.decode = lambda code, size: images + 0.5
-    guess = torch.sigmoid(learner.discriminator(torch.zeros(1, 32))).item()
+    guess = torch.sigmoid(learner.discriminator(torch.ones(1, 32))).item()
+    assert not 0.4 < guess < 0.6
     expected = 2 * 0.25 + 3 * 2 * -np.log(guess)  # all should look labelled
     assert learner._vae_loss(images, images).item() == pytest.approx(expected, rel=1e-5)
 
@@ -150,6 +153,7 @@ def test_batches_are_of_both_pools_and_protected_images_are_studied(monkeypatch)
     labelled, unlabelled = seen[::2], seen[1::2]
     assert {len(indices) for indices in seen} == {6}
     assert labelled[::2] == [plan.indices.tolist() for plan in batches(6)]  # the task learner's own, then others
+    assert all(first != second for first, second in zip(labelled[::2], labelled[1::2], strict=True))
     assert set().union(*labelled) == set(range(12))
     assert set().union(*unlabelled) == set(range(12, N))
 
@@ -171,6 +175,17 @@ def test_nothing_left_to_tell_apart():
     learner.study(batches(1)[0], None)
     learner.check()
     assert torch.equal(weights(learner), before)
+
+
+def test_steps_in_bfloat16_leave_weights_and_scores_in_float32():
+    side = adversaries()._client
+    learner = VAAL(width=4).learner(side, Setup(3, replace(RECIPE, precision="bfloat16"), 7, 0, 10))
+    before = weights(learner)
+    learner.study(batches(1)[0], None)
+    learner.check()
+    assert weights(learner).dtype == torch.float32
+    assert not torch.equal(weights(learner), before)
+    assert learner.score(side.store.plain(SAFE)).dtype == np.float32
 
 
 def test_divergence_is_reported():
