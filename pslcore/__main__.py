@@ -77,7 +77,7 @@ def _show(options: argparse.Namespace) -> int:
     results = grid.collect(options.experiment, options.scale, options.params, options.out)
     print(figures.summary(results).to_string(index=False))
     if results.runs and len({cell.label for cell, _ in results.runs}) > 1:
-        print("\n" + figures.paired_tests(results, results.runs[0][0].label).to_string(index=False))
+        print("\n" + figures.paired_tests(results).to_string(index=False))
     print("\n" + figures.provenance(results))
     if options.picture:
         figures.budget_curves(results).write_image(options.picture, width=900, height=520, scale=2)

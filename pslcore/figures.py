@@ -117,8 +117,9 @@ def spread(values: pd.Series) -> str:
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"
 
 
-def paired_tests(results: Results, method: str = "PSL") -> pd.DataFrame:
-    """``statistics.against`` in percentage points, for people."""
+def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
+    """``statistics.against`` in percentage points, for people; of the experiment's first method if none is named."""
+    method = method or _finished(results)[0][0].label
     rows = statistics.against(frame(results), method)
     return pd.DataFrame(
         {

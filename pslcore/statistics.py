@@ -86,6 +86,7 @@ def wins(table: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     matrix = pd.DataFrame(0.0, index=methods, columns=methods)
     for budget in budgets:
         scores = table[table["labelled"] == budget].pivot(index="seed", columns="method", values="metric")
+        scores = scores.reindex(columns=methods)  # a method that has no run there cannot win
         for one, other in combinations(methods, 2):
             differences = (scores[one] - scores[other]).dropna()
             if paired_p(differences) < level:
