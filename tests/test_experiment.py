@@ -3,10 +3,12 @@
 import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +159,29 @@ def test_the_source_covers_what_the_method_imports(tiny, monkeypatch, method):
     for node in ast.walk(ast.parse(strategies.source(method).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("pslcore.strategies."):
             assert strategies.source(method).with_name(f"{node.module.split('.')[-1]}.py") in covered
+
+
+EDITED = """
+import sys
+from pathlib import Path
+from pslcore.experiment import Config
+with open(Path("pslcore") / "losses.py", "a") as file:
+    file.write("VOID = 3\\n")
+print(Config.of(eval(sys.argv[1])).source())
+"""
+
+
+def test_the_source_is_that_of_the_code_that_runs(tiny, tmp_path):
+    """Not of the files as they are by now: else a grid that runs while somebody edits signs with the wrong name."""
+    shutil.copytree(Path(experiment.__file__).parent, tmp_path / "pslcore")
+    told = subprocess.run(
+        [sys.executable, "-c", EDITED, repr(tiny().settings())],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == tiny().source()
 
 
 # The record
