@@ -47,8 +47,6 @@ class Results:
         Those among them that were made by other code than today's.
     unfinished : list of Cell
         Stopped by the time limit, or not begun.
-    failures : list of (Cell, str)
-        With the traceback.
     """
 
     experiment: str
@@ -56,7 +54,6 @@ class Results:
     runs: list[tuple[Cell, Record]] = field(default_factory=list)
     stale: list[Cell] = field(default_factory=list)
     unfinished: list[Cell] = field(default_factory=list)
-    failures: list[tuple[Cell, str]] = field(default_factory=list)
 
 
 def top() -> Path:

@@ -11,6 +11,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -150,13 +151,19 @@ def source_fingerprint(files: Iterable[Path]) -> str:
     """Hash of Python sources, blind to comments, docstrings and layout: what can change a number, and no more."""
     digest = hashlib.sha256()
     for file in sorted(Path(file) for file in files):
-        tree = ast.parse(_IMPORTED.get(file) or file.read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [part for part in body if not _is_docstring(part)]
-        digest.update(file.name.encode() + ast.dump(tree).encode())
+        digest.update(file.name.encode() + _bare(_IMPORTED.get(file) or file.read_text()).encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _bare(source: str) -> str:
+    """The syntax tree of a source as text, without docstrings; every run of a grid asks for the same few."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _is_docstring(part)]
+    return ast.dump(tree)
 
 
 def _is_docstring(node: ast.AST) -> bool:
