@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, jaccard_score
 from pslcore import data, losses, models, records, strategies
 from pslcore.data import Dataset
 from pslcore.data.batches import chunks
-from pslcore.oracle import Oracle
+from pslcore.oracle import Oracle, mislabel
 from pslcore.pools import Pools, protected_setting, standard_setting
 from pslcore.recipe import Recipe
 from pslcore.sides import Client, Cloud, task_learner
@@ -56,6 +56,9 @@ class Config:
         Go on from the weights of the cycle before in place of fresh ones.
     examine_peers : int
         If positive, the first so many test images are put to the peer students of the last cycle (Fig. 7).
+    noise : float
+        Part of the labels, those of the initial pool included, that the oracle gets wrong: within the superclass, or
+        among all classes where the data set has no superclasses (Fig. 6).
 
     Raises
     ------
@@ -76,6 +79,7 @@ class Config:
     options: dict = field(default_factory=dict)
     warm_start: bool = False
     examine_peers: int = 0
+    noise: float = 0.0
 
     def __post_init__(self):
         for name in ("initial", "budget", "final"):
@@ -93,6 +97,8 @@ class Config:
             object.__setattr__(self, name, value if value % 1 else int(value))
         if not isinstance(self.protected_fraction, int | float) or not 0 <= self.protected_fraction < 1:
             raise ValueError(f"protected_fraction = {self.protected_fraction} must be at least 0 and below 1.")
+        if not isinstance(self.noise, int | float) or not 0 <= self.noise < 1:
+            raise ValueError(f"noise = {self.noise} must be a part of the labels, at least 0 and below 1.")
         if not isinstance(self.recipe, Recipe) or not isinstance(self.options, dict):
             raise ValueError("recipe and options must be mappings of settings: leave them out or fill them in.")
         if self.setting not in SETTINGS:
@@ -172,6 +178,24 @@ class Config:
             raise ValueError(
                 f"examine_peers = {self.examine_peers}, but {dataset.name} has only {len(dataset.test)} test images."
             )
+        kind = "pixel" if dataset.pixel_labels else "image"
+        for role, name in (("teacher", self.teacher), ("student", getattr(self.strategy, "student", self.teacher))):
+            if models.for_pixel_labels(name) != dataset.pixel_labels:
+                fit = [name for name in models.names() if models.for_pixel_labels(name) == dataset.pixel_labels]
+                raise ValueError(
+                    f"{role} {name!r} cannot learn the {kind} labels of {dataset.name}: choose one of {', '.join(fit)}."
+                )
+        if dataset.pixel_labels and (not self.strategy.pixels or self.noise or self.examine_peers):
+            what = "noise" if self.noise else "examine_peers" if self.examine_peers else f"the method {self.method!r}"
+            raise ValueError(f"{what} has no form for pixel labels, which {dataset.name} has: leave it out there.")
+        self.labels(dataset)
+
+    def labels(self, dataset: Dataset) -> np.ndarray:
+        """What the oracle of this seed says of each training image."""
+        if not self.noise:
+            return dataset.train.labels
+        groups = np.zeros(len(dataset.classes)) if dataset.coarse is None else dataset.coarse
+        return mislabel(dataset.train.labels, self.noise, groups, numpy_stream(self.seed, "noise"))
 
     def pools(self, dataset: Dataset) -> Pools:
         """The pools before the first cycle; the same for every method of a seed."""
@@ -183,7 +207,10 @@ class Config:
     def source(self) -> str:
         """Fingerprint of the code that decides this run's numbers."""
         package = Path(__file__).parent
-        common = "streams guard pools oracle losses recipe sides training experiment data/batches strategies/base"
+        common = (
+            "streams guard pools oracle losses recipe sides training experiment data/batches strategies/base "
+            "models/__init__"
+        )
         names = {self.teacher, getattr(self.strategy, "student", self.teacher)}
         return records.source_fingerprint(
             {package / f"{name}.py" for name in common.split()}
@@ -226,9 +253,10 @@ def run(
     -------
     dict
         ``config``, ``key``; ``data`` (name, fingerprint, sizes, note); ``pools`` (fingerprint of the initial ones);
-        ``metric`` (its name); ``cycles``: a list of ``labelled``, ``metric``, ``picked``, ``unlabelled_seen`` (by the
-        cloud, so far), ``crossed`` (the ledger, so far), ``seconds`` (train, test, forward, pick); ``peers`` where
-        they were examined; ``source``, ``versions``, ``hardware``.
+        ``noise`` (rate as measured, and within what) where labels are noisy; ``metric`` (its name); ``cycles``: a
+        list of ``labelled``, ``metric``, ``picked``, ``unlabelled_seen`` (by the cloud, so far), ``crossed`` (the
+        ledger, so far), ``seconds`` (train, test, forward, pick), ``memory`` (peak of the process, bytes); ``peers``
+        where they were examined; ``source``, ``versions``, ``hardware``.
 
     Raises
     ------
@@ -268,7 +296,7 @@ def _cycles(
     """The active-learning loop: appends one entry a cycle to the record, yields what a resumed run needs besides."""
     strategy, recipe, seed = config.strategy, config.recipe, config.seed
     pools = config.pools(dataset)
-    oracle = Oracle(dataset.train.labels, pools.protected)
+    oracle = Oracle(config.labels(dataset), pools.protected)
     client = Client(dataset.train.images, pools, oracle, recipe.padding, device)
     network = task_learner(config.teacher, len(dataset.classes), dataset.channels)
     cloud = Cloud(pools.n, pools.protected, network, recipe, device)
@@ -285,6 +313,7 @@ def _cycles(
         if deadline is not None and time.time() > deadline:
             raise OutOfTime
         seconds, last = {}, cycle == len(counts) - 1
+        records.reset_peak()
         n_steps = steps(counts[cycle], recipe)
         companion = strategy.companion if strategy.accompanied else None
         cloud.restart(seed, cycle, n_steps, weights.get("cloud"), companion)
@@ -309,6 +338,7 @@ def _cycles(
         record["cycles"].append({
             "labelled": counts[cycle], "metric": metric, "picked": picked.tolist(),
             "unlabelled_seen": cloud.ledger.unlabelled_seen, "crossed": cloud.ledger.summary(), "seconds": seconds,
+            "memory": records.peak_memory(),
         })  # fmt: skip
         if not last:
             client.annotate(cloud, picked)
@@ -394,6 +424,10 @@ class _Shelf:
             "source": self._source,
             "cycles": [],
         }  # fmt: skip
+        if self._config.noise:
+            wrong = self._config.labels(dataset) != dataset.train.labels
+            within = "all classes" if dataset.coarse is None else "the superclass"
+            fresh["noise"] = {"measured": float(wrong.mean()), "within": within}
         if self._folder is None or not self._path(".part.json").exists():
             return fresh, None
         try:

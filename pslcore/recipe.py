@@ -29,6 +29,8 @@ class Recipe:
         Random crops from images padded by so many pixels.
     flip : bool
         Random mirroring left to right (not for digits).
+    zoom : float
+        Random enlargement by a factor between ``1 / zoom`` and ``zoom``; 1 leaves the size alone.
     precision : {"float32", "bfloat16"}
         Of the training steps. Scores and losses are float32 always.
     """
@@ -41,6 +43,7 @@ class Recipe:
     schedule: str = "cosine"
     padding: int = 4
     flip: bool = True
+    zoom: float = 1.0
     precision: str = "float32"
 
     def __post_init__(self):
@@ -56,6 +59,8 @@ class Recipe:
             if not (isinstance(value, int | float) and value >= 0 and value % 1 == 0):
                 raise ValueError(f"{name} = {value} in the recipe must not be negative, and must be a whole number.")
             object.__setattr__(self, name, int(value))  # 3.0 and 3 are one recipe
+        if not (isinstance(self.zoom, int | float) and 1 <= self.zoom < float("inf")):
+            raise ValueError(f"zoom = {self.zoom} in the recipe must be a finite number from 1.")
         for name in ("lr", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value < float("inf")):  # NaN and YAML's "5e-4" too

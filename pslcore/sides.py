@@ -21,6 +21,9 @@ from pslcore.oracle import Oracle
 from pslcore.pools import Pools
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
 
+_RESIDENT = 1 << 30
+"""Bytes of a memory-mapped training set up to which the client keeps all of it on its device."""
+
 ANSWERS = ("logits", "features", "entropy", "companion")
 """What the cloud can be asked about images, float32: ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy``
 of the answer [N]; whatever the method's ``companion`` says of them [N]."""
@@ -318,10 +321,14 @@ class Client:
 
     @property
     def store(self) -> ImageStore:
-        """All images, resident on the client's device from the first use on, and the labels known so far."""
+        """All images, resident on the client's device from the first use on or, of a large set, looked up on the
+        disk; and the labels known so far."""
         if self._resident is None:
             self._resident = ImageStore(len(self._images), self._padding, self.device)
-            self._resident.add(np.arange(len(self._images)), self._images)
+            if isinstance(self._images, np.memmap) and self._images.nbytes > _RESIDENT:
+                self._resident.lend(self._images)
+            else:
+                self._resident.add(np.arange(len(self._images)), self._images)
         for indices, labels in self._answers[self._told :]:
             self._resident.tell(indices, labels)
         self._told = len(self._answers)

@@ -5,7 +5,7 @@ A stream depends on nothing that was drawn before, so cycle k of a run depends o
 initial pool, the teacher's first weights, the order of the batches) share it by asking for the same name.
 
 Purposes in use: ``pools``, ``teacher-init``, ``student-init-<j>``, ``loader``, ``unlabelled``, ``pairs``,
-``query``, and whatever a further strategy names for itself.
+``query``, ``noise``, and whatever a further strategy names for itself.
 """
 
 import hashlib

@@ -36,7 +36,7 @@ def train(
     """
     loader = torch_stream(seed, "loader", cycle)
     for _ in range(recipe.epochs):
-        for plan in plans(labelled, recipe.batch_size, recipe.padding, recipe.flip, loader):
+        for plan in plans(labelled, recipe.batch_size, recipe.padding, recipe.flip, loader, recipe.zoom):
             cloud.step(plan)  # line 6
             if learner is not None:
                 learner.study(plan, cloud.teach(plan) if taught else None)  # lines 7 to 11

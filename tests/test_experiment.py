@@ -52,6 +52,9 @@ NAN, INF = float("nan"), float("inf")
         ({"options": {"student": "vgg"}}, "unknown student 'vgg': choose one of resnet8"),
         ({"initial": NAN}, "initial = nan"), ({"budget": INF}, "budget = inf"),
         ({"final": "many"}, "final = .?many"), ({"initial": None}, "initial = None"),
+        *[({"noise": value}, f"noise = {value} must be a part of the labels") for value in (1, -0.1, NAN, "much")],
+        *[({"recipe": {"zoom": value}}, f"zoom = {value} in the recipe must be a finite number from 1")
+          for value in (0.5, NAN, INF, "2x")],
         ({"seed": 0.5}, "seed = 0.5"), ({"recipe": None}, "recipe"), ({"options": [1]}, "options"),
     ],
 )  # fmt: skip
@@ -209,10 +212,11 @@ def test_a_record_holds_what_is_documented(recorded, root, tiny):
     assert record["hardware"] == records.hardware("cpu")
     assert [cycle["labelled"] for cycle in record["cycles"]] == [8, 12, 16]
     for number, cycle in enumerate(record["cycles"]):
-        assert set(cycle) == {"labelled", "metric", "picked", "unlabelled_seen", "crossed", "seconds"}
+        assert set(cycle) == {"labelled", "metric", "picked", "unlabelled_seen", "crossed", "seconds", "memory"}
         timed = {"train", "test", "forward", "pick"} if number < 2 else {"train", "test"}
         assert set(cycle["seconds"]) == timed
         assert all(seconds >= 0 for seconds in cycle["seconds"].values())
+        assert 1 << 26 < cycle["memory"] < 1 << 36
         assert 0 <= cycle["metric"] <= 1
         assert (cycle["metric"] * 40).is_integer() or abs(cycle["metric"] * 40 % 1) < 1e-9
     assert record["cycles"][-1]["picked"] == []
@@ -496,6 +500,64 @@ def test_examining_changes_nothing_else(root, tiny):
     plain, examined = run(tiny(), root), run(tiny(examine_peers=5), root)
     assert [cycle["picked"] for cycle in examined["cycles"]] == [cycle["picked"] for cycle in plain["cycles"]]
     assert [cycle["metric"] for cycle in examined["cycles"]] == [cycle["metric"] for cycle in plain["cycles"]]
+
+
+# Noise
+
+
+def test_noisy_labels_are_what_both_sides_learn_from(root, tiny):
+    config, dataset = tiny(noise=0.4), load("tiny", root)
+    told = config.labels(dataset)
+    asked = []
+
+    class Watched(experiment.Oracle):
+        def ask(self, indices):
+            asked.append((indices, super().ask(indices)))
+            return asked[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "Oracle", Watched)
+        record = run(config, root)
+    for indices, labels in asked:  # the initial pool first, then every pick
+        assert np.array_equal(labels, told[indices])
+    assert [len(indices) for indices, _ in asked] == [8, 4, 4]
+    wrong = told != dataset.train.labels
+    assert record["noise"] == {"measured": wrong.mean(), "within": "all classes"}
+    assert 0.25 < wrong.mean() < 0.55
+    assert np.array_equal(tiny(noise=0.4, method="random", budget=2).labels(dataset), told)
+    assert not np.array_equal(tiny(noise=0.4, seed=1).labels(dataset), told)
+    plain = run(tiny(), root)
+    assert "noise" not in plain
+    assert plain["pools"] == record["pools"]
+
+
+def test_noise_within_the_superclass(tiny):
+    dataset = load("numbers")
+    told = tiny(dataset="numbers", noise=0.3).labels(dataset)
+    assert 0.27 < (told != dataset.train.labels).mean() < 0.33
+    assert np.array_equal(told // 10, dataset.train.labels // 10)
+
+
+# Pixel labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"teacher": "resnet8", "method": "random"}, "teacher 'resnet8' cannot learn the pixel labels of digit_scenes: "
+         "choose one of drn_d_22, lraspp_mobilenet_v3_small"),
+        ({"method": "psl"}, "student 'resnet8' cannot learn the pixel labels of digit_scenes"),
+        ({"method": "badge"}, "the method 'badge' has no form for pixel labels, which digit_scenes has: leave it out"),
+        ({"method": "alfa_mix"}, "the method 'alfa_mix' has no form for pixel labels"),
+        ({"method": "random", "noise": 0.1}, "noise has no form for pixel labels"),
+        ({"dataset": "digits", "method": "random", "initial": 20, "final": 20},
+         "teacher 'drn_d_22' cannot learn the image labels of digits: choose one of resnet8, resnet14, resnet18"),
+    ],
+)  # fmt: skip
+def test_networks_and_methods_that_do_not_fit_the_labels(tiny, changes, sentence):
+    made = tiny(**{"dataset": "digit_scenes", "teacher": "drn_d_22"} | changes)
+    with pytest.raises(ValueError, match=sentence):
+        experiment.check(made)
 
 
 # Metrics

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from pslcore import records
@@ -189,6 +191,7 @@ def test_the_key_is_blind_to_order_and_to_nothing_else():
 def test_content_leaves_out_what_two_equal_runs_may_differ_in():
     again = json.loads(json.dumps(RECORD)) | {"hardware": 1, "versions": 2, "source": 3}
     again["cycles"][0]["seconds"] = {"train": 9}
+    again["cycles"][0]["memory"] = 9
     assert records.content(again) == records.content(RECORD)
     assert records.content(RECORD)["cycles"] == [{"labelled": 20, "metric": 0.25, "picked": [3, 1, 2]}]
     again["cycles"][0]["picked"] = [1, 3, 2]
@@ -244,6 +247,19 @@ def test_the_source_fingerprint_depends_on_the_set_of_files_not_on_their_folder(
     assert fingerprint(tmp_path / "there", "x = 1") == one != two
     both = [tmp_path / "a.py", tmp_path / "b.py"]
     assert records.source_fingerprint(both) == records.source_fingerprint(both[::-1]) not in (one, two)
+
+
+def test_peak_memory_is_that_since_the_reset():
+    records.reset_peak()
+    before = records.peak_memory()
+    held = np.ones(25 << 20)  # 200 MiB
+    high = records.peak_memory()
+    assert 190 << 20 < high - before < 300 << 20
+    del held
+    assert records.peak_memory() == high
+    records.reset_peak()
+    if Path("/proc/self/clear_refs").exists():
+        assert records.peak_memory() < high - (150 << 20)
 
 
 def test_versions_and_hardware():

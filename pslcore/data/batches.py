@@ -10,41 +10,52 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import grid_sample, pad
 
 from pslcore.losses import VOID
+
+_AT_ONCE = 512, 512 * 32 * 32
+"""Images, and pixels, that are scored together: the logits of a large pool, or of large images, are never all held."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One batch: dataset ``indices`` [B]; crop offsets ``top``, ``left`` [B]; ``mirrored`` [B], left to right."""
+    """One batch: dataset ``indices`` [B]; crop offsets ``top``, ``left`` [B]; ``mirrored`` [B], left to right.
+
+    With zoom also the factor ``zoom`` [B] and ``shift`` [2, B], from -1 to 1: where in the room that an enlarged
+    image leaves (or that a reduced one has) the crop lies, down and across.
+    """
 
     indices: Tensor
     top: Tensor
     left: Tensor
     mirrored: Tensor
+    zoom: Tensor | None = None
+    shift: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-def plans(indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator) -> Iterator[Plan]:
-    """One epoch: every image once, in random order, each with its random crop and flip.
+def plans(
+    indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0
+) -> Iterator[Plan]:
+    """One epoch: every image once, in random order, each with its random crop, flip and zoom.
 
-    The batches are as equal in size as they can be, none larger than ``batch_size``; so no batch of a single image
-    is ever left over, which batch norm could not train on.
+    The batches are as equal in size as they can be, none larger than ``batch_size``; so from ``batch_size`` 3 on no
+    batch of a single image is ever left over, which batch norm could not train on.
     """
     order = torch.as_tensor(indices)[torch.randperm(len(indices), generator=generator)]
     for part in order.tensor_split(-(-len(order) // batch_size)):
-        yield _augmented(part, padding, flip, generator)
+        yield _augmented(part, padding, flip, generator, zoom)
 
 
 class Endless:
     """Batches of any size from ``indices``, which are gone through in random order again and again."""
 
-    def __init__(self, indices: np.ndarray, padding: int, flip: bool, generator: torch.Generator):
+    def __init__(self, indices: np.ndarray, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0):
         self._indices = torch.as_tensor(indices)
-        self._padding, self._flip, self._generator = padding, flip, generator
+        self._padding, self._flip, self._generator, self._zoom = padding, flip, generator, zoom
         self._queue = self._indices[:0]
 
     def draw(self, size: int) -> Plan | None:
@@ -56,13 +67,17 @@ class Endless:
             order = torch.randperm(len(self._indices), generator=self._generator)
             self._queue = torch.cat([self._queue, self._indices[order]])
         taken, self._queue = self._queue[:size], self._queue[size:]
-        return _augmented(taken, self._padding, self._flip, self._generator)
+        return _augmented(taken, self._padding, self._flip, self._generator, self._zoom)
 
 
-def _augmented(indices: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Plan:
+def _augmented(indices: Tensor, padding: int, flip: bool, generator: torch.Generator, zoom: float) -> Plan:
     n = len(indices)
     top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
-    return Plan(indices, top, left, torch.rand(n, generator=generator) < (0.5 if flip else 0.0))
+    mirrored = torch.rand(n, generator=generator) < (0.5 if flip else 0.0)
+    if zoom == 1:
+        return Plan(indices, top, left, mirrored)
+    factor, *shift = 2 * torch.rand(3, n, generator=generator) - 1
+    return Plan(indices, top, left, mirrored, zoom**factor, torch.stack(shift))
 
 
 class ImageStore:
@@ -83,24 +98,35 @@ class ImageStore:
         self.device = device
         self._row = torch.full((n,), -1, dtype=torch.int64)
         self._label_row = torch.full((n,), -1, dtype=torch.int64)
-        self._labels: Tensor | None = None  # [rows] or [rows, H + 2 padding, W + 2 padding]
+        self._labels: Tensor | None = None  # [rows] int64 or [rows, H + 2 padding, W + 2 padding] uint8
         self._pixels: Tensor | None = None  # [rows, H + 2 padding, W + 2 padding, C]
+        self._lent: np.ndarray | None = None  # [n, C, H, W]
+        self._size = (1, 1)
 
     def add(self, indices: np.ndarray, images: np.ndarray) -> None:
         """Keep images (uint8, [B, C, H, W]) under their dataset indices."""
         if len(indices) == 0:
             return
-        p = self.padding
-        pixels = pad(torch.tensor(images).to(self.device).permute(0, 2, 3, 1), (0, 0, p, p, p, p)).contiguous()
+        pixels, self._size = self._padded(images), images.shape[2:]
         held = 0 if self._pixels is None else len(self._pixels)
         self._row[torch.as_tensor(indices)] = torch.arange(held, held + len(indices))
         self._pixels = pixels if self._pixels is None else torch.cat([self._pixels, pixels])
+
+    def lend(self, images: np.ndarray) -> None:
+        """Look all images of the training set up in an array on the disk (uint8, [n, C, H, W]), batch by batch."""
+        self._lent, self._size = images, images.shape[2:]
+        self._row = torch.arange(len(images))
+
+    def _padded(self, images: np.ndarray) -> Tensor:
+        p = self.padding
+        pixels = torch.as_tensor(np.array(images)).to(self.device).permute(0, 2, 3, 1)
+        return pad(pixels, (0, 0, p, p, p, p)).contiguous()
 
     def tell(self, indices: np.ndarray, labels: np.ndarray) -> None:
         """Learn the labels (int64, [B] or [B, H, W]) of some images."""
         labels = torch.tensor(labels).to(self.device)
         if labels.ndim == 3:
-            labels = pad(labels, (self.padding,) * 4, value=VOID)
+            labels = pad(labels, (self.padding,) * 4, value=VOID).to(torch.uint8)
         self._label_row[torch.as_tensor(indices)] = torch.arange(self._told, self._told + len(indices))
         self._labels = labels if self._labels is None else torch.cat([self._labels, labels])
 
@@ -110,8 +136,10 @@ class ImageStore:
 
     def batch(self, plan: Plan) -> Tensor:
         """The planned crops, float32 [B, C, H, W], channels last in memory."""
-        pixels = self._held()
-        crops = self._crop(pixels.flatten(0, 2), plan, self._rows(plan.indices), pixels.shape[1:3])
+        pixels, rows = self._held(plan.indices)
+        if plan.zoom is not None:
+            return normalise(self._zoomed(pixels[rows].permute(0, 3, 1, 2).float(), plan, "bilinear"))
+        crops = self._crop(pixels.flatten(0, 2), plan, rows, pixels.shape[1:3])
         return normalise(crops.permute(0, 3, 1, 2))
 
     def labels(self, plan: Plan) -> Tensor:
@@ -122,7 +150,10 @@ class ImageStore:
         rows = rows.to(self.device)
         if self._labels.ndim == 1:
             return self._labels[rows]
-        return self._crop(self._labels.flatten(), plan, rows, self._labels.shape[1:])
+        if plan.zoom is not None:
+            inside = self._labels[rows, None].float() - VOID  # 0 is what lies beyond the border
+            return (self._zoomed(inside, plan, "nearest")[:, 0] + VOID).long()
+        return self._crop(self._labels.flatten(), plan, rows, self._labels.shape[1:]).long()
 
     def _crop(self, flat: Tensor, plan: Plan, rows: Tensor, padded: tuple[int, int]) -> Tensor:
         """One gather from pixels laid out in a row (of values or of channels): crops and mirrors at once."""
@@ -134,27 +165,48 @@ class ImageStore:
         places = (rows[:, None] * padded[0] + y)[:, :, None] * padded[1] + x[:, None, :]
         return flat.index_select(0, places.flatten()).view(*places.shape, *flat.shape[1:])
 
-    def plain(self, indices: np.ndarray, chunk: int = 512) -> Iterator[Tensor]:
+    def _zoomed(self, padded: Tensor, plan: Plan, mode: str) -> Tensor:
+        """Crops [B, C, H, W] of padded images at their own zoom; zeros beyond the border."""
+
+        def along(start: Tensor, shift: Tensor, extent: int) -> Tensor:
+            """Where to look, [B, extent], from -1 to 1 over the padded image."""
+            inner = extent - 2 * self.padding
+            window = inner / plan.zoom
+            middle = start + inner / 2 + shift * (inner - window).abs() / 2
+            steps = (torch.arange(inner) + 0.5) / inner - 0.5
+            return (2 * (middle[:, None] + window[:, None] * steps) / extent - 1).to(self.device)
+
+        y, x = (along(s, d, e) for s, d, e in zip((plan.top, plan.left), plan.shift, padded.shape[2:], strict=True))
+        x = torch.where(plan.mirrored.to(self.device)[:, None], x.flip(1), x)
+        places = torch.stack([x[:, None, :].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])], 3)
+        return grid_sample(padded, places, mode, align_corners=False)
+
+    def plain(self, indices: np.ndarray, chunk: int | None = None) -> Iterator[Tensor]:
         """The images as they are (test transforms), float32 [<= chunk, C, H, W], in the order of the indices."""
-        pixels, p = self._held(), self.padding
-        inner = pixels[:, p : pixels.shape[1] - p, p : pixels.shape[2] - p]
-        for rows in self._rows(torch.as_tensor(indices)).split(chunk):
+        p = self.padding
+        for part in torch.as_tensor(indices).split(chunk or _at_once(*self._size)):
+            pixels, rows = self._held(part)
+            inner = pixels[:, p : pixels.shape[1] - p, p : pixels.shape[2] - p]
             yield normalise(inner[rows].permute(0, 3, 1, 2))
 
-    def _held(self) -> Tensor:
-        if self._pixels is None:
-            raise ValueError("no image has been put into this store yet.")
-        return self._pixels
-
-    def _rows(self, indices: Tensor) -> Tensor:
+    def _held(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Padded pixels, and in which of their rows the images are."""
         rows = self._row[indices]
         if (rows < 0).any():
             raise ValueError(f"image {int(indices[rows < 0][0])} is not in this store: it was never uploaded here.")
-        return rows.to(self.device)
+        if self._lent is not None:
+            return self._padded(self._lent[indices.numpy()]), torch.arange(len(indices), device=self.device)
+        return self._pixels, rows.to(self.device)
 
 
-def chunks(images: np.ndarray, device: torch.device, size: int = 512) -> Iterator[Tensor]:
-    """uint8 images from anywhere as normalised batches on the device, in their order."""
+def _at_once(height: int, width: int) -> int:
+    images, pixels = _AT_ONCE
+    return max(1, min(images, pixels // (height * width)))
+
+
+def chunks(images: np.ndarray, device: torch.device, size: int | None = None) -> Iterator[Tensor]:
+    """uint8 images [N, C, H, W] from anywhere as normalised batches on the device, in their order."""
+    size = size or _at_once(*images.shape[2:])
     for start in range(0, len(images), size):
         yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
 

@@ -23,6 +23,11 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
+def for_pixel_labels(name: str) -> bool:
+    """Whether the network answers with logits of every pixel, [N, C, H, W], not of the image, [N, C]."""
+    return source(name) == source("drn_d_22")
+
+
 def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     """A freshly initialised network (torch's global generator draws the weights).
 
@@ -38,7 +43,8 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     Returns
     -------
     nn.Module
-        ``network(images [N, in_channels, H, W]) -> logits [N, num_classes]``. ``network.embed(images)`` gives the
+        ``network(images [N, in_channels, H, W]) -> logits [N, num_classes]``, those ``for_pixel_labels``
+        [N, num_classes, H, W]. ``network.embed(images)`` gives the
         penultimate features [N, D], and ``network.head`` is the linear layer on them.
 
     Raises

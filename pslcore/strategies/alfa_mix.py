@@ -230,6 +230,7 @@ class ALFAMix(Strategy):
     asks = ("features",)
     asks_labelled = ("features",)
     asks_head = True
+    pixels = False
 
     def pick(self, query: Query) -> np.ndarray:
         features, labelled = query.answers["features"], query.labelled_answers["features"]

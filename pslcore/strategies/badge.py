@@ -210,6 +210,7 @@ class BADGE(Strategy):
     """k-means++ on the gradients of the task learner's last layer. Uploads all of ``D_S``, every cycle."""
 
     asks = ("logits", "features")
+    pixels = False
 
     def pick(self, query: Query) -> np.ndarray:
         probabilities = softmax(query.answers["logits"], axis=1)

@@ -92,6 +92,7 @@ class Strategy:
     accompanied: ClassVar[bool] = False  # whether there is a ``companion``
     asks_head: ClassVar[bool] = False  # whether ``pick`` uses the task learner's last layer
     taught: ClassVar[bool] = False  # whether ``ClientLearner.study`` uses the teacher's logits
+    pixels: ClassVar[bool] = True  # whether it has a form for pixel labels
 
     @classmethod
     def of(cls, options: dict) -> "Strategy":

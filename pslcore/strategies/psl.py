@@ -83,6 +83,7 @@ class Peers(nn.Module):
     def __init__(self, options: PSL, client: Client, setup: Setup):
         super().__init__()
         self._options, self._client, self._recipe = options, client, setup.recipe
+        recipe = setup.recipe
         self.students = nn.ModuleList(
             fresh(
                 lambda: models.build(options.student, setup.num_classes, client.channels),
@@ -92,13 +93,14 @@ class Peers(nn.Module):
         )  # fmt: skip
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
-        self._in_class = Descent(self.parameters(), setup.recipe, setup.steps)
-        # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes nothing.
-        self._out_of_class = Descent(self.parameters(), setup.recipe, setup.steps, weight_decay=0.0)
+        self._in_class = Descent(self.parameters(), recipe, setup.steps)
+        # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes no weight
+        # (but for what momentum is left; the running statistics of batch norm follow every batch).
+        self._out_of_class = Descent(self.parameters(), recipe, setup.steps, weight_decay=0.0)
         self._pairs = torch_stream(setup.seed, "pairs", setup.cycle)
         unlabelled = client.pools.unlabelled if options.study_protected else client.pools.safe
         stream = torch_stream(setup.seed, "unlabelled", setup.cycle)
-        self._unlabelled = Endless(unlabelled, setup.recipe.padding, setup.recipe.flip, stream)
+        self._unlabelled = Endless(unlabelled, recipe.padding, recipe.flip, stream, recipe.zoom)
 
     def forward(self, images: Tensor) -> Tensor:
         """All peers' logits, [P, N, C]."""

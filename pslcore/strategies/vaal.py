@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pslcore.data.batches import Endless, Plan
-from pslcore.recipe import Recipe, answer, fresh
+from pslcore.recipe import answer, fresh
 from pslcore.sides import Client
 from pslcore.strategies.base import Query, Setup, Strategy, top
 from pslcore.streams import torch_stream
@@ -142,16 +142,15 @@ class Adversaries(nn.Module):
         self._optimisers = {
             name: torch.optim.Adam(getattr(self, name).parameters(), lr=options.lr) for name in networks
         }
+        recipe = setup.recipe
         self._noise = torch_stream(setup.seed, "vaal-noise", setup.cycle)
         self._labelled, self._unlabelled = (
-            self._endless(pool, setup.recipe, torch_stream(setup.seed, f"vaal-{name}", setup.cycle))
+            Endless(
+                pool, recipe.padding, recipe.flip, torch_stream(setup.seed, f"vaal-{name}", setup.cycle), recipe.zoom
+            )
             for name, pool in (("labelled", client.pools.labelled), ("unlabelled", client.pools.unlabelled))
         )
         self._loss = torch.zeros((), device=client.device)
-
-    @staticmethod
-    def _endless(pool: np.ndarray, recipe: Recipe, stream: torch.Generator) -> Endless:
-        return Endless(pool, recipe.padding, recipe.flip, stream)
 
     def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:
         """Per step of the task learner: ``vae_steps`` of the autoencoder, then one of the discriminator."""

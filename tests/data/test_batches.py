@@ -1,5 +1,7 @@
 """Batches against a reference that pads, slices and flips one image at a time."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,99 @@ def test_a_batch_is_what_padding_slicing_and_flipping_give(case):
     told = store.labels(plan)
     assert told.dtype == torch.int64
     assert np.array_equal(told, truth)
+
+
+def zoomed(image, padding, top, left, mirrored, zoom, shift, border):
+    """The crop [..., H, W] of one padded image at a zoom: bilinear for an image, the nearest pixel for labels."""
+    around = [(0, 0)] * (image.ndim - 2) + [(padding, padding)] * 2
+    padded = np.pad(image, around, constant_values=border).astype(float)
+    places = []
+    for start, move, inner in zip((top, left), shift, image.shape[-2:], strict=True):
+        window = inner / zoom
+        middle = start + inner / 2 + move * abs(inner - window) / 2
+        places.append(middle + window * ((np.arange(inner) + 0.5) / inner - 0.5) - 0.5)
+    if mirrored:
+        places[1] = places[1][::-1]
+
+    def at(y, x):
+        inside = 0 <= y < padded.shape[-2] and 0 <= x < padded.shape[-1]
+        return padded[..., y, x] if inside else np.full(padded.shape[:-2], border, dtype=float)
+
+    out = np.empty(image.shape)
+    for i, y in enumerate(places[0]):
+        for j, x in enumerate(places[1]):
+            if border == VOID:
+                out[..., i, j] = at(round(y), round(x))
+                continue
+            y0, x0 = math.floor(y), math.floor(x)
+            below, right = y - y0, x - x0
+            corners = ((0, 0, (1 - below) * (1 - right)), (0, 1, (1 - below) * right),
+                       (1, 0, below * (1 - right)), (1, 1, below * right))  # fmt: skip
+            out[..., i, j] = sum(part * at(y0 + dy, x0 + dx) for dy, dx, part in corners)
+    return out
+
+
+@given(cases(), st.floats(1.1, 3), st.integers(0, 2**32))
+def test_a_zoomed_batch_is_what_looking_between_the_pixels_gives(case, zoom, seed):
+    """Images and pixel labels move together; beyond the border images are black and labels void."""
+    images, labels, _, padding, plan = case
+    rng = np.random.default_rng(seed)
+    factor, shift = zoom ** rng.uniform(-1, 1, len(plan)), rng.uniform(-1, 1, (2, len(plan)))
+    plan = Plan(
+        plan.indices,
+        plan.top,
+        plan.left,
+        plan.mirrored,
+        torch.as_tensor(factor).float(),
+        torch.as_tensor(shift).float(),
+    )
+    store = ImageStore(len(images), padding, CPU)
+    store.add(np.arange(len(images)), images)
+    store.tell(np.arange(len(images)), labels)
+    moves = list(zip(plan.indices.tolist(), plan.top.tolist(), plan.left.tolist(), plan.mirrored.tolist(),
+                     plan.zoom.double().tolist(), plan.shift.double().T.tolist(), strict=True))  # fmt: skip
+    wanted = np.stack([zoomed(images[index], padding, *move, border=0) for index, *move in moves])
+    np.testing.assert_allclose(store.batch(plan) * 63.75 + 127.5, wanted, atol=0.05)
+    told = store.labels(plan)
+    assert told.dtype == torch.int64
+    if labels.ndim == 3:
+        truth = np.stack([zoomed(labels[index], padding, *move, border=VOID) for index, *move in moves])
+        assert (told.numpy() != truth).mean() < 0.02  # a place half-way between two pixels may round to either
+
+
+def test_zoom_factors_and_shifts_fill_their_ranges():
+    plan = next(plans(np.arange(20_000), 20_000, 1, True, seeded(), zoom=2.0))
+    logs = plan.zoom.log2()
+    assert -1 <= logs.min() < -0.99
+    assert 0.99 < logs.max() <= 1
+    assert abs(logs.mean()) < 0.02  # as often reduced as enlarged
+    assert plan.shift.shape == (2, 20_000)
+    assert plan.shift.abs().max() <= 1
+    assert abs(float(plan.shift[0] @ plan.shift[1]) / 20_000) < 0.02
+    assert next(plans(np.arange(9), 9, 1, True, seeded())).zoom is None
+
+
+@given(cases(), st.booleans())
+def test_images_looked_up_on_the_disk_are_the_resident_ones(case, zoom):
+    images, _, _, padding, plan = case
+    if zoom:
+        factor = torch.linspace(0.5, 2, len(plan))
+        plan = Plan(plan.indices, plan.top, plan.left, plan.mirrored, factor, torch.zeros(2, len(plan)))
+    resident, lent = ImageStore(len(images), padding, CPU), ImageStore(len(images), padding, CPU)
+    resident.add(np.arange(len(images)), images)
+    lent.lend(images)
+    assert torch.equal(lent.batch(plan), resident.batch(plan))
+    indices = plan.indices.numpy()
+    assert torch.equal(torch.cat(list(lent.plain(indices, 2))), torch.cat(list(resident.plain(indices, 2))))
+
+
+def test_large_images_are_scored_few_at_a_time():
+    """So that the logits of all classes at all pixels are held for a few images only."""
+    images = np.zeros((5, 3, 512, 512), dtype=np.uint8)
+    store = ImageStore(5, 0, CPU)
+    store.add(np.arange(5), images)
+    assert [len(part) for part in store.plain(np.arange(5))] == [len(part) for part in chunks(images, CPU)] == [2, 2, 1]
+    assert [len(part) for part in chunks(np.zeros((600, 1, 32, 32), dtype=np.uint8), CPU)] == [512, 88]
 
 
 @given(cases(), st.integers(1, 5))
@@ -136,10 +231,10 @@ def test_no_endless_batch_of_fewer_than_two(n, size):
 def test_what_a_store_does_not_hold():
     store, plan = ImageStore(9, 1, CPU), next(plans(np.arange(4), 4, 1, True, seeded()))
     for ask in (lambda: store.batch(plan), lambda: list(store.plain(np.array([0])))):
-        with pytest.raises(ValueError, match="no image has been put into this store yet"):
+        with pytest.raises(ValueError, match=r"image \d is not in this store: it was never uploaded here"):
             ask()
     store.add(np.empty(0, dtype=np.int64), np.empty((0, 3, 2, 2), dtype=np.uint8))
-    with pytest.raises(ValueError, match="no image has been put into this store yet"):
+    with pytest.raises(ValueError, match="is not in this store: it was never uploaded here"):
         store.batch(plan)
     store.add(np.array([0, 1, 2]), np.zeros((3, 3, 2, 2), dtype=np.uint8))
     for ask in (lambda: store.batch(plan), lambda: list(store.plain(np.array([2, 3, 0])))):

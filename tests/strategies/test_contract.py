@@ -15,7 +15,7 @@ from pslcore.sides import Cloud
 
 NAN = float("nan")
 METHODS = strategies.names()
-PIXELS = [name for name in METHODS if name in ("psl", "random", "entropy", "core_set", "ll4al", "vaal")]  # Fig. 4
+PIXELS = [name for name in METHODS if strategies.get(name).pixels]
 ODD = {"protected_fraction": 0.5, "initial": 6, "budget": 3, "final": 12,
        "recipe": {"epochs": 2, "batch_size": 5}}  # fmt: skip
 
@@ -226,6 +226,7 @@ def test_options_of_the_wrong_kind_are_refused_by_name(method):
 
 def test_names():
     assert {"psl", "random", "entropy"} <= set(METHODS)
+    assert {"psl", "random", "core_set", "ll4al", "vaal", "entropy"} == set(PIXELS)  # Fig. 4, and Entropy
     for name in METHODS:
         assert strategies.source(name).parent.name == "strategies"
         with pytest.raises(ValueError, match=r"has no option 'bananas': (choose from|it takes none)"):
