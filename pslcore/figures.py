@@ -3,13 +3,18 @@
 ``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
 
-from pslcore import statistics
-from pslcore.experiment import Record
+from pslcore import models, statistics
+from pslcore.experiment import Config, Record
 from pslcore.grid import Cell, Results
+from pslcore.losses import VOID
 from pslcore.pools import Pools, protected_setting
 
 # Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
@@ -61,17 +66,7 @@ def budget_curves(results: Results) -> go.Figure:
     figure = go.Figure()
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         points = 100 * rows.groupby("labelled")["metric"].agg(["mean", "std"]).fillna(0)
-        colour = COLOURS[number % len(COLOURS)]
-        figure.add_scatter(
-            x=points.index.tolist(),
-            y=points["mean"].tolist(),
-            error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
-            name=method,
-            mode="lines+markers",
-            line={"color": colour, "width": 3 if number == 0 else 2},
-            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
-            hovertemplate=f"{method}: %{{y:.1f}} % at %{{x}} labels<extra></extra>",
-        )
+        _curve(figure, number, method, points.index.tolist(), points, "%{y:.1f} % at %{x} labels")
     seeds = f"{n_seeds.min()} seeds" if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {n_seeds.max()} seeds"
     figure.update_layout(
         LAYOUT,
@@ -81,6 +76,20 @@ def budget_curves(results: Results) -> go.Figure:
         hovermode="closest",
     )
     return figure
+
+
+def _curve(figure: go.Figure, number: int, method: str, x: list, points: pd.DataFrame, hover: str) -> None:
+    """Add a method's line of ``mean`` with error bars of ``std``; the first one is the boldest."""
+    figure.add_scatter(
+        x=x,
+        y=points["mean"].tolist(),
+        error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
+        name=method,
+        mode="lines+markers",
+        line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
+        marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+        hovertemplate=f"{method}: {hover}<extra></extra>",
+    )
 
 
 def _title(results: Results) -> str:
@@ -146,13 +155,13 @@ def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
     """The final labelled set of each method and seed: its initial pool and the picks of its record."""
     labelled: dict[str, dict[int, set[int]]] = {}
     for cell, record in _finished(results):
-        initial = set(_initial_pools(cell, record).labelled.tolist())
+        initial = set(initial_pools(cell, record).labelled.tolist())
         picked = {image for entry in record["cycles"] for image in entry["picked"]}
         labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
     return labelled
 
 
-def _initial_pools(cell: Cell, record: Record) -> Pools:
+def initial_pools(cell: Cell, record: Record) -> Pools:
     """The pools that a run began with, drawn again from its config and held against the record's fingerprint."""
     n, initial = record["data"]["train"], record["cycles"][0]["labelled"]
     fraction = cell.config.protected_fraction if cell.config.setting == "protected" else 0.0
@@ -166,7 +175,7 @@ def overlap_matrix(results: Results) -> go.Figure:
     """``statistics.overlap`` in per cent, with what two random methods would share."""
     cell, record = _finished(results)[0]
     first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
-    chance = statistics.overlap_by_chance(first, last - first, _initial_pools(cell, record).safe.size)
+    chance = statistics.overlap_by_chance(first, last - first, initial_pools(cell, record).safe.size)
     title = f"{_title(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
     return _matrix(100 * statistics.overlap(final_labels(results)), title, "", "", 100)
 
@@ -224,16 +233,16 @@ def bucket_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "group (1 = least discrepancy)": accuracy.index,
-            "accuracy with consensus (%)": accuracy[True].map(_percent).values,
+            "accuracy with consensus (%)": accuracy[True].map(_number).values,
             "images with consensus": counts[True].values,
-            "accuracy without consensus (%)": accuracy[False].map(_percent).values,
+            "accuracy without consensus (%)": accuracy[False].map(_number).values,
             "images without consensus": counts[False].values,
         }
     )
 
 
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1f}"
+def _number(value: float, digits: int = 1) -> str:
+    return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def bucket_bars(results: Results) -> go.Figure:
@@ -260,6 +269,94 @@ def bucket_bars(results: Results) -> go.Figure:
     return figure
 
 
+def price(results: Results) -> pd.DataFrame:
+    """What each curve's students cost on the client: parameters, training, scoring, peak memory; mean over the runs.
+
+    Parameters are those of all peers for 10 classes and colour images, as in Table 1. Training is the whole cycle's,
+    task learner included, over the cycles that end in a pick; memory is the peak of the whole process.
+    """
+    rows = []
+    for method, records in _by_label(results).items():
+        config = Config.of(records[0]["config"])
+        cycles = [entry for record in records for entry in record["cycles"][:-1] or record["cycles"]]
+        size = models.count_parameters(models.build(config.strategy.student, 10)) * config.strategy.peers
+        train, forward = (np.mean([entry["seconds"].get(name, 0) for entry in cycles]) for name in ("train", "forward"))
+        memory = np.mean([max(entry.get("memory", np.nan) for entry in record["cycles"]) for record in records])
+        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", _number(memory / 2**20, 0)))
+    names = ["peers' parameters", "training (s a cycle)", "scoring pass (s a pick)", "peak memory (MiB)"]
+    return pd.DataFrame(rows, columns=["students", *names])
+
+
+def _by_label(results: Results) -> dict[str, list[Record]]:
+    """The finished records of each curve, in the order of the experiment."""
+    records: dict[str, list[Record]] = {}
+    for cell, record in _finished(results):
+        records.setdefault(cell.label, []).append(record)
+    return records
+
+
+def noise_curves(all_results: list[Results]) -> go.Figure:
+    """Fig. 6 at one glance: the metric at the last budget against the part of wrong labels that was asked for."""
+    points = pd.concat(
+        frame(results).groupby(["method", "seed"], sort=False).last().assign(noise=results.runs[0][0].config.noise)
+        for results in all_results
+    )
+    metric, last = all_results[0].runs[0][1]["metric"], points["labelled"].iloc[0]
+    figure = go.Figure()
+    for number, (method, rows) in enumerate(points.groupby("method", sort=False)):
+        at = 100 * rows.groupby("noise")["metric"].agg(["mean", "std"]).fillna(0)
+        _curve(figure, number, method, (100 * at.index).tolist(), at, "%{y:.1f} % with %{x} % noise")
+    return figure.update_layout(
+        LAYOUT,
+        title_text=f"{_title(all_results[-1])}: {metric} at {last:,} labels, mean ± standard deviation",
+        xaxis={"title": "labels that are wrong (%)"},
+        yaxis={"title": f"{metric} on the test set (%)"},
+    )
+
+
+def scene(
+    image: np.ndarray,
+    truth: np.ndarray,
+    answers: dict[str, np.ndarray],
+    discrepancy: np.ndarray,
+    classes: Sequence[str],
+) -> go.Figure:
+    """One image with pixel labels: itself, its truth, the answer of each network, the discrepancy of every pixel.
+
+    Parameters
+    ----------
+    image : uint8 array, [C, H, W]
+    truth : int array, [H, W]
+        Void pixels are left white.
+    answers : dict of int arrays, [H, W]
+    discrepancy : float array, [H, W]
+    classes : sequence of str
+    """
+    maps = {"truth": truth, **answers}
+    titles = ["image", *maps, "discrepancy"]
+    figure = make_subplots(rows=-(-len(titles) // 3), cols=3, subplot_titles=titles, horizontal_spacing=0.02)
+    colours = pixel_colours(len(classes))
+    scale = [[edge / len(classes), colour] for n, colour in enumerate(colours) for edge in (n, n + 1)]
+    panels = [go.Image(z=np.repeat(image, 4 - len(image), axis=0)[:3].transpose(1, 2, 0))]
+    for number, labels in enumerate(maps.values()):
+        ticks = {"tickvals": np.arange(len(classes)) + 0.5, "ticktext": list(classes), "len": 0.9}
+        shown = np.where(labels == VOID, np.nan, labels + 0.5)
+        panels.append(
+            go.Heatmap(z=shown, zmin=0, zmax=len(classes), colorscale=scale, showscale=number == 0, colorbar=ticks)
+        )
+    panels.append(go.Heatmap(z=discrepancy, colorscale="Greys", showscale=False))
+    for number, panel in enumerate(panels):
+        figure.add_trace(panel, row=1 + number // 3, col=1 + number % 3)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure.update_layout(LAYOUT | {"margin": {"l": 10, "r": 10, "t": 50, "b": 10}})
+
+
+def pixel_colours(n: int) -> list[str]:
+    """As many colours that can be told apart."""
+    return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
+
+
 def provenance(results: Results) -> str:
     """The sentence under every figure: scale, data, seeds, hardware, versions, and what is missing or stale."""
     records = [record for _, record in _finished(results)]
@@ -267,9 +364,12 @@ def provenance(results: Results) -> str:
     seeds = sorted({cell.config.seed for cell, _ in results.runs})
     machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
     config, data = first["config"], first["data"]
+    epochs = f"{config['recipe']['epochs']} epochs a " + (
+        f"round, {config['rounds']} rounds, {config['clients']} clients" if "clients" in config else "cycle"
+    )
     parts = [
         f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
-        f"test images), task learner {config['teacher']}, {config['recipe']['epochs']} epochs a cycle; "
+        f"test images), task learner {config['teacher']}, {epochs}; "
         f"{len(seeds)} seeds; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
         data["note"],
     ]

@@ -14,9 +14,9 @@ import yaml
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
 
-from pslcore import records
+from pslcore import experiment, federated, records
 from pslcore.experiment import Config, OutOfTime, Record, check, prepare_process
-from pslcore.experiment import run as run_one
+from pslcore.federated import FederatedConfig
 
 BASE = "base"
 """The section of a scale that all of its experiments start from."""
@@ -124,10 +124,20 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
         )
     shared = merge(known[scale].get(BASE, {}), section.get("config", {}))
     return [
-        Cell(label, Config.of(merge(shared, own, {"seed": seed})))
+        Cell(label, config_of(merge(shared, own, {"seed": seed})))
         for seed in range(section["seeds"])
         for label, own in section["methods"].items()
     ]
+
+
+def config_of(settings: dict) -> Config:
+    """A config of one cloud or, where ``clients`` are named, of a federation."""
+    return (FederatedConfig if "clients" in settings else Config).of(settings)
+
+
+def run_one(config: Config, *given) -> Record:
+    """Run what ``config_of`` made."""
+    return (federated.run if isinstance(config, FederatedConfig) else experiment.run)(config, *given)
 
 
 def merge(*settings: dict) -> dict:
@@ -256,7 +266,7 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
     for path in found:
         record = records.read(path)
         try:
-            named = record["key"] == Config.of(record["config"]).key
+            named = record["key"] == config_of(record["config"]).key
         except (KeyError, ValueError):
             named = False
         if not named:

@@ -7,15 +7,12 @@ from collections.abc import Callable
 import pandas as pd
 import torch
 
-from pslcore import data, losses, models
-from pslcore.experiment import Config, _query, device_name, prepare_process
-from pslcore.oracle import Oracle
+from pslcore import losses, models
+from pslcore.experiment import Config, _query, check, device_name
 from pslcore.records import hardware
-from pslcore.sides import Client, Cloud, task_learner
-from pslcore.strategies.base import Setup
 from pslcore.strategies.ll4al import LL4AL, LossPrediction
 from pslcore.strategies.vaal import VAE, discriminator
-from pslcore.training import steps, train
+from pslcore.trial import Trial, first_cycle
 
 
 def model_sizes() -> pd.DataFrame:
@@ -73,13 +70,13 @@ def sampling_seconds(configs: dict[str, Config], root: str = "data", repetitions
         ``method``, ``forward``, ``scoring``, ``selection``, ``paper`` in seconds; ``pool``, ``budget`` in images;
         ``hardware``.
     """
-    device = prepare_process("auto")
     rows = []
     for label, config in configs.items():
-        dataset = data.load(config.dataset, root)
-        phases, pool, budget = _phases(config, dataset, device)
-        seconds = {name: _median(phase, repetitions, device) for name, phase in phases.items()}
-        machine = hardware(device_name(device))
+        trial = first_cycle(config, root)
+        counts = config.counts(check(config, root))
+        budget, pool = counts[1] - counts[0], trial.client.pools.safe.size
+        seconds = {name: _median(phase, repetitions, trial.device) for name, phase in _phases(trial, budget).items()}
+        machine = hardware(device_name(trial.device))
         rows.append(
             {"method": label, "forward": seconds["forward"], "scoring": seconds.get("scoring", float("nan")),
              "selection": seconds["selection"], "paper": PAPER_SECONDS.get(config.method, float("nan")),
@@ -95,33 +92,17 @@ def seconds(value: float | str) -> str:
     return "–" if value != value else f"{value:.3g}" if value >= 0.001 else f"{value:.1e}"
 
 
-def _phases(config: Config, dataset: data.Dataset, device: torch.device) -> tuple[dict[str, Callable], int, int]:
-    """The timed parts of one method's pick as functions without arguments; size of the pool; budget."""
-    strategy, pools = config.strategy, config.pools(dataset)
-    counts = config.counts(dataset)
-    budget, n_classes = counts[1] - counts[0], len(dataset.classes)
-    client = Client(
-        dataset.train.images, pools, Oracle(dataset.train.labels, pools.protected), config.recipe.padding, device
-    )
-    cloud = Cloud(
-        pools.n, pools.protected, task_learner(config.teacher, n_classes, dataset.channels), config.recipe, device
-    )
-    client.open(cloud)
-    n_steps = steps(counts[0], config.recipe)
-    cloud.restart(config.seed, 0, n_steps, companion=strategy.companion if strategy.accompanied else None)
-    learner = strategy.learner(client, Setup(n_classes, config.recipe, config.seed, 0, n_steps))
-    train(cloud, learner, strategy.taught, pools.labelled, config.recipe, config.seed, 0)
-
-    query = _query(config, client, cloud, learner, budget, 0)
-    phases = {
-        "forward": lambda: _query(config, client, cloud, learner, budget, 0),
-        "selection": lambda: strategy.pick(query),
-    }
+def _phases(trial: Trial, budget: int) -> dict[str, Callable]:
+    """The timed parts of one method's pick as functions without arguments."""
+    config, client, learner = trial.config, trial.client, trial.learner
+    asked = config, client, trial.cloud, learner, budget, 0
+    query = _query(*asked)
+    phases = {"forward": lambda: _query(*asked), "selection": lambda: config.strategy.pick(query)}
     if config.method == "psl":
-        logits = learner.answers(client.store.plain(pools.safe))
-        phases["forward"] = lambda: learner.answers(client.store.plain(pools.safe))
+        logits = learner.answers(client.store.plain(query.safe))
+        phases["forward"] = lambda: learner.answers(client.store.plain(query.safe))
         phases["scoring"] = lambda: losses.discrepancy(logits)
-    return phases, pools.safe.size, budget
+    return phases
 
 
 def _median(phase: Callable, repetitions: int, device: torch.device) -> float:

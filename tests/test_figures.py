@@ -286,3 +286,55 @@ def test_cost_is_in_processor_minutes():
 def test_nothing_finished_is_said_so(show):
     with pytest.raises(ValueError, match="no run of fig0 at quick is finished: run the experiment first"):
         show(made(unfinished=[run("PSL")[0]]))
+
+
+# Ablations, noise, scenes
+
+
+def test_price_per_curve():
+    runs = [run("two", seed=s, options={"peers": 2}) for s in (0, 1)] + [run("three", options={"peers": 3})]
+    for number, (_, record) in enumerate(runs):
+        for entry in record["cycles"]:
+            entry["memory"] = (100.5 + 0.5 * number) * 2**20
+            entry["seconds"] |= {"forward": 0.5 + number}
+        record["cycles"][-1]["seconds"] = {"train": 900.0}  # after the last pick there are no students
+        record["cycles"][0]["memory"] += 10 * 2**20
+    table = figures.price(made(*runs)).set_index("students")
+    assert list(table.index) == ["two", "three"]
+    assert table["peers' parameters"].tolist() == ["156,084", "234,126"]  # two and three ResNet-8
+    assert table["training (s a cycle)"].tolist() == ["20.0", "20.0"]
+    assert table["scoring pass (s a pick)"].tolist() == ["1.00", "2.50"]
+    assert table["peak memory (MiB)"].tolist() == ["111", "112"]
+
+
+def test_price_of_records_without_memory():
+    assert figures.price(made(run("two")))["peak memory (MiB)"].tolist() == ["–"]
+
+
+def test_noise_against_the_last_budget():
+    def at(noise, *ends):
+        return made(*(run("PSL", seed=s, metrics=(0.3, end), noise=noise) for s, end in enumerate(ends)))
+
+    (line,) = figures.noise_curves([at(0.0, 0.5, 0.7), at(0.2, 0.4, 0.4)]).data
+    assert list(line.x) == [0, 20]
+    np.testing.assert_allclose(line.y, [60, 40])
+    np.testing.assert_allclose(line.error_y.array, [100 * np.std([0.5, 0.7], ddof=1), 0], atol=1e-9)
+
+
+def test_a_scene():
+    truth = np.array([[0, 1], [2, 255]])
+    answers = {"teacher": truth.clip(0, 2), "student 1": np.zeros((2, 2), dtype=int)}
+    image = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    figure = figures.scene(image, truth, answers, np.eye(2), ["road", "sky", "car"])
+    panels = [text.text for text in figure.layout.annotations]
+    assert panels == ["image", "truth", "teacher", "student 1", "discrepancy"]
+    picture, shown, teacher, student, heat = figure.data
+    assert np.array_equal(picture.z, image.transpose(1, 2, 0))
+    assert np.array_equal(shown.z, [[0.5, 1.5], [2.5, np.nan]], equal_nan=True)
+    assert np.array_equal(teacher.z, [[0.5, 1.5], [2.5, 2.5]])
+    assert (np.array(student.z) == 0.5).all()
+    assert np.array_equal(heat.z, np.eye(2))
+    assert list(shown.colorbar.ticktext) == ["road", "sky", "car"]
+    colours = [colour for _, colour in shown.colorscale]
+    assert colours[::2] == colours[1::2] == figures.pixel_colours(3)  # a step a class, no mixtures
+    assert len(set(figures.pixel_colours(19))) == 19

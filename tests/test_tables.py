@@ -2,7 +2,7 @@
 
 import pytest
 
-from pslcore import strategies, tables
+from pslcore import strategies, tables, trial
 
 METHODS = strategies.names()
 
@@ -61,7 +61,7 @@ def test_the_timed_parts_do_what_the_loop_does(digits, monkeypatch):
         monkeypatch.setattr(owner, name, lambda *given: calls.append(name) or original(*given))
 
     config = digits(method="entropy")
-    watch(tables, "train")
+    watch(trial, "train")
     watch(tables, "_query")
     watch(type(config.strategy), "pick")
     tables.sampling_seconds({"Entropy": config}, repetitions=3)
