@@ -470,8 +470,12 @@ def seconds(evidence, claim, *, of, most) -> Finding:
 # What people read
 
 
-def judge(scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> list[dict]:
-    """Every claim with its verdict at a scale; reads the finished records and ``table2.json``, runs nothing.
+def judge(
+    scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs", experiment: str | None = None
+) -> list[dict]:
+    """Every claim, or those that rest on one experiment, with its verdict at a scale; runs nothing.
+
+    Reads the finished records and ``table2.json``.
 
     Returns
     -------
@@ -486,7 +490,7 @@ def judge(scale: str, params: str | Path = "params.yaml", out: str | Path = "out
         If the scale is unknown, or a file is missing or not what it should be.
     """
     evidence, rows = Evidence(scale, params, out), []
-    for claim in load():
+    for claim in (claim for claim in load() if experiment is None or experiment in claim.experiments):
         evidence.used.clear()
         finding = KINDS[claim.check["kind"]](
             evidence, claim, **{name: value for name, value in claim.check.items() if name != "kind"}

@@ -1,10 +1,13 @@
-"""The report: every figure stage leaves an exhibit, and the page shows them all, offline, in one file."""
+"""The report: every figure stage leaves an exhibit; one page, a single file, shows the verdicts and all exhibits."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jinja2
+import mistune
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
@@ -69,10 +72,14 @@ def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> 
     ValueError
         If ``paper.yaml`` does not know the experiment.
     """
-    paper = yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
+    paper = _paper()
     if experiment not in paper:
         raise ValueError(f"pslcore/paper.yaml says nothing of {experiment!r}: give it a title and a finding.")
     return Exhibit(id=experiment, note=note, notebook=notebook, minutes=minutes, **paper[experiment])
+
+
+def _paper() -> dict[str, dict]:
+    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
 
 
 def read(path: str | Path) -> Exhibit:
@@ -80,11 +87,81 @@ def read(path: str | Path) -> Exhibit:
     return Exhibit(**json.loads(Path(path).read_text()))
 
 
-def page(exhibits: list[Exhibit], scale: str) -> str:
-    """One self-contained HTML page; plotly's script is inside it, once."""
+def exhibits(folder: str | Path) -> list[Exhibit]:
+    """All exhibits that a folder holds, in the order of ``paper.yaml``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it holds none.
+    """
+    found = [read(path) for name in _paper() if (path := Path(folder) / f"{name}.json").exists()]
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no exhibit: run the notebooks of the figures first.")
+    return found
+
+
+def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
+    """Each exhibit and the stage of the pipeline that makes it."""
+    found = {}
+    for name, stage in yaml.safe_load(Path(pipeline).read_text())["stages"].items():
+        for item in stage.get("foreach", ()):
+            found[item] = f"{name}@{item}"
+        for out in stage.get("outs", ()):
+            found[Path(out).stem] = name
+    return found
+
+
+def section(readme: str | Path, title: str) -> str:
+    """A section of a Markdown file as HTML, without its title.
+
+    Raises
+    ------
+    ValueError
+        If there is no such section.
+    """
+    _, found, rest = Path(readme).read_text().partition(f"\n## {title}\n")
+    if not found:
+        raise ValueError(f"{readme} has no section {title!r}.")
+    return mistune.html(rest.partition("\n## ")[0])
+
+
+def page(
+    exhibits: list[Exhibit],
+    scale: str,
+    claims: Sequence[dict] = (),
+    rules: str = "",
+    stages: Mapping[str, str] | None = None,
+    deviations: str = "",
+) -> str:
+    """One self-contained HTML page; plotly's script is inside it, once.
+
+    Parameters
+    ----------
+    exhibits : list of Exhibit
+    scale : str
+    claims : list of dict
+        Rows of ``claims.judge``.
+    rules : str
+        How they were decided, as Markdown.
+    stages : dict
+        As ``stages`` gives it.
+    deviations : str
+        HTML.
+    """
+    verdicts = Counter(row["verdict"] for row in claims)
+    resting = {  # fig6 stands on fig6a, fig6b and fig6c
+        exhibit.id: [row for row in claims if {exhibit.id, exhibit.id + row["experiment"][-1]} & _experiments(row)]
+        for exhibit in exhibits
+    }
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pslcore", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     return environment.get_template("report.html.j2").render(
-        exhibits=exhibits, scale=scale, versions=records.versions(), plotly_js=get_plotlyjs()
-    )
+        exhibits=exhibits, scale=scale, versions=records.versions(), plotly_js=get_plotlyjs(), claims=claims,
+        verdicts=verdicts, resting=resting, rules=mistune.html(rules), stages=stages or {}, deviations=deviations,
+    )  # fmt: skip
+
+
+def _experiments(row: dict) -> set[str]:
+    return set(row["experiment"].split(", "))

@@ -60,9 +60,24 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag in names]
 
 
+def claim(number, experiment, verdict, **more):
+    return {"id": f"claim{number}", "experiment": experiment, "claim": f"Claim {number} & more.", "source": "section 4",
+            "paper": f"{number} points", "ours": f"{number}.5 ± 0.5", "seeds": 3, "scale": "quick", "data": "digits",
+            "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0} | more  # fmt: skip
+
+
+CLAIMS = [
+    claim(1, "fig0, fig99", "holds"),
+    claim(2, "fig0b", "does not hold", stale=4),
+    claim(3, "fig99", "not run", ours="–", seeds=0),
+    claim(4, "fig0", "holds"),
+]
+
+
 @pytest.fixture(scope="module")
 def page():
-    text = report.page(exhibits(), "quick <scale>")
+    stages = {"fig0": "some@fig0"}
+    text = report.page(exhibits(), "quick <scale>", CLAIMS, "* **One** rule.", stages, "<ul><li>Other.</li></ul>")
     return text, Page(text)
 
 
@@ -88,24 +103,47 @@ def test_figures_and_tables_are_kept_as_they_are():
 def test_the_page_says_all_that_the_exhibits_say(page):
     _, parsed = page
     assert parsed.open == []
-    assert [attributes["id"] for attributes in parsed.named("section") if "id" in attributes] == ["fig0", "table0"]
+    sections = ["claims", "fig0", "table0", "cost", "deviations", "environment"]
+    assert [attributes["id"] for attributes in parsed.named("section")] == sections
     for exhibit in exhibits():
         text = parsed.texts[exhibit.id]
         assert exhibit.title in text
         assert exhibit.finding in text
-        assert any(exhibit.note in part and exhibit.notebook in part for part in text)
+        assert any(exhibit.note in part for part in text)
+        assert exhibit.notebook in text
         for table in exhibit.tables:
             assert {table["title"], *table["columns"], *(value for row in table["rows"] for value in row)} <= set(text)
     assert any("12.3 processor minutes" in part for part in parsed.texts["fig0"])
     assert "quick <scale>" in parsed.texts[None]
-    assert [attributes["href"] for attributes in parsed.named("a")] == ["#fig0", "#table0"]
+    assert "dvc repro some@fig0" in parsed.texts["fig0"]
+    links = [attributes["href"] for attributes in parsed.named("a")]
+    assert links[:6] == [f"#{name}" for name in ["claims", "fig0", "table0", "cost", "deviations", "environment"]]
+    assert links[6:] == ["../../notebooks/some.ipynb", "../../notebooks/other.ipynb", "#fig0"]
+    assert "Other." in parsed.texts["deviations"]
+
+
+def test_the_verdicts_come_first_and_again_with_their_figure(page):
+    _, parsed = page
+    text = parsed.texts["claims"]
+    assert "One" in text  # the rules
+    for row in CLAIMS:
+        assert {row["paper"], row["ours"], row["verdict"]} <= set(text)
+        assert any(row["claim"] in part for part in text)
+        assert any(row["reason"] in part for part in text)
+    assert any("4 records made by" in part for part in text)
+    counts = {attributes["class"] for attributes in parsed.named("li") if "class" in attributes}
+    assert counts == {"holds", "does-not-hold", "not-run"}
+    assert text[text.index("2") + 1] == "holds"
+    beside = " ".join(parsed.texts["fig0"])
+    assert [f"Claim {n} & more." in beside for n in (1, 2, 3, 4)] == [True, True, False, True]  # fig0b is part of fig0
+    assert "Claim" not in " ".join(parsed.texts["table0"])
 
 
 def test_nothing_is_loaded_from_a_network(page):
     text, parsed = page
     assert not parsed.named("link", "img", "iframe", "object", "embed", "base", "source", "video", "audio")
     assert not any({"src", "srcset", "data", "action"} & set(attributes) for _, attributes in parsed.tags)
-    assert all(attributes["href"].startswith("#") for attributes in parsed.named("a"))
+    assert all(re.match(r"#|\.\./\.\./notebooks/", attributes["href"]) for attributes in parsed.named("a"))
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -131,6 +169,29 @@ def test_plotly_is_inside_once_and_every_figure_has_its_place(page):
         data, end = json.JSONDecoder().raw_decode(script, len(beginning))
         layout, _ = json.JSONDecoder().raw_decode(script, end + len(", "))
         assert (data, layout) == (figure["data"], figure["layout"])
+
+
+def test_exhibits_come_in_the_order_of_the_paper(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no exhibit: run the notebooks of the figures first"):
+        report.exhibits(tmp_path)
+    for name in ("fig7", "fig3a", "table1"):
+        report.exhibit(name, "", "").write(tmp_path)
+    assert [exhibit.id for exhibit in report.exhibits(tmp_path)] == ["table1", "fig3a", "fig7"]
+
+
+def test_every_exhibit_has_its_stage():
+    stages = report.stages(TOP / "dvc.yaml")
+    assert set(PAPER) <= set(stages)
+    assert (stages["fig3a"], stages["fig5b"], stages["fig7"]) == ("comparison@fig3a", "ablation@fig5b", "buckets")
+
+
+def test_a_section_of_the_readme(tmp_path):
+    (tmp_path / "README.md").write_text("# T\n\n## One\n\na **b**\n\n## Two\n\n* c < d\n")
+    assert report.section(tmp_path / "README.md", "One").strip() == "<p>a <strong>b</strong></p>"
+    assert "c &lt; d" in report.section(tmp_path / "README.md", "Two")
+    with pytest.raises(ValueError, match="has no section 'Three'"):
+        report.section(tmp_path / "README.md", "Three")
+    assert "<li>" in report.section(TOP / "README.md", "Deviations and limits")
 
 
 def test_a_page_without_exhibits():
