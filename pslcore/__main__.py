@@ -35,9 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     show.add_argument("--params", default="params.yaml")
     show.add_argument("--picture", help="write the budget curves to this PNG as well (needs Chrome or Chromium)")
 
+    claims = commands.add_parser("claims", help="the verdict on every claim of the paper; runs nothing")
+    claims.add_argument("--scale", default="quick")
+    claims.add_argument("--out", default="outputs", help="the table goes to OUT/SCALE/claims.json")
+    claims.add_argument("--params", default="params.yaml")
+
     options = parser.parse_args(arguments)
     try:
-        return {"grid": _grid, "merge": _merge, "show": _show}[options.command](options)
+        return {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims}[options.command](options)
     except (ValueError, OSError, grid.GridError) as error:
         if options.traceback:
             raise
@@ -81,6 +86,16 @@ def _show(options: argparse.Namespace) -> int:
     print("\n" + figures.provenance(results))
     if options.picture:
         figures.budget_curves(results).write_image(options.picture, width=900, height=520, scale=2)
+    return 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from pslcore import claims  # needs plotly, by way of figures
+
+    rows = claims.judge(options.scale, options.params, options.out)
+    claims.write(rows, options.scale, options.out)
+    print(", ".join(f"{count} {verdict}" for verdict, count in claims.counts(rows).items()) + "\n")
+    print(claims.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
     return 0
 
 

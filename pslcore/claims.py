@@ -531,8 +531,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 
 def markdown(rows: list[dict]) -> str:
-    """``table`` as a GitHub table."""
-    shown = table(rows)
+    """What the README shows of ``table``, as a GitHub table."""
+    shown = table(rows)[["claim", "paper", "ours", "seeds", "verdict"]] if rows else table(rows)
     lines = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 

@@ -647,11 +647,11 @@ def test_what_is_written_is_what_was_judged(whole, tmp_path):
 
 def test_a_table_for_people(whole):
     rows = whole()
-    rows[0]["reason"] = "one | two"
+    rows[0]["claim"] = "one | two"
     lines = claims.markdown(rows).splitlines()
     assert len(lines) == len(rows) + 2
     cells = [re.split(r"(?<!\\)\|", line) for line in lines]
-    assert {len(line) for line in cells} == {10}
+    assert {len(line) for line in cells} == {5 + 2}
     assert "one \\| two" in lines[2]
     assert claims.table(rows).shape == (len(rows), 8)
     assert claims.table([]).empty

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +131,17 @@ def test_what_there_is_is_shown(here):
     assert result.status == 0
     assert "R" in result.out.split()
     assert len(list(here.runs.iterdir())) == 2  # nothing was run
+
+
+def test_the_verdicts_are_told_and_kept(here):
+    result = here("claims", "--scale", "quick")  # no experiment of the paper is in these parameters
+    assert result.status == 0, result.err
+    told = dict((name, int(count)) for count, name in re.findall(r"(\d+) ([a-z ]+)", result.out.splitlines()[0]))
+    rows = json.loads((here.folder / "outputs" / "quick" / "claims.json").read_text())
+    assert {name: count for name, count in told.items() if count} == Counter(row["verdict"] for row in rows)
+    assert told["not run"] > told["holds"] > 0  # what is counted on networks needs no run
+    assert result.out.count("\n| ") == 2 + told["holds"] + told["does not hold"] + told["too small to tell"]
+    assert "unknown scale 'huge'" in one_line(here("claims", "--scale", "huge"))
 
 
 def test_failed_runs_are_status_1_with_their_traceback(here):
