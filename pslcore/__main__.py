@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _grid(options: argparse.Namespace) -> int:
+    if options.minutes is not None and not options.minutes >= 0:
+        raise ValueError(f"--minutes {options.minutes} is no length of time: give a number from 0.")
     results = grid.run(
         options.experiment,
         options.scale,

@@ -67,7 +67,7 @@ def budget_curves(results: Results) -> go.Figure:
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         points = 100 * rows.groupby("labelled")["metric"].agg(["mean", "std"]).fillna(0)
         _curve(figure, number, method, points.index.tolist(), points, "%{y:.1f} % at %{x} labels")
-    seeds = f"{n_seeds.min()} seeds" if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {n_seeds.max()} seeds"
+    seeds = _seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {_seeds(n_seeds.max())}"
     figure.update_layout(
         LAYOUT,
         title_text=f"{_title(results)}: mean ± standard deviation of {seeds}",
@@ -76,6 +76,10 @@ def budget_curves(results: Results) -> go.Figure:
         hovermode="closest",
     )
     return figure
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
 def _curve(figure: go.Figure, number: int, method: str, x: list, points: pd.DataFrame, hover: str) -> None:
@@ -262,7 +266,7 @@ def bucket_bars(results: Results) -> go.Figure:
     figure.update_layout(
         LAYOUT,
         barmode="stack",
-        title_text=f"{_title(results)}: mean of {table['seed'].nunique()} seeds",
+        title_text=f"{_title(results)}: mean of {_seeds(table['seed'].nunique())}",
         xaxis={"title": "group of test images, from least to most discrepancy", "dtick": 1},
         yaxis={"title": "test images"},
     )
@@ -370,7 +374,7 @@ def provenance(results: Results) -> str:
     parts = [
         f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
         f"test images), task learner {config['teacher']}, {epochs}; "
-        f"{len(seeds)} seeds; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
+        f"{_seeds(len(seeds))}; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
         data["note"],
     ]
     if results.unfinished:

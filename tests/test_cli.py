@@ -188,6 +188,7 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
         (["fig", "--params", "none.yaml"], "none.yaml is missing: run from the top of the repository."),
         (["fig", "--out", "params.yaml"], "cannot be written to"),
         (["fig", "--device", "tpu"], "tpu"),
+        (["fig", "--minutes", "nan"], "--minutes nan is no length of time: give a number from 0."),
         pytest.param(["fig", "--device", "cuda"], "cuda", marks=NO_GPU),
     ],
 )
