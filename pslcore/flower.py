@@ -5,8 +5,7 @@ numbered from 0; then, once, ``bundle("app", config, "runs")`` and ``flwr run ap
 new process for every message, so a client finds its state in its folder, by the code that resumes a killed run.
 Flower's telemetry is off where the environment has ``FLWR_TELEMETRY_ENABLED=0``.
 
-flwr wants older versions of packages that the pipeline pins, so it lives in an environment of its own:
-``pip install -e ".[federated]"``.
+A machine that does nothing else needs ``pip install ".[federated]"``. See ``docs/federated.md``.
 """
 
 import json

@@ -17,7 +17,7 @@ import torch
 
 from pslcore import federated, records
 
-pytest.importorskip("flwr", reason="flwr is not installed: pip install -e '.[federated]' in an environment of its own")
+pytest.importorskip("flwr", reason="flwr is not installed: pip install '.[federated]'")
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity

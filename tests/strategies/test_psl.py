@@ -19,6 +19,19 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8)).astype(np.uint
 STEPS = 4
 
 
+def test_an_image_of_nothing_but_void_is_picked_last():
+    """Its discrepancy is 0, where that of any image that the peers see differently is above."""
+    logits = torch.randn(3, 5, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(5, 6, 6, dtype=torch.bool)
+    valid[1] = False
+    safe = np.array([3, 5, 8, 9, 12])
+    query = Query(safe, np.array([0]), 5, np.random.default_rng(0), scores=discrepancy(logits, valid).numpy())
+    assert query.scores[1] == 0
+    picked = PSL().pick(query)
+    assert sorted(picked) == safe.tolist()
+    assert picked[-1] == 5
+
+
 def client(labelled=range(12), protected=range(20, 40), shift=0):
     pools = Pools(40, labelled, protected)
     made = Client(IMAGES, pools, Oracle((np.arange(40) + shift) % 3, pools.protected), RECIPE.padding, CPU)

@@ -1,0 +1,70 @@
+"""Peak memory of loading each data set and of one cycle of PSL on it: label, train an epoch, score the safe pool.
+
+    python bench/memory.py [--quick] [--data data] [NAME ...]
+
+Each in a process of its own; MiB resident, the interpreter with torch included, and what that alone takes as the first
+row. Files that are mapped into memory count while their pages are in it. A set that is not there is passed over.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+SETS = {  # name: initial pool, teacher, student, batch
+    "digits": (20, "resnet8", "resnet8", 32),
+    "numbers": (100, "resnet8", "resnet8", 32),
+    "digit_scenes": (10, "lraspp_mobilenet_v3_small", "lraspp_mobilenet_v3_small", 4),
+    "cifar10": (500, "resnet18", "resnet8", 128),
+    "cifar100": (500, "resnet18", "resnet8", 128),
+    "tiny_imagenet": (1000, "resnet18", "resnet8", 128),
+    "camvid": (10, "drn_d_22", "lraspp_mobilenet_v3_small", 4),
+    "cityscapes@512x1024": (30, "drn_d_22", "lraspp_mobilenet_v3_small", 8),
+}
+QUICK = ("digits", "digit_scenes")
+
+
+def measure(name: str, root: str) -> dict[str, int]:
+    """Peaks of this process in bytes: ``nothing`` loaded, ``load``, ``cycle``; and the training images, ``train``."""
+    from pslcore import data, records, trial
+    from pslcore.experiment import Config, _query
+
+    peaks = {"nothing": records.peak_memory()}
+    records.reset_peak()
+    dataset = data.load(name, root)
+    peaks |= {"load": records.peak_memory(), "train": len(dataset.train)}
+    initial, teacher, student, batch = SETS[name]
+    config = Config.of(
+        {"dataset": name, "method": "psl", "teacher": teacher, "options": {"student": student}, "initial": initial}
+        | {"budget": 1, "final": initial + 1, "recipe": {"epochs": 1, "batch_size": batch, "lr": 0.01}}
+    )
+    records.reset_peak()
+    trained = trial.first_cycle(config, root)
+    _query(config, trained.client, trained.cloud, trained.learner, 1, 0)
+    return peaks | {"cycle": records.peak_memory()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"from {', '.join(SETS)}; all if not given")
+    parser.add_argument("--quick", action="store_true", help="the smallest sets only")
+    parser.add_argument("--data", default="data", help="folder of the data sets")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.data)))
+        return
+    print(f"{'data set':22}{'training images':>16}{'nothing':>9}{'loading':>9}{'cycle':>9}   MiB")
+    for name in options.names or (QUICK if options.quick else SETS):
+        command = [sys.executable, __file__, "--one", name, "--data", options.data]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{name:22}passed over: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        peaks = json.loads(done.stdout.splitlines()[-1])
+        numbers = "".join(f"{peaks[part] >> 20:>9}" for part in ("nothing", "load", "cycle"))
+        print(f"{name:22}{peaks['train']:>16,}{numbers}")
+
+
+if __name__ == "__main__":
+    main()
