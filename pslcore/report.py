@@ -1,7 +1,7 @@
 """The report: every figure stage leaves an exhibit; one page, a single file, shows the verdicts and all exhibits."""
 
 import json
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -130,6 +130,7 @@ def page(
     exhibits: list[Exhibit],
     scale: str,
     claims: Sequence[dict] = (),
+    verdicts: Mapping[str, int] | None = None,
     rules: str = "",
     stages: Mapping[str, str] | None = None,
     deviations: str = "",
@@ -141,7 +142,9 @@ def page(
     exhibits : list of Exhibit
     scale : str
     claims : list of dict
-        Rows of ``claims.judge``.
+        Rows of ``claims.judge``; beside a figure stand those that rest on it, if on one other at the most.
+    verdicts : dict
+        As ``claims.counts`` gives it.
     rules : str
         How they were decided, as Markdown.
     stages : dict
@@ -149,19 +152,15 @@ def page(
     deviations : str
         HTML.
     """
-    verdicts = Counter(row["verdict"] for row in claims)
-    resting = {  # fig6 stands on fig6a, fig6b and fig6c
-        exhibit.id: [row for row in claims if {exhibit.id, exhibit.id + row["experiment"][-1]} & _experiments(row)]
-        for exhibit in exhibits
-    }
+    resting = {exhibit.id: [] for exhibit in exhibits}
+    for row in claims:
+        rests_on = list(dict.fromkeys(re.sub("(fig6)[abc]", r"\1", name) for name in row["experiment"].split(", ")))
+        if len(rests_on) < 3:  # what is said of everything stands at the top alone
+            resting.setdefault(rests_on[-1], []).append(row)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pslcore", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     return environment.get_template("report.html.j2").render(
         exhibits=exhibits, scale=scale, versions=records.versions(), plotly_js=get_plotlyjs(), claims=claims,
-        verdicts=verdicts, resting=resting, rules=mistune.html(rules), stages=stages or {}, deviations=deviations,
+        verdicts=verdicts or {}, resting=resting, rules=mistune.html(rules), stages=stages or {}, deviations=deviations,
     )  # fmt: skip
-
-
-def _experiments(row: dict) -> set[str]:
-    return set(row["experiment"].split(", "))
