@@ -300,19 +300,24 @@ def _by_label(results: Results) -> dict[str, list[Record]]:
 
 
 def noise_curves(all_results: list[Results]) -> go.Figure:
-    """Fig. 6 at one glance: the metric at the last budget against the part of wrong labels that was asked for."""
+    """Fig. 6 at one glance: the metric at the last budget against the part of wrong labels that was asked for.
+
+    Mean and standard deviation, of the methods that every rate was run with.
+    """
     points = pd.concat(
         frame(results).groupby(["method", "seed"], sort=False).last().assign(noise=results.runs[0][0].config.noise)
         for results in all_results
     )
-    metric, last = all_results[0].runs[0][1]["metric"], points["labelled"].iloc[0]
+    first = all_results[0].runs[0][1]
+    metric, last = first["metric"], points["labelled"].iloc[0]
+    points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
     figure = go.Figure()
     for number, (method, rows) in enumerate(points.groupby("method", sort=False)):
         at = 100 * rows.groupby("noise")["metric"].agg(["mean", "std"]).fillna(0)
         _curve(figure, number, method, (100 * at.index).tolist(), at, "%{y:.1f} % with %{x} % noise")
     return figure.update_layout(
         LAYOUT,
-        title_text=f"{_title(all_results[-1])}: {metric} at {last:,} labels, mean ± standard deviation",
+        title_text=f"noise on {first['data']['name']}, scale {all_results[0].scale}: {metric} at {last:,} labels",
         xaxis={"title": "labels that are wrong (%)"},
         yaxis={"title": f"{metric} on the test set (%)"},
     )

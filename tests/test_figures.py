@@ -315,7 +315,9 @@ def test_noise_against_the_last_budget():
     def at(noise, *ends):
         return made(*(run("PSL", seed=s, metrics=(0.3, end), noise=noise) for s, end in enumerate(ends)))
 
-    (line,) = figures.noise_curves([at(0.0, 0.5, 0.7), at(0.2, 0.4, 0.4)]).data
+    clean = at(0.0, 0.5, 0.7)
+    clean.runs.append(run("Random", metrics=(0.3, 0.9)))  # not run with noise: not shown
+    (line,) = figures.noise_curves([clean, at(0.2, 0.4, 0.4)]).data
     assert list(line.x) == [0, 20]
     np.testing.assert_allclose(line.y, [60, 40])
     np.testing.assert_allclose(line.error_y.array, [100 * np.std([0.5, 0.7], ddof=1), 0], atol=1e-9)

@@ -155,18 +155,18 @@ def test_nothing_is_loaded_from_a_network(page):
 def test_texts_are_escaped(page):
     text, parsed = page
     assert not parsed.named("b")
-    assert len(parsed.scripts) == 1 + 2  # plotly, and one a figure
+    assert len(parsed.scripts) == 1 + 2 + 1  # plotly, one a figure, and one that fits them to a phone
     assert "{{ 7 * 7 }}" in text  # a text is no template
 
 
 def test_plotly_is_inside_once_and_every_figure_has_its_place(page):
     _, parsed = page
-    assert [len(script) > 1_000_000 for script in parsed.scripts] == [True, False, False]
+    assert [len(script) > 1_000_000 for script in parsed.scripts] == [True, False, False, False]
     ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(set(ids)) == len(ids)
     places = [attributes["id"] for attributes in parsed.named("div") if attributes.get("class") == "figure"]
     assert len(places) == 2
-    for place, script, figure in zip(places, parsed.scripts[1:], exhibits()[0].figures, strict=True):
+    for place, script, figure in zip(places, parsed.scripts[1:-1], exhibits()[0].figures, strict=True):
         beginning = f'Plotly.newPlot("{place}", '
         assert script.startswith(beginning)
         data, end = json.JSONDecoder().raw_decode(script, len(beginning))
