@@ -118,7 +118,7 @@ def summary(results: Results) -> pd.DataFrame:
                     f"{metric} at {end['labelled'].iloc[0]:,} labels (%)": spread(100 * end["metric"])
                     for end in ends[: 1 if len(set(runs["labelled"])) == 1 else 2]
                 },
-                "area under the curve (%, 95 % interval)": f"{under.mean():.1f} ± {statistics.interval(under):.1f}",
+                "area under the curve (%, 95 % interval)": _give_or_take(under.mean(), statistics.interval(under)),
                 "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}",
             }
         )
@@ -138,14 +138,19 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
         {
             f"{method} against": rows["other"],
             "difference in area (points, 95 % interval)": [
-                f"{100 * difference:+.1f} ± {100 * half:.1f}"
+                _give_or_take(100 * difference, 100 * half, "+")
                 for difference, half in zip(rows["difference"], rows["half"], strict=True)
             ],
             "seeds": rows["seeds"],
-            "p (paired t-test)": rows["p"].map("{:.3f}".format),
-            "p (Holm)": rows["p_holm"].map("{:.3f}".format),
+            "p (paired t-test)": [_number(p, 3) for p in rows["p"]],
+            "p (Holm)": [_number(p, 3) for p in rows["p_holm"]],
         }
     )
+
+
+def _give_or_take(value: float, half: float, sign: str = "") -> str:
+    """A mean and half of its interval; one seed has none."""
+    return f"{value:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
 
 
 def win_matrix(results: Results) -> go.Figure:
@@ -343,7 +348,9 @@ def scene(
     """
     maps = {"truth": truth, **answers}
     titles = ["image", *maps, "discrepancy"]
-    figure = make_subplots(rows=-(-len(titles) // 3), cols=3, subplot_titles=titles, horizontal_spacing=0.02)
+    figure = make_subplots(
+        rows=-(-len(titles) // 3), cols=3, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.08
+    )
     colours = pixel_colours(len(classes))
     scale = [[edge / len(classes), colour] for n, colour in enumerate(colours) for edge in (n, n + 1)]
     panels = [go.Image(z=np.repeat(image, 4 - len(image), axis=0)[:3].transpose(1, 2, 0))]

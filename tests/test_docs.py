@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore import strategies
+from pslcore import claims, strategies
 from pslcore.experiment import Config, run
 
-DOCS = Path(__file__).parents[1] / "docs"
+TOP = Path(__file__).parents[1]
+DOCS = TOP / "docs"
 
 
 def test_the_worked_example_of_a_new_method_runs(monkeypatch):
@@ -25,3 +26,13 @@ def test_the_worked_example_of_a_new_method_runs(monkeypatch):
     }))  # fmt: skip
     assert len(np.unique(record["cycles"][0]["picked"])) == 5
     assert record["cycles"][0]["unlabelled_seen"] == 110
+
+
+def test_the_readme_shows_the_verdicts_of_the_committed_records():
+    rows = claims.judge("laptop", TOP / "params.yaml", TOP / "outputs")
+    readme = (TOP / "README.md").read_text()
+    assert claims.markdown([row for row in rows if row["verdict"] != "not run"]) in readme
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(rows).items())
+    assert counts in readme
+    papers = [claim for claim in claims.load() if claim.source != "ours"]
+    assert f"The paper makes {len(papers)} claims" in readme

@@ -340,3 +340,10 @@ def test_a_scene():
     colours = [colour for _, colour in shown.colorscale]
     assert colours[::2] == colours[1::2] == figures.pixel_colours(3)  # a step a class, no mixtures
     assert len(set(figures.pixel_colours(19))) == 19
+
+
+def test_one_seed_has_no_interval_and_no_p():
+    one = made(run("PSL"), run("Random", metrics=(0.3, 0.4, 0.5)))
+    assert figures.summary(one)["area under the curve (%, 95 % interval)"].tolist() == ["50.0", "40.0"]
+    tests = figures.paired_tests(one)
+    assert tests.iloc[0].tolist() == ["Random", "+10.0", 1, "–", "–"]
