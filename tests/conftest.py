@@ -48,6 +48,29 @@ def layered(base: dict, changes: dict) -> Config:
     return Config.of(base | changes | {"recipe": base["recipe"] | recipe if isinstance(recipe, dict) else recipe})
 
 
+HANG = """
+import os, sys, time
+settings, root, folder, hang_at, mark = eval(sys.argv[1])
+original, calls = os.fsync, []
+def fsync(handle):
+    calls.append(1)
+    if len(calls) == hang_at:
+        open(mark, "w").close()
+        time.sleep(60)
+    original(handle)
+os.fsync = fsync
+"""
+
+
+@pytest.fixture(scope="session")
+def hanging():
+    """Source that begins a process: it unpacks its argument, and hangs in the write number ``hang_at``, to be killed.
+
+    The argument is the ``repr`` of (settings, root, folder, hang_at, mark); the file ``mark`` says that it hangs.
+    """
+    return HANG
+
+
 @pytest.fixture(scope="session")
 def new_set():
     """``write_set``."""

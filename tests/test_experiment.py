@@ -362,28 +362,19 @@ def test_an_exception_within_any_cycle_and_resumed(root, tiny, tmp_path, monkeyp
 
 
 CHILD = """
-import os, sys, time
-from pslcore import records
 from pslcore.experiment import Config, run
-settings, root, folder, hang_at, mark = eval(sys.argv[1])
-original, calls = os.fsync, []
-def fsync(handle):
-    calls.append(1)
-    if len(calls) == hang_at:
-        open(mark, "w").close()
-        time.sleep(60)
-    original(handle)
-os.fsync = fsync
 run(Config.of(settings), root, folder)
 """
 
 
 @pytest.mark.parametrize(("warm", "hang_at"), [(False, 2), (True, 4)])
-def test_killed_in_the_middle_of_a_write_and_resumed(root, tiny, tmp_path, whole, warm, hang_at):
+def test_killed_in_the_middle_of_a_write_and_resumed(root, tiny, tmp_path, whole, hanging, warm, hang_at):
     """With -9, from outside, while the second part record is being written."""
     config, folder, mark = tiny(warm_start=warm), tmp_path / "runs", tmp_path / "mark"
     what = repr((config.settings(), str(root), str(folder), hang_at, str(mark)))
-    with subprocess.Popen([sys.executable, "-c", CHILD, what], env=os.environ | {"OMP_NUM_THREADS": "1"}) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", hanging + CHILD, what], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    ) as child:
         while not mark.exists() and child.poll() is None:
             time.sleep(0.02)
         os.kill(child.pid, signal.SIGKILL)

@@ -468,27 +468,19 @@ def test_out_of_time_after_every_round_and_resumed(monkeypatch, tmp_path, method
 
 
 CHILD = """
-import os, sys, time
-settings, folder, hang_at, mark = eval(sys.argv[1])
 from pslcore import federated
-original, calls = os.fsync, []
-def fsync(handle):
-    calls.append(1)
-    if len(calls) == hang_at:
-        open(mark, "w").close()
-        time.sleep(60)
-    original(handle)
-os.fsync = fsync
 federated.run(federated.FederatedConfig.of(settings), folder=folder)
 """
 
 
 @pytest.mark.parametrize("hang_at", [9, 12, 15])
-def test_killed_in_the_middle_of_a_write_and_resumed(tmp_path, whole, hang_at):
+def test_killed_in_the_middle_of_a_write_and_resumed(tmp_path, whole, hanging, hang_at):
     """With -9, from outside. A step writes five files: three clients, the server's weights, the part record."""
     folder, mark = tmp_path / "runs", tmp_path / "mark"
-    what = repr((tiny().settings(), str(folder), hang_at, str(mark)))
-    with subprocess.Popen([sys.executable, "-c", CHILD, what], env=os.environ | {"OMP_NUM_THREADS": "1"}) as child:
+    what = repr((tiny().settings(), None, str(folder), hang_at, str(mark)))
+    with subprocess.Popen(
+        [sys.executable, "-c", hanging + CHILD, what], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    ) as child:
         while not mark.exists() and child.poll() is None:
             time.sleep(0.02)
         os.kill(child.pid, signal.SIGKILL)
