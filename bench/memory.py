@@ -26,8 +26,8 @@ QUICK = ("digits", "digit_scenes")
 
 def measure(name: str, root: str) -> dict[str, int]:
     """Peaks of this process in bytes: ``nothing`` loaded, ``load``, ``cycle``; and the training images, ``train``."""
-    from pslcore import data, records, trial
-    from pslcore.experiment import Config, _query
+    from pslcore import data
+    from pslcore.runs import Config, _query, records, trial
 
     peaks = {"nothing": records.peak_memory()}
     records.reset_peak()

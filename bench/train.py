@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pslcore import models
-from pslcore.data.batches import ImageStore, plans
+from pslcore.data import ImageStore, plans
 from pslcore.losses import task_loss
 from pslcore.recipe import Descent, Recipe, forward, fresh
 from pslcore.streams import torch_stream

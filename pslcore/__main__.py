@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pslcore import grid
+from pslcore.campaign import grid
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pslcore import figures  # plotly is not there on a batch machine
+    from pslcore.evidence import figures  # plotly is not there on a batch machine
 
     results = grid.collect(options.experiment, options.scale, options.params, options.out)
     print(figures.summary(results).to_string(index=False))
@@ -92,7 +92,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from pslcore import claims  # needs plotly, by way of figures
+    from pslcore.evidence import verdicts as claims  # needs plotly, by way of figures
 
     rows = claims.judge(options.scale, options.params, options.out)
     claims.write(rows, options.scale, options.out)

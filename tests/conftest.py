@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pslcore.experiment import Config
+from pslcore.runs import Config
 
 settings.register_profile("pslcore", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.load_profile("pslcore")

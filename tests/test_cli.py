@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pslcore import records
+from pslcore.runs import records
 
 TOP = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -275,7 +275,7 @@ class Bare(PathFinder):
         return super().find_spec(name, path, target) if top in allowed or top.startswith("_") else None
 sys.meta_path = [Bare if finder is PathFinder else finder for finder in sys.meta_path]
 import pslcore.__main__, pslcore.data.cifar
-from pslcore.experiment import Config, run
+from pslcore.runs import Config, run
 from pslcore.vision import torchvision
 run(Config.of(json.loads(sys.argv[2])))
 print(*{name.partition(".")[0] for name in sys.modules})

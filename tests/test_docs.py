@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore import claims, strategies
-from pslcore.experiment import Config, run
+from pslcore import strategies
+from pslcore.evidence import verdicts as claims
+from pslcore.runs import Config, run
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"

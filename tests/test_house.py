@@ -13,7 +13,7 @@ import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-from pslcore import grid
+from pslcore.campaign import grid
 
 TOP = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pslcore import grid
+from pslcore.campaign import grid
 
 TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
+from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.losses import VOID
 
 

@@ -15,8 +15,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from pslcore.strategies._checks import as_array, as_budget, as_matrix
 from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.checks import as_array, as_budget, as_matrix
 
 _ROWS = 256  # rows handled in one go, so that they stay in cache
 

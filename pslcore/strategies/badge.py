@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from pslcore.strategies._checks import as_budget, as_matrix, unit_scale
 from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
 
 _ROWS, _PICKS = 2048, 64  # tile of a refresh, so that it stays in cache
 _TINY = 1e-36  # squares that fall out of float32's range

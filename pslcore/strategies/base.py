@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from pslcore.data.batches import Plan
+from pslcore.data import Plan
 from pslcore.recipe import Recipe
 from pslcore.sides import Client, Companion
 

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from pslcore.strategies._checks import as_budget, as_matrix, unit_scale
 from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
 
 _ACTIVE = 64  # the least size of the active set
 _ROWS, _CENTERS = 2048, 64  # tile of a refresh, so that it stays in cache

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pslcore import models
-from pslcore.data.batches import Endless, Plan
+from pslcore.data import Endless, Plan
 from pslcore.losses import RANKINGS, discrepancy, entropy, in_class_loss, out_of_class_loss
 from pslcore.recipe import Descent, answer, forward, fresh
 from pslcore.sides import Client

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.data.batches import Endless, Plan
+from pslcore.data import Endless, Plan
 from pslcore.recipe import answer, fresh
 from pslcore.sides import Client
 from pslcore.strategies.base import Query, Setup, Strategy, top

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
+from pslcore.data import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.losses import VOID
 
 CPU = torch.device("cpu")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pslcore import experiment, records, strategies
-from pslcore.data import load
-from pslcore.data.batches import normalise
-from pslcore.experiment import run
+from pslcore import strategies
+from pslcore.data import load, normalise
 from pslcore.losses import entropy
+from pslcore.runs import loop as experiment
+from pslcore.runs import records, run
 from pslcore.sides import Cloud
 
 NAN = float("nan")

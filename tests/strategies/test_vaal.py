@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pslcore.data.batches import normalise, plans
+from pslcore.data import normalise, plans
 from pslcore.models import count_parameters
-from pslcore.oracle import Oracle
-from pslcore.pools import Pools
 from pslcore.recipe import Recipe
-from pslcore.sides import Client, Cloud, task_learner
+from pslcore.sides import Client, Cloud, Oracle, Pools, task_learner
 from pslcore.strategies.base import Query, Setup
 from pslcore.strategies.vaal import VAAL, VAE, discriminator
 

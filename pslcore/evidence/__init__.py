@@ -1,0 +1,1 @@
+"""What records amount to: statistics, verdicts, figures, tables, the page."""

@@ -1,0 +1,252 @@
+"""The cloud side of Figure 1: the task learner and the images of ``D_L``; the client holds everything else.
+
+The one way for an image into the cloud is ``Cloud.upload``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix
+from torch import Tensor, nn
+
+from pslcore import models
+from pslcore.data import ImageStore, Plan, chunks
+from pslcore.losses import VOID, entropy, task_loss
+from pslcore.recipe import Descent, Recipe, answer, forward, fresh
+from pslcore.sides.guard import as_indices, refuse_protected
+from pslcore.sides.ledger import Ledger
+
+ANSWERS = ("logits", "features", "entropy", "companion")
+"""What the cloud can be asked about images, float32: ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy``
+of the answer [N]; whatever the method's ``companion`` says of them [N]."""
+
+
+class Companion(Protocol):
+    """A module that a method has trained together with the task learner, on the cloud (LL4AL's loss prediction)."""
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+        """The loss of both, scalar, on a batch of ``D_L``; ``progress`` in [0, 1) is the part of the steps done."""
+
+    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+        """What it says of each image, [N]."""
+
+
+class Cloud:
+    """The cloud side: the task learner and what was uploaded.
+
+    Parameters
+    ----------
+    n : int
+        Size of the training set; the indices of all uploads refer to it.
+    protected : int array
+        Indices, not images, that the door refuses.
+    network : callable
+        Builds a fresh task learner.
+    recipe : Recipe
+    device : torch.device
+    """
+
+    def __init__(
+        self, n: int, protected: np.ndarray, network: Callable[[], nn.Module], recipe: Recipe, device: torch.device
+    ):
+        self.ledger = Ledger()
+        self._n = n
+        self._protected = as_indices(protected, n, "protected")
+        self._build = network
+        self._recipe = recipe
+        self._device = device
+        self._store = ImageStore(n, recipe.padding, device)
+        self._labelled = np.zeros(n, dtype=bool)
+        self._inbox: list[tuple[np.ndarray, np.ndarray]] = []
+        self._network: nn.Module | None = None
+        self._last: tuple[Plan, Tensor] | None = None
+
+    # The door
+
+    def upload(self, indices: np.ndarray, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """The only way in for an image of the training set.
+
+        With labels the images join ``D_L``. Without, they wait to be scored by ``ask`` and are forgotten after it;
+        the ledger counts them as unlabelled images seen by the cloud.
+
+        Parameters
+        ----------
+        indices : int array, [B]
+            Dataset indices of the images.
+        images : uint8 array, [B, C, H, W]
+        labels : int64 array, [B] or [B, H, W], optional
+
+        Raises
+        ------
+        ProtectedDataError
+            If one of the images is protected; nothing has been copied by then.
+        ValueError
+            If the arrays do not fit each other, or an image was labelled here before.
+        """
+        indices = as_indices(indices, self._n)
+        refuse_protected(indices, self._protected, "uploaded")
+        if len(images) != len(indices) or (labels is not None and len(labels) != len(indices)):
+            raise ValueError(
+                f"an upload of {len(indices)} indices came with {len(images)} images"
+                + ("." if labels is None else f" and {len(labels)} labels.")
+            )
+        if self._labelled[indices].any():
+            raise ValueError(f"image {indices[self._labelled[indices]][0]} was uploaded with its label before.")
+        if labels is None:
+            self._inbox.append((indices, np.array(images)))
+            self.ledger.saw_unlabelled(indices)
+            self.ledger.enter("up: unlabelled images", len(indices), images.nbytes)
+            return
+        self._labelled[indices] = True
+        self._store.add(indices, np.array(images))
+        self._store.tell(indices, labels)
+        self.ledger.enter("up: labelled images", len(indices), images.nbytes)
+
+    # What it does with what it has
+
+    def restart(
+        self, seed: int, cycle: int, steps: int, weights: dict | None = None,
+        companion: Callable[[nn.Module], Companion] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin a cycle: a fresh task learner (or, warm, the given weights), a fresh optimiser for ``steps`` steps.
+
+        ``companion`` builds the method's companion of that task learner, if it has one.
+        """
+        self._network = fresh(self._build, seed, "teacher-init", cycle, self._device)
+        self._trained = nn.ModuleList([self._network])
+        self._companion = None
+        if companion is not None:
+            self._companion = fresh(lambda: companion(self._network), seed, "companion-init", cycle, self._device)
+            self._trained.append(self._companion)
+        if weights is not None:
+            self._trained.load_state_dict(weights)
+        self._descent = Descent(self._trained.parameters(), self._recipe, steps)
+        self._progress, self._steps = 0, steps
+
+    def step(self, plan: Plan) -> None:
+        """One training step of the task learner, Eq. 1, and of its companion."""
+        images, labels = self._batch(plan), self._store.labels(plan)
+        if self._companion is None:
+            loss = task_loss(forward(self._network, images, self._recipe), labels)
+        else:
+            with self._recipe.autocast(images):
+                loss = self._companion.loss(self._network, images, labels, self._progress / self._steps)
+        self._descent.step(loss)
+        self._progress += 1
+
+    def check(self) -> None:
+        """Raise ``FloatingPointError`` if the training diverged."""
+        self._descent.check("task learner")
+
+    @torch.no_grad()
+    def teach(self, plan: Plan) -> Tensor:
+        """The teacher's logits on a planned batch of ``D_L``, in eval mode: all that students get to see of it."""
+        self._network.eval()
+        logits = forward(self._network, self._batch(plan), self._recipe)
+        self._network.train()
+        self.ledger.enter("down: logits on labelled images", len(plan), logits.numel() * 4)
+        return logits
+
+    def ask(self, what: tuple[str, ...], labelled: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Score images with the task learner in eval mode, without augmentation.
+
+        Parameters
+        ----------
+        what : tuple of str
+            From ``ANSWERS``.
+        labelled : int array, optional
+            Images of ``D_L`` to answer for. Without it, the images uploaded for scoring since the last call, in the
+            order of their uploads; the cloud forgets them then.
+
+        Returns
+        -------
+        dict
+            One float32 array per answer, a row an image.
+        """
+        unknown = set(what) - set(ANSWERS)
+        if unknown:
+            raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(ANSWERS)}.")
+        if labelled is None:
+            batches, count = self._inbox_batches(), sum(len(indices) for indices, _ in self._inbox)
+        else:
+            batches, count = self._store.plain(labelled), len(labelled)
+        questions = {
+            "logits": self._network,
+            "features": self._network.embed,
+            "entropy": lambda images: entropy(self._network(images)),
+            "companion": lambda images: self._companion.answer(self._network, images),
+        }
+        asked = [questions[name] for name in what]
+        parts = answer(self._trained, batches, lambda images: tuple(question(images) for question in asked))
+        answers = dict(zip(what, (part.numpy() for part in parts), strict=True))
+        if labelled is None:
+            self._inbox.clear()
+        kind = "unlabelled" if labelled is None else "labelled"
+        self.ledger.enter(f"down: answers on {kind} images", count, sum(array.nbytes for array in answers.values()))
+        return answers
+
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [C, D] and bias [C] of the task learner's last layer, for methods that follow its gradient."""
+        weight, bias = (
+            tensor.detach().cpu().numpy() for tensor in (self._network.head.weight, self._network.head.bias)
+        )
+        self.ledger.enter("down: weights of the last layer", len(weight), weight.nbytes + bias.nbytes)
+        return weight, bias
+
+    def examine(self, images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """Put the task learner to the test on images that belong to neither side.
+
+        Parameters
+        ----------
+        images : uint8 array, [N, C, H, W]
+        labels : int64 array, [N] or [N, H, W]
+            Void pixels are left out.
+        num_classes : int
+
+        Returns
+        -------
+        int64 array, [C, C]
+            Confusion matrix: true classes down, given ones across.
+
+        Raises
+        ------
+        FloatingPointError
+            If a weight is not finite.
+        """
+        if not all(torch.isfinite(tensor).all() for tensor in self._network.state_dict().values()):
+            raise FloatingPointError(
+                "the training of the task learner diverged (its weights are no numbers): lower `lr`."
+            )
+        matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self._network.eval()
+        start = 0
+        for batch in chunks(images, self._device):
+            with torch.no_grad():
+                given = self._network(batch).argmax(1).cpu().numpy()
+            true = labels[start : start + len(given)]
+            start += len(given)
+            if (true != VOID).any():
+                matrix += confusion_matrix(true[true != VOID], given[true != VOID], labels=range(num_classes))
+        self._network.train()
+        return matrix
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights and buffers of the task learner (``0.``) and its companion (``1.``), on the CPU."""
+        return {name: tensor.cpu() for name, tensor in self._trained.state_dict().items()}
+
+    def _batch(self, plan: Plan) -> Tensor:
+        """The planned batch, made once for the step and the lesson that follow each other."""
+        if self._last is None or self._last[0] is not plan:
+            self._last = plan, self._store.batch(plan)
+        return self._last[1]
+
+    def _inbox_batches(self) -> Iterator[Tensor]:
+        for _, images in self._inbox:
+            yield from chunks(images, self._device)
+
+
+def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], nn.Module]:
+    """A builder for ``Cloud`` that makes the named network."""
+    return lambda: models.build(name, num_classes, channels)
