@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pslcore.campaign import grid
+from pslcore import campaign
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     show.add_argument("--params", default="params.yaml")
     show.add_argument("--picture", help="write the budget curves to this PNG as well (needs Chrome or Chromium)")
 
+    attest = commands.add_parser("attest", help="prove that a change of the code since a revision changed no record")
+    attest.add_argument("revision", help="a commit, as git knows it, such as HEAD~1")
+    attest.add_argument("--dry", action="store_true", help="write nothing down")
+
     claims = commands.add_parser("claims", help="the verdict on every claim of the paper; runs nothing")
     claims.add_argument("--scale", default="quick")
     claims.add_argument("--out", default="outputs", help="the table goes to OUT/SCALE/claims.json")
@@ -42,18 +46,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     try:
-        return {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims}[options.command](options)
-    except (ValueError, OSError, grid.GridError) as error:
+        return _COMMANDS[options.command](options)
+    except (ValueError, OSError, campaign.GridError) as error:
         if options.traceback:
             raise
         print(f"pslcore: {error}", file=sys.stderr)
-        return 1 if isinstance(error, grid.GridError) else 2
+        return 1 if isinstance(error, campaign.GridError) else 2
 
 
 def _grid(options: argparse.Namespace) -> int:
     if options.minutes is not None and not options.minutes >= 0:
         raise ValueError(f"--minutes {options.minutes} is no length of time: give a number from 0.")
-    results = grid.run(
+    results = campaign.run(
         options.experiment,
         options.scale,
         params=options.params,
@@ -73,7 +77,7 @@ def _grid(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    taken = grid.take_in(options.folder, options.scale, options.out)
+    taken = campaign.take_in(options.folder, options.scale, options.out)
     print(f"{len(taken)} records taken into {options.out}/{options.scale}/runs.")
     return 0
 
@@ -81,7 +85,7 @@ def _merge(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from pslcore.evidence import figures  # plotly is not there on a batch machine
 
-    results = grid.collect(options.experiment, options.scale, options.params, options.out)
+    results = campaign.collect(options.experiment, options.scale, options.params, options.out)
     print(figures.summary(results).to_string(index=False))
     if results.runs and len({cell.label for cell, _ in results.runs}) > 1:
         print("\n" + figures.paired_tests(results).to_string(index=False))
@@ -99,6 +103,15 @@ def _claims(options: argparse.Namespace) -> int:
     print(", ".join(f"{count} {verdict}" for verdict, count in claims.counts(rows).items()) + "\n")
     print(claims.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
     return 0
+
+
+def _attest(options: argparse.Namespace) -> int:
+    findings = campaign.attest(options.revision, **({"attested": None} if options.dry else {}))
+    print("\n".join(map(str, findings)))
+    return 1 if any(finding.differs for finding in findings) else 0
+
+
+_COMMANDS = {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest}
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 """The training recipe, the same for every network and every method, and the few steps that apply it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from pslcore.settings import Real, Settings, Whole
 from pslcore.streams import derive
 
-SCHEDULES = ("cosine", "step", "constant")
-PRECISIONS = ("float32", "bfloat16")
 
-
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """How networks train. The paper states the epochs alone; the rest are *decisions*, and parameters.
 
     Attributes
@@ -35,51 +33,20 @@ class Recipe:
         Of the training steps. Scores and losses are float32 always.
     """
 
-    epochs: int = 350
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "cosine"
-    padding: int = 4
+    epochs: Whole = Field(350, ge=1, le=100_000)
+    batch_size: Whole = Field(128, ge=1, le=65_536)
+    lr: Real = Field(0.1, ge=0, le=1000)
+    momentum: Real = Field(0.9, ge=0, le=1)
+    weight_decay: Real = Field(5e-4, ge=0, le=100)
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    padding: Whole = Field(4, ge=0, le=1024)
     flip: bool = True
-    zoom: float = 1.0
-    precision: str = "float32"
-
-    def __post_init__(self):
-        for what, value, known in (("schedule", self.schedule, SCHEDULES), ("precision", self.precision, PRECISIONS)):
-            if value not in known:
-                raise ValueError(f"unknown {what} {value!r} in the recipe: choose one of {', '.join(known)}.")
-        if not isinstance(self.flip, bool):
-            raise ValueError(f"flip = {self.flip} in the recipe must be true or false.")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("padding", 0)):
-            value = getattr(self, name)
-            if least and not (isinstance(value, int | float) and value >= 1 and value % 1 == 0):
-                raise ValueError(f"{name} = {value} in the recipe must be a whole number from 1.")
-            if not (isinstance(value, int | float) and value >= 0 and value % 1 == 0):
-                raise ValueError(f"{name} = {value} in the recipe must not be negative, and must be a whole number.")
-            object.__setattr__(self, name, int(value))  # 3.0 and 3 are one recipe
-        if not (isinstance(self.zoom, int | float) and 1 <= self.zoom < float("inf")):
-            raise ValueError(f"zoom = {self.zoom} in the recipe must be a finite number from 1.")
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value < float("inf")):  # NaN and YAML's "5e-4" too
-                raise ValueError(f"{name} = {value} in the recipe must not be negative, and must be a finite number.")
+    zoom: Real = Field(1.0, ge=1, le=16)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def autocast(self, images: Tensor) -> torch.autocast:
         """The context of a training step's forward pass."""
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-    @classmethod
-    def of(cls, settings: dict) -> "Recipe":
-        """From a mapping; an unknown name is refused."""
-        unknown = set(settings) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(
-                f"unknown setting {sorted(unknown)[0]!r} in the recipe: "
-                f"choose from {', '.join(field.name for field in fields(cls))}."
-            )
-        return cls(**settings)
 
 
 def fresh(builder: Callable[[], nn.Module], seed: int, purpose: str, cycle: int, device: torch.device) -> nn.Module:

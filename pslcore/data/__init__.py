@@ -10,6 +10,7 @@ import numpy as np
 
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
+from pslcore.data.packed import Labels
 from pslcore.losses import VOID
 
 

@@ -8,9 +8,8 @@ import pandas as pd
 import torch
 
 from pslcore import losses, models
-from pslcore.runs import Config, Trial, _query, check, device_name, first_cycle, hardware
-from pslcore.strategies.ll4al import LL4AL, LossPrediction
-from pslcore.strategies.vaal import VAE, discriminator
+from pslcore.runs import Config, Trial, first_cycle, hardware
+from pslcore.strategies import LL4AL, VAE, LossPrediction, discriminator
 
 
 def model_sizes() -> pd.DataFrame:
@@ -71,10 +70,9 @@ def sampling_seconds(configs: dict[str, Config], root: str = "data", repetitions
     rows = []
     for label, config in configs.items():
         trial = first_cycle(config, root)
-        counts = config.counts(check(config, root))
-        budget, pool = counts[1] - counts[0], trial.client.pools.safe.size
-        seconds = {name: _median(phase, repetitions, trial.device) for name, phase in _phases(trial, budget).items()}
-        machine = hardware(device_name(trial.device))
+        budget, session = trial.budget, trial.session
+        seconds = {name: _median(phase, repetitions, session.device) for name, phase in _phases(trial).items()}
+        machine, pool = hardware(session.device), session.client.pools.safe.size
         rows.append(
             {"method": label, "forward": seconds["forward"], "scoring": seconds.get("scoring", float("nan")),
              "selection": seconds["selection"], "paper": PAPER_SECONDS.get(config.method, float("nan")),
@@ -90,20 +88,21 @@ def seconds(value: float | str) -> str:
     return "–" if value != value else f"{value:.3g}" if value >= 0.001 else f"{value:.1e}"
 
 
-def _phases(trial: Trial, budget: int) -> dict[str, Callable]:
+def _phases(trial: Trial) -> dict[str, Callable[[], object]]:
     """The timed parts of one method's pick as functions without arguments."""
-    config, client, learner = trial.config, trial.client, trial.learner
-    asked = config, client, trial.cloud, learner, budget, 0
-    query = _query(*asked)
-    phases = {"forward": lambda: _query(*asked), "selection": lambda: config.strategy.pick(query)}
-    if config.method == "psl":
-        logits = learner.answers(client.store.plain(query.safe))
-        phases["forward"] = lambda: learner.answers(client.store.plain(query.safe))
+    session, learner, strategy = trial.session, trial.learner, trial.session.protocol.config.strategy
+    store, query = session.client.store, session.query(learner, trial.budget, 0)
+    phases: dict[str, Callable[[], object]] = {
+        "forward": lambda: session.query(learner, trial.budget, 0), "selection": lambda: strategy.pick(query),
+    }  # fmt: skip
+    if learner is not None and strategy.students:
+        logits = learner.answers(store.plain(query.safe))
+        phases["forward"] = lambda: learner.answers(store.plain(query.safe))
         phases["scoring"] = lambda: losses.discrepancy(logits)
     return phases
 
 
-def _median(phase: Callable, repetitions: int, device: torch.device) -> float:
+def _median(phase: Callable[[], object], repetitions: int, device: torch.device) -> float:
     seconds = []
     for _ in range(repetitions + 1):
         start = time.perf_counter()

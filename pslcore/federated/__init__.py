@@ -1,13 +1,7 @@
-"""Federated active learning (section 3.5, Fig. 8)."""
+"""Federated active learning (section 3.5, Fig. 8), in one process; on several machines by ``flower``, an extra."""
 
-from pslcore.federated.server import (
-    FederatedConfig,
-    FederationError,
-    Reply,
-    Rounds,
-    Site,
-    Step,
-    aggregate,
-    crossings,
-    run,
-)
+from pslcore.federated.average import aggregate, size
+from pslcore.federated.protocol import FederatedProtocol, Step, fingerprint, resolve
+from pslcore.federated.server import Federation, FederationError, Local, crossings, new_shelf, run, serve
+from pslcore.federated.settings import FederatedConfig
+from pslcore.federated.site import Reply, Site

@@ -10,7 +10,9 @@ A machine that does nothing else needs ``pip install ".[federated]"``. See ``doc
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -18,9 +20,11 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
 
-from pslcore.data import Dataset
-from pslcore.federated.server import FederatedConfig, Reply, Rounds, Site, Step, packed, serve
-from pslcore.runs import check, prepare_process, records
+from pslcore.federated.protocol import FederatedProtocol, Step, resolve
+from pslcore.federated.server import new_shelf, serve
+from pslcore.federated.settings import FederatedConfig
+from pslcore.federated.site import Reply, Site
+from pslcore.runs import packed, prepare_process, records
 
 client, server = ClientApp(), ServerApp()
 
@@ -73,11 +77,11 @@ def bundle(
     return Path(app)
 
 
-def _given(context: Context, own: dict) -> tuple[FederatedConfig, Dataset, torch.device]:
-    """The run's config; data set and device of this side."""
-    config = FederatedConfig.of(json.loads(context.run_config["settings"]))
+def _given(context: Context, own: Mapping[str, Any]) -> tuple[FederatedProtocol, torch.device]:
+    """The run's protocol, and the device of this side."""
+    config = FederatedConfig.of(json.loads(str(context.run_config["settings"])))
     device = prepare_process(own.get("device", "auto"))
-    return config, check(config, own.get("root", "data")), device
+    return resolve(config, own.get("root", "data")), device
 
 
 @client.train()
@@ -92,15 +96,15 @@ def answer(message: Message, context: Context) -> Message:
         it to the server.
     """
     own = context.node_config
-    config, dataset, device = _given(context, own)
+    protocol, device = _given(context, own)
+    clients = protocol.config.clients
     number = own.get("partition-id", -1)
-    if not 0 <= number < config.clients or "folder" not in own:
+    if not 0 <= number < clients or "folder" not in own:
         raise ValueError(
-            f"node config {dict(own)}: it needs a `folder` and as `partition-id` a number from 0 to "
-            f"{config.clients - 1}."
+            f"node config {dict(own)}: it needs a `folder` and as `partition-id` a number from 0 to {clients - 1}."
         )
-    step = config.schedule(dataset)[message.content["step"]["number"]]
-    site = Site(config, number, dataset, device, Path(own["folder"]))
+    step = protocol.schedule()[message.content["step"]["number"]]
+    site = Site(protocol, number, device, Path(own["folder"]))
     site.resume(step.number)
     reply = site.reply(step, message.content["weights"].to_torch_state_dict())
     told = {"client": number, "labelled": reply.labelled, "error": reply.error}
@@ -158,7 +162,8 @@ class Remote:
 def main(grid: Grid, context: Context) -> None:
     """The server's side of a run; started again after a kill, it goes on from its folder."""
     given = context.run_config
-    config, dataset, device = _given(context, given)
+    protocol, device = _given(context, given)
+    config = protocol.config
     folder, remote = Path(given["folder"]), Remote(config, grid, given["patience"], given["timeout"])
-    _, weights = serve(config, dataset, device, Rounds(folder, config), remote)
+    _, weights = serve(protocol, device, new_shelf(folder, protocol), remote)
     records.write_bytes(folder / f"{config.key}.weights.pt", packed(weights))

@@ -2,8 +2,10 @@
 
 import inspect
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from pslcore.models.resnet import resnet8, resnet14, resnet18
@@ -21,6 +23,17 @@ _BUILDERS = {
 def names() -> list[str]:
     """The networks that ``build`` knows."""
     return list(_BUILDERS)
+
+
+def known(name: str) -> str:
+    """The name, if ``build`` knows it; else ``ValueError``."""
+    if name not in _BUILDERS:
+        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(_BUILDERS)}.")
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra={"enum": list(_BUILDERS)})]
+"""A setting that names a network."""
 
 
 def for_pixel_labels(name: str) -> bool:
@@ -52,8 +65,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     ValueError
         If the name is unknown or a size is not positive.
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(_BUILDERS)}.")
+    known(name)
     if num_classes < 1 or in_channels < 1:
         raise ValueError(f"{name} needs at least one class and one channel, got {num_classes} and {in_channels}.")
     return _BUILDERS[name](num_classes, in_channels)

@@ -1,16 +1,13 @@
-"""One run of active learning: settings, the protocol they resolve to, the loop, and the record it leaves."""
+"""One run of active learning: its settings, the protocol they resolve to, the loop, and the record it leaves."""
 
-from pslcore.runs.loop import (
-    METRICS,
-    Config,
-    OutOfTime,
-    Record,
-    _query,
-    check,
-    device_name,
-    prepare_process,
-    run,
-)
+from pslcore.runs import records, schema
+from pslcore.runs.device import clock, prepare_process
+from pslcore.runs.loop import OutOfTime, run
+from pslcore.runs.metrics import METRICS
+from pslcore.runs.protocol import Protocol, Record, counts, fingerprint, images, load, resolve
 from pslcore.runs.records import DamagedRecord, hardware
+from pslcore.runs.session import Session, task_learner
+from pslcore.runs.settings import Config
+from pslcore.runs.shelf import Shelf, packed, unpacked
 from pslcore.runs.training import steps, train
-from pslcore.runs.trial import Trial, first_cycle
+from pslcore.runs.trial import Trial, first_cycle, segment

@@ -18,6 +18,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 FORMAT = 1
 _VOLATILE = ("seconds", "memory", "hardware", "versions", "source")
 _TEMPORARY = ".writing-"
@@ -99,6 +101,8 @@ def read(path: Path) -> dict:
     DamagedRecord
         If the file is not exactly what ``write`` left.
     """
+    if not Path(path).is_file():  # reading a pipe would hang
+        raise DamagedRecord(f"{path} is no file: remove it; run it again.")
     payload = Path(path).read_bytes()
     try:
         record = json.loads(payload)
@@ -200,14 +204,24 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(device: str) -> dict[str, str | int]:
-    """The machine, as far as a reader of the numbers needs it; no host name."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = (
-            next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "") or processor
-        )
-    except OSError:
-        pass
-    return {"device": device, "processor": processor, "cores": os.cpu_count() or 1}
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """The machine, as far as it decides speed and bits; no host name.
+
+    Two processors of one name may differ in what torch computes on them: ``model`` is family and model as the
+    processor gives them, ``capability`` the vector instructions that torch uses, ``bfloat16`` whether the processor
+    computes it (``native``) or float32 stands in for it (``emulated``).
+    """
+    cpu: dict[str, str] = {}
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        cpu = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
+    native = {"avx512_bf16", "amx_bf16", "bf16"} & flags
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processor": cpu.get("model name") or platform.processor() or platform.machine(),
+        "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": "native" if native else "emulated" if flags else "unknown",
+        "cores": os.cpu_count() or 1,
+    }

@@ -5,7 +5,7 @@ import numpy as np
 from pslcore.data import plans
 from pslcore.recipe import Recipe
 from pslcore.sides import Cloud
-from pslcore.strategies.base import ClientLearner
+from pslcore.strategies import ClientLearner
 from pslcore.streams import torch_stream
 
 

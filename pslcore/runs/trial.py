@@ -4,48 +4,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pslcore.data import chunks
 from pslcore.losses import discrepancy
-from pslcore.runs.loop import Config, check, prepare_process
-from pslcore.runs.training import steps, train
-from pslcore.sides import Client, Cloud, Oracle, task_learner
-from pslcore.strategies.base import ClientLearner, Setup
+from pslcore.runs.device import prepare_process
+from pslcore.runs.protocol import resolve
+from pslcore.runs.session import Session
+from pslcore.runs.settings import Config
+from pslcore.strategies import ClientLearner
 
 
 @dataclass(frozen=True)
 class Trial:
     """Both sides after the first cycle of a config; no ``learner`` for methods that train nothing on the client."""
 
-    config: Config
-    client: Client
-    cloud: Cloud
+    session: Session
     learner: ClientLearner | None
-    device: torch.device
+
+    @property
+    def budget(self) -> int:
+        """Images to pick next."""
+        counts = self.session.protocol.counts
+        return counts[1] - counts[0] if len(counts) > 1 else 0
 
 
 def first_cycle(config: Config, root: str | Path = "data", device: str = "auto") -> Trial:
-    """Train the first cycle of a run, just as ``experiment.run`` does.
+    """Train the first cycle of a run, just as ``loop.run`` does.
 
     Raises
     ------
     ValueError, OSError
-        On bad input, as ``experiment.check``.
+        On bad input, as ``protocol.resolve``.
     """
-    device, dataset = prepare_process(device), check(config, root)
-    strategy, recipe, seed, pools = config.strategy, config.recipe, config.seed, config.pools(dataset)
-    n_classes, n_steps = len(dataset.classes), steps(config.counts(dataset)[0], recipe)
-    client = Client(
-        dataset.train.images, pools, Oracle(config.labels(dataset), pools.protected), recipe.padding, device
-    )
-    network = task_learner(config.teacher, n_classes, dataset.channels)
-    cloud = Cloud(pools.n, pools.protected, network, recipe, device)
-    client.open(cloud)
-    cloud.restart(seed, 0, n_steps, companion=strategy.companion if strategy.accompanied else None)
-    learner = strategy.learner(client, Setup(n_classes, recipe, seed, 0, n_steps))
-    train(cloud, learner, strategy.taught, pools.labelled, recipe, seed, 0)
-    return Trial(config, client, cloud, learner, device)
+    where = prepare_process(device)
+    session = Session(resolve(config, root), where)
+    learner = session.begin(0)
+    session.train(learner, 0)
+    return Trial(session, learner)
 
 
 def segment(trial: Trial, index: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,10 +63,13 @@ def segment(trial: Trial, index: int, image: np.ndarray) -> tuple[np.ndarray, np
     Raises
     ------
     ProtectedDataError, ValueError
-        As ``Cloud.upload``.
+        As ``Cloud.upload``; or if the method has no students.
     """
-    trial.cloud.upload(np.array([index]), image[None])
-    teacher = trial.cloud.ask(("logits",))["logits"][0]
-    students = trial.learner.answers(chunks(image[None], trial.device))[:, 0]
+    if trial.learner is None:
+        raise ValueError("this method trains no students, so there is nobody to segment the image: take psl.")
+    cloud = trial.session.cloud
+    cloud.upload(np.array([index]), image[None])
+    teacher = cloud.ask(("logits",))["logits"][0]
+    students = trial.learner.answers(chunks(image[None], trial.session.device))[:, 0]
     per_pixel = discrepancy(students.flatten(2).transpose(1, 2)).view(students.shape[2:])
     return teacher.argmax(0), students.argmax(1).numpy(), per_pixel.numpy()

@@ -1,18 +1,19 @@
-"""The methods, by name. See ``base.Strategy`` for what a method is, and the README for how to add one."""
+"""The methods, by name. See ``base.Strategy`` for what a method is, and docs/methods.md for how to add one."""
 
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 from pslcore.strategies.alfa_mix import ALFAMix
 from pslcore.strategies.badge import BADGE
-from pslcore.strategies.base import Strategy
+from pslcore.strategies.base import ClientLearner, Query, Setup, Strategy, top
 from pslcore.strategies.core_set import CoreSet
 from pslcore.strategies.entropy import Entropy
-from pslcore.strategies.ll4al import LL4AL
+from pslcore.strategies.ll4al import LL4AL, LossPrediction
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
-from pslcore.strategies.vaal import VAAL
+from pslcore.strategies.vaal import VAAL, VAE, discriminator
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "psl": PSL,
@@ -31,7 +32,14 @@ def names() -> list[str]:
     return list(_STRATEGIES)
 
 
-def get(name: str, options: dict | None = None) -> Strategy:
+def kind(name: str) -> type[Strategy]:
+    """The class of that name, whose fields are the method's options; ``ValueError`` if there is none."""
+    if name not in _STRATEGIES:
+        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(_STRATEGIES)}.")
+    return _STRATEGIES[name]
+
+
+def get(name: str, options: dict[str, Any] | None = None) -> Strategy:
     """The method of that name with its options.
 
     Raises
@@ -39,9 +47,11 @@ def get(name: str, options: dict | None = None) -> Strategy:
     ValueError
         If the name or an option is unknown, or an option's value impossible.
     """
-    if name not in _STRATEGIES:
-        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(_STRATEGIES)}.")
-    return _STRATEGIES[name].of(options or {})
+    cls = kind(name)
+    try:
+        return cls.of(options or {})
+    except ValueError as error:
+        raise ValueError(f"options of {cls.__name__}: {error}") from None
 
 
 def source(name: str) -> Path:

@@ -1,7 +1,7 @@
 """What a method of active learning is. A new one is one file here and one line in ``strategies/__init__.py``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pslcore.data import Plan
 from pslcore.recipe import Recipe
+from pslcore.settings import Settings
 from pslcore.sides import Client, Companion
 
 
@@ -27,14 +28,17 @@ class Setup:
 class ClientLearner(Protocol):
     """Networks that train on the client, in step with the task learner."""
 
-    def study(self, plan: Plan, teach: Tensor) -> None:
-        """One iteration: the labelled batch that the teacher just trained on, and its logits on it [B, C]."""
+    def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:
+        """One iteration: the labelled batch that the teacher just trained on, and its logits on it [B, C] if taught."""
 
     def check(self) -> None:
         """Raise ``FloatingPointError`` if the training diverged."""
 
     def score(self, batches: Iterator[Tensor]) -> np.ndarray:
         """How much each image is wanted, float [N], higher first; eval mode, no augmentation."""
+
+    def answers(self, batches: Iterator[Tensor]) -> Tensor:
+        """All peers' logits in eval mode, float32 [P, N, C]; of learners with peer students."""
 
     def weights(self) -> dict[str, Tensor]:
         """All weights, on the CPU."""
@@ -75,12 +79,8 @@ class Query:
     scores: np.ndarray | None = None
 
 
-_KINDS = {bool: "true or false", str: "a name", int: "a whole number", float: "a number"}
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """A method. Its dataclass fields are its options; its class attributes declare what it needs.
+class Strategy(Settings):
+    """A method. Its fields are its options, checked by pydantic; its class attributes declare what it needs.
 
     A method that names anything in ``asks`` has ``D_S`` uploaded to the cloud; one with a ``learner`` works on the
     client and never meets the task learner but through its logits on ``D_L``. No method gets the raw images and the
@@ -94,27 +94,10 @@ class Strategy:
     taught: ClassVar[bool] = False  # whether ``ClientLearner.study`` uses the teacher's logits
     pixels: ClassVar[bool] = True  # whether it has a form for pixel labels
 
-    @classmethod
-    def of(cls, options: dict) -> "Strategy":
-        """From a mapping of options; an unknown one is refused."""
-        known = [option.name for option in fields(cls)]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise ValueError(
-                f"{cls.__name__} has no option {unknown[0]!r}: "
-                + (f"choose from {', '.join(known)}." if known else "it takes none.")
-            )
-        for option in fields(cls):
-            value, kind = options.get(option.name, option.default), type(option.default)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not {bool: isinstance(value, bool), str: isinstance(value, str)}.get(kind, number):
-                raise ValueError(f"{option.name} = {value}: the option of {cls.__name__} must be {_KINDS[kind]}.")
-        strategy = cls(**options)  # its own checks come first, since they know what the number means
-        for option in fields(cls):
-            value, kind = getattr(strategy, option.name), type(option.default)
-            if kind in (int, float) and not (abs(value) < float("inf") and (kind is float or value % 1 == 0)):
-                raise ValueError(f"{option.name} = {value}: the option of {cls.__name__} must be {_KINDS[kind]}.")
-        return strategy
+    @property
+    def students(self) -> tuple[str, ...]:
+        """The network of each peer student; none for most methods."""
+        return ()
 
     def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
         """The networks that this method trains on the client, freshly made; none for most methods."""

@@ -4,20 +4,20 @@ A small module reads the task learner's feature maps and learns to rank the loss
 which it expects the highest loss are picked. It trains with the task learner, on the cloud, and changes it.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore import models
 from pslcore.losses import VOID, task_loss
+from pslcore.settings import Real
 from pslcore.strategies.base import Query, Strategy, top
 
 
-@dataclass(frozen=True)
 class LL4AL(Strategy):
     """Top ``b`` by predicted loss. Uploads all of ``D_S``, every cycle.
 
@@ -32,9 +32,9 @@ class LL4AL(Strategy):
         in the authors' code).
     """
 
-    weight: float = 1.0
-    margin: float = 1.0
-    detach_after: float = 0.6
+    weight: Real = Field(1.0, ge=0, le=1000)
+    margin: Real = Field(1.0, ge=0, le=1000)
+    detach_after: Real = Field(0.6, ge=0, le=1)
 
     asks: ClassVar[tuple[str, ...]] = ("companion",)
     accompanied: ClassVar[bool] = True

@@ -4,23 +4,23 @@ Algorithm 1, lines 5 to 11, is ``Peers.study``; the teacher's step (line 6) come
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore import models
 from pslcore.data import Endless, Plan
-from pslcore.losses import RANKINGS, discrepancy, entropy, in_class_loss, out_of_class_loss
+from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
 from pslcore.recipe import Descent, answer, forward, fresh
+from pslcore.settings import Real, Whole
 from pslcore.sides import Client
 from pslcore.strategies.base import Query, Setup, Strategy, top
 from pslcore.streams import torch_stream
 
 
-@dataclass(frozen=True)
 class PSL(Strategy):
     """Peer Study Learning. Uploads nothing that is unlabelled.
 
@@ -42,32 +42,21 @@ class PSL(Strategy):
         Whether out-of-class study uses the protected images as well, as the paper does.
     """
 
-    student: str = "resnet8"
-    peers: int = 2
-    alpha: float = 0.1
-    temperature: float = 4.0
-    margin: float = 0.01
-    ranking: str = "paper"
+    student: models.NetworkName = "resnet8"
+    peers: Whole = Field(2, ge=1, le=64)
+    alpha: Real = Field(0.1, ge=0, le=1)
+    temperature: Real = Field(4.0, gt=0, le=1000)
+    margin: Real = Field(0.01, ge=0, le=1000)
+    ranking: Literal["paper", "ordered"] = "paper"
     in_class: bool = True
     out_of_class: bool = True
     study_protected: bool = True
 
     taught: ClassVar[bool] = True
 
-    def __post_init__(self):
-        if not 1 <= self.peers < float("inf") or self.peers % 1:
-            raise ValueError(f"peers = {self.peers}: PSL needs a whole number of peer students, at least one.")
-        object.__setattr__(self, "peers", int(self.peers))  # 2.0 and 2 are one option
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha = {self.alpha}: the weight of the teacher's answers must lie between 0 and 1.")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature = {self.temperature}: it must be positive.")
-        if not self.margin >= 0:
-            raise ValueError(f"margin = {self.margin}: it must not be negative.")
-        if self.ranking not in RANKINGS:
-            raise ValueError(f"unknown ranking {self.ranking!r}: choose one of {', '.join(RANKINGS)}.")
-        if self.student not in models.names():
-            raise ValueError(f"unknown student {self.student!r}: choose one of {', '.join(models.names())}.")
+    @property
+    def students(self) -> tuple[str, ...]:
+        return (self.student,) * self.peers
 
     def learner(self, client: Client, setup: Setup) -> "Peers":
         return Peers(self, client, setup)

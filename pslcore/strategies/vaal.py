@@ -7,23 +7,22 @@ client and train on ``D_L`` and ``D_U``, protected images included; they never m
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore.data import Endless, Plan
 from pslcore.recipe import answer, fresh
+from pslcore.settings import Real, Whole
 from pslcore.sides import Client
 from pslcore.strategies.base import Query, Setup, Strategy, top
 from pslcore.streams import torch_stream
 
-KL_REDUCTIONS = ("mean", "sum")
 
-
-@dataclass(frozen=True)
 class VAAL(Strategy):
     """Top ``b`` by how little an image looks labelled. Uploads nothing that is unlabelled.
 
@@ -44,20 +43,13 @@ class VAAL(Strategy):
         Steps of the autoencoder, per step of the discriminator and of the task learner.
     """
 
-    latents: int = 32
-    width: int = 128
-    beta: float = 1.0
-    adversarial: float = 1.0
-    kl_reduction: str = "mean"
-    lr: float = 5e-4
-    vae_steps: int = 2
-
-    def __post_init__(self):
-        if self.kl_reduction not in KL_REDUCTIONS:
-            raise ValueError(f"unknown kl_reduction {self.kl_reduction!r}: choose one of {', '.join(KL_REDUCTIONS)}.")
-        for name in ("latents", "width", "vae_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: VAAL needs at least one.")
+    latents: Whole = Field(32, ge=1, le=4096)
+    width: Whole = Field(128, ge=1, le=4096)
+    beta: Real = Field(1.0, ge=0, le=1e6)
+    adversarial: Real = Field(1.0, ge=0, le=1e6)
+    kl_reduction: Literal["mean", "sum"] = "mean"
+    lr: Real = Field(5e-4, ge=0, le=1000)
+    vae_steps: Whole = Field(2, ge=1, le=1000)
 
     def learner(self, client: Client, setup: Setup) -> "Adversaries":
         return Adversaries(self, client, setup)

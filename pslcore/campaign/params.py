@@ -1,0 +1,180 @@
+"""``params.yaml``: every experiment at every scale. Its form, what an experiment amounts to, and its JSON schema."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field
+
+from pslcore import federated, runs
+from pslcore.federated import FederatedConfig
+from pslcore.runs import Config, Record
+from pslcore.settings import Name, Settings, Whole
+
+BASE = "base"
+"""The section of a scale that all of its experiments start from."""
+
+
+def _shared(config: dict[str, Any]) -> dict[str, Any]:
+    for name, where in (("seed", "`seeds`"), ("method", "`methods`")):
+        if name in config:
+            raise ValueError(f"{name} = {config[name]!r} does not belong here: it follows from {where}; leave it out.")
+    return config
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    if "seed" in settings:
+        raise ValueError(f"seed = {settings['seed']!r} does not belong here: it follows from `seeds`; leave it out.")
+    return settings
+
+
+Shared = Annotated[dict[str, Any], AfterValidator(_shared)]
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Experiment(Settings):
+    """An experiment at a scale.
+
+    Attributes
+    ----------
+    config : dict
+        Laid over the scale's ``base``: settings of ``Config``, or of ``FederatedConfig`` where there are ``clients``.
+    methods : dict
+        The label of each curve, and what is its own: ``method`` and ``options`` at least.
+    seeds : int
+        Runs of each method, with the seeds from 0.
+    """
+
+    config: Shared = Field(default_factory=dict)
+    methods: dict[Label, Annotated[dict[str, Any], AfterValidator(_own)]] = Field(min_length=1)
+    seeds: Whole = Field(ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an experiment: the label of its curve and its config."""
+
+    label: str
+    config: Config
+
+
+def top() -> Path:
+    """The top of the repository: the nearest folder with a ``params.yaml``, from the current one upwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").exists():
+            return folder
+    raise FileNotFoundError(f"there is no params.yaml in {here} or above: start inside the repository.")
+
+
+class Scales(Settings):
+    """The file: the ``scale`` in use, and of each scale its ``base`` and its experiments."""
+
+    scale: Name = "quick"
+    scales: dict[Name, dict[Name, Any]] = Field(min_length=1)
+
+
+def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
+    """All scales of the parameter file, their sections still as they are written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or not what it should be.
+    """
+    try:
+        content = yaml.safe_load(Path(params).read_text())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{params} is missing: run from the top of the repository.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{params} cannot be read ({' '.join(str(error).split())}): mend that line.") from error
+    try:
+        return Scales.of(content).scales
+    except ValueError as error:
+        raise ValueError(f"{params}: {error}") from None
+
+
+def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> tuple[dict[str, Any], Experiment]:
+    """The scale's ``base`` and one of its experiments.
+
+    Raises
+    ------
+    ValueError
+        If the scale or the experiment is unknown, or a section is not what it should be.
+    """
+    known = scales(params)
+    if scale not in known:
+        raise ValueError(f"unknown scale {scale!r}: choose one of {', '.join(known)}.")
+    experiments = [name for name in known[scale] if name != BASE]
+    if experiment not in experiments:
+        raise ValueError(
+            f"unknown experiment {experiment!r} at scale {scale!r}: choose one of {', '.join(experiments)}."
+        )
+    place = f"{params}: {scale}"
+    try:
+        base = Experiment.of({"config": known[scale].get(BASE, {}), "methods": {"base": {}}, "seeds": 1}).config
+    except ValueError as error:
+        raise ValueError(f"{place}.{BASE}: {str(error).removeprefix('config').lstrip('.: ')}") from None
+    try:
+        return base, Experiment.of(known[scale][experiment])
+    except ValueError as error:
+        raise ValueError(f"{place}.{experiment}: {error}") from None
+
+
+def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> list[Cell]:
+    """The runs of an experiment at a scale, seed by seed, so that what an interrupted grid has is paired.
+
+    Raises
+    ------
+    ValueError
+        As ``section``; or if a setting is unknown or impossible.
+    """
+    base, said = section(experiment, scale, params)
+    shared = merge(base, said.config)
+    found = []
+    for seed in range(said.seeds):
+        for label, own in said.methods.items():
+            try:
+                found.append(Cell(label, config_of(merge(shared, own, {"seed": seed}))))
+            except ValueError as error:
+                raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
+    return found
+
+
+def config_of(settings: Mapping[str, Any]) -> Config:
+    """A config of one cloud or, where ``clients`` are named, of a federation."""
+    federation = isinstance(settings, Mapping) and "clients" in settings
+    return (FederatedConfig if federation else Config).of(settings)
+
+
+def run_one(config: Config, *given: Any) -> Record:
+    """Run what ``config_of`` made."""
+    return (federated.run if isinstance(config, FederatedConfig) else runs.run)(config, *given)
+
+
+def check(config: Config, root: str | Path) -> None:
+    """Raise ``ValueError`` or ``OSError`` if the config cannot be run on its data set."""
+    (federated.resolve if isinstance(config, FederatedConfig) else runs.resolve)(config, root)
+
+
+def source(config: Config) -> str:
+    """Fingerprint of the code that would run it today."""
+    return (federated.fingerprint if isinstance(config, FederatedConfig) else runs.fingerprint)(config)
+
+
+def merge(*settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings laid over each other, inner ones too; the last one wins."""
+    merged: dict[str, Any] = {}
+    for setting in settings:
+        for name, value in setting.items():
+            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+            merged[name] = merge(merged[name], value) if both else value
+    return merged

@@ -1,0 +1,72 @@
+"""Client and cloud of one protocol, and what a cycle does with them: begun, trained and asked in this one place."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pslcore import models
+from pslcore.runs.protocol import Protocol
+from pslcore.runs.training import steps, train
+from pslcore.sides import Client, Cloud, Oracle
+from pslcore.strategies import ClientLearner, Query, Setup
+from pslcore.streams import numpy_stream
+
+
+class Session:
+    """Both sides of a run, the initial pool labelled and handed over."""
+
+    def __init__(self, protocol: Protocol, device: torch.device):
+        config, dataset, pools = protocol.config, protocol.dataset, protocol.pools()
+        self.protocol, self.device, self._strategy = protocol, device, config.strategy
+        oracle = Oracle(protocol.labels, pools.protected)
+        self.client = Client(dataset.train.images, pools, oracle, config.recipe.padding, device)
+        self.cloud = task_learner(protocol, pools.protected, device)
+        self.client.open(self.cloud)
+
+    def begin(self, cycle: int, weights: dict | None = None, students: bool = True) -> ClientLearner | None:
+        """Begin a cycle with fresh networks, or with the ``weights`` of ``cloud`` and ``learner`` that are given.
+
+        Without ``students`` the client trains nothing: after the last selection nobody needs them.
+        """
+        config, weights = self.protocol.config, weights or {}
+        n_steps = steps(self.client.pools.labelled.size, config.recipe)
+        companion = self._strategy.companion if self._strategy.accompanied else None
+        self.cloud.restart(config.seed, cycle, n_steps, weights.get("cloud"), companion)
+        if not students:
+            return None
+        n_classes = len(self.protocol.dataset.classes)
+        setup = Setup(n_classes, config.recipe, config.seed, cycle, n_steps, weights.get("learner"))
+        return self._strategy.learner(self.client, setup)
+
+    def train(self, learner: ClientLearner | None, cycle: int) -> None:
+        """Algorithm 1 on today's ``D_L``."""
+        config = self.protocol.config
+        labelled = self.client.pools.labelled
+        train(self.cloud, learner, self._strategy.taught, labelled, config.recipe, config.seed, cycle)
+
+    def query(self, learner: ClientLearner | None, budget: int, cycle: int) -> Query:
+        """What the method declared that it needs, and only that."""
+        strategy, client, cloud, pools = self._strategy, self.client, self.cloud, self.client.pools
+        answers, labelled_answers, scores = {}, {}, None
+        if strategy.asks:
+            client.submit(cloud)
+            answers = cloud.ask(strategy.asks)
+        if strategy.asks_labelled:
+            labelled_answers = cloud.ask(strategy.asks_labelled, pools.labelled)
+        if learner is not None:
+            scores = learner.score(client.store.plain(pools.safe))
+        stream = numpy_stream(self.protocol.config.seed, "query", cycle)
+        return Query(
+            pools.safe, pools.labelled, budget, stream, answers, labelled_answers,
+            head=cloud.head() if strategy.asks_head else None, labels=client.labels(), scores=scores,
+        )  # fmt: skip
+
+
+def task_learner(protocol: Protocol, protected: np.ndarray, device: torch.device) -> Cloud:
+    """A cloud for the protocol's task learner, whose door refuses the protected images."""
+    config, dataset = protocol.config, protocol.dataset
+
+    def network() -> nn.Module:
+        return models.build(config.teacher, len(dataset.classes), dataset.channels)
+
+    return Cloud(len(dataset.train), protected, network, config.recipe, device)

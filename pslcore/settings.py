@@ -1,0 +1,140 @@
+"""What all checked settings have in common: pydantic models that are frozen, strict, and complain in one sentence."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic_core import ErrorDetails
+
+_WANTED = {
+    "bool": "true or false", "int": "a whole number", "float": "a number", "string": "text", "dict": "a mapping",
+    "list": "a list", "model": "a mapping of settings", "tuple": "a list", "finite": "a finite number",
+}  # fmt: skip
+_BOUNDS = {
+    "greater_than": ("above", "gt"), "greater_than_equal": ("at least", "ge"), "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}  # fmt: skip
+
+
+def sentence(error: ValidationError, place: str = "") -> str:
+    """The first complaint of a validation as one sentence: value, place, mend.
+
+    Parameters
+    ----------
+    error : ValidationError
+    place : str
+        Where the settings stand, such as ``params.yaml: quick.fig3a``; put in front.
+    """
+    first = error.errors(include_url=False)[0]
+    told = _told(first)
+    return f"{place}: {told}" if place else told
+
+
+def _told(first: ErrorDetails) -> str:
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    inner = [str(part) for part in first["loc"] if not (isinstance(part, str) and "[" in part)]
+    name = ".".join(inner)
+    if kind == "value_error":  # a check of our own: a sentence already
+        text = str(context["error"])
+        joint = "" if not name else "." if re.match(r"[\w.]+ = ", text) else ": "
+        return f"{name}{joint}{text}"
+    if kind == "missing":
+        return f"`{name}` is missing: say what it is."
+    shown = f"{name} = {short(value)}" if name else short(value)
+    if kind in _BOUNDS:
+        word, bound = _BOUNDS[kind]
+        return f"{shown} must be {word} {context[bound]}."
+    if kind == "literal_error":
+        known = ", ".join(re.findall("'(.*?)'", context["expected"]))
+        return f"unknown {name} {short(value)}: choose one of {known}."
+    if kind == "string_pattern_mismatch":
+        return f"{shown} is no name: use letters, digits and . _ - only, a letter or digit first."
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        word = "least" if "short" in kind else "most"
+        limit = context.get("min_length", context.get("max_length"))
+        return f"{shown} has the wrong length: it must be at {word} {limit}."
+    for start, wanted in _WANTED.items():
+        if kind.startswith(start):
+            return f"{shown} must be {wanted}."
+    return f"{shown}: {first['msg'][0].lower()}{first['msg'][1:]}."
+
+
+def short(value: object, most: int = 80) -> str:
+    """A value for a sentence; a long one is cut."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+class Settings(BaseModel):
+    """Base of all settings. Whatever is wrong with them is a ``ValueError`` of one sentence, however they are made."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, hide_input_in_errors=True
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ValueError(sentence(error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, settings: Any) -> Any:
+        """An unknown name is told together with the known ones."""
+        if isinstance(settings, Mapping):
+            for name in settings:
+                if name not in cls.model_fields:
+                    known = f"choose from {', '.join(cls.model_fields)}" if cls.model_fields else "there is none"
+                    raise ValueError(f"unknown setting {short(name)}: {known}.")
+        return settings
+
+    @classmethod
+    def of(cls, settings: Any) -> Self:
+        """From a mapping, such as a section of ``params.yaml``.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, if it is no mapping or anything in it is unknown or impossible.
+        """
+        if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+            raise ValueError(f"{short(settings)} must be a mapping of settings: write `name: value` for each.")
+        return cls(**settings)
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some changed, checked again."""
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def changed(self) -> dict[str, Any]:
+        """What differs from the defaults, inner settings likewise."""
+        found = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.is_required() or value != field.get_default(call_default_factory=True):
+                found[name] = value.changed() if isinstance(value, Settings) else value
+        return found
+
+
+def _whole(value: Any) -> Any:
+    """500.0 and 500 are one number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_given(value: Any, check: Any) -> Any:
+    """A float that was written as a whole number stays one: the names of records depend on it."""
+    check(value)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number."""
+
+Real = Annotated[float, WrapValidator(_as_given)]
+"""A finite number."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+"""Of a scale or an experiment: part of a path."""
+
+Seed = Annotated[Whole, Field(ge=0, lt=1 << 63)]
