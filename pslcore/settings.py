@@ -37,7 +37,7 @@ def _told(first: ErrorDetails) -> str:
     name = ".".join(inner)
     if kind == "value_error":  # a check of our own: a sentence already
         text = str(context["error"])
-        joint = "" if not name else "." if re.match(r"[\w.]+ = ", text) else ": "
+        joint = "" if not name else " " if text[0] == "=" else "." if re.match(r"[\w.]+ = ", text) else ": "
         return f"{name}{joint}{text}"
     if kind == "missing":
         return f"`{name}` is missing: say what it is."

@@ -124,7 +124,12 @@ def _check_out(here: Path, revision: str, folder: Path) -> str:
 
 
 def _start(code: Path, golden: Path, out: Path, experiments: list[str]) -> subprocess.Popen:
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(code),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     with open(out.with_suffix(".log"), "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-c", _RUN, str(golden), str(out), *experiments],

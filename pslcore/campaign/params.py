@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from pslcore import federated, runs
 from pslcore.federated import FederatedConfig
 from pslcore.runs import Config, Record
-from pslcore.settings import Name, Settings, Whole
+from pslcore.settings import Name, Settings, Whole, sentence
 
 BASE = "base"
 """The section of a scale that all of its experiments start from."""
@@ -31,6 +31,7 @@ def _own(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 Shared = Annotated[dict[str, Any], AfterValidator(_shared)]
+_SHARED: TypeAdapter[dict[str, Any]] = TypeAdapter(Shared, config={"strict": True})
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -120,9 +121,9 @@ def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> 
         )
     place = f"{params}: {scale}"
     try:
-        base = Experiment.of({"config": known[scale].get(BASE, {}), "methods": {"base": {}}, "seeds": 1}).config
-    except ValueError as error:
-        raise ValueError(f"{place}.{BASE}: {str(error).removeprefix('config').lstrip('.: ')}") from None
+        base = _SHARED.validate_python(known[scale].get(BASE, {}))
+    except ValidationError as error:
+        raise ValueError(sentence(error, f"{place}.{BASE}")) from None
     try:
         return base, Experiment.of(known[scale][experiment])
     except ValueError as error:

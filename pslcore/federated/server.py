@@ -25,7 +25,7 @@ from pslcore.federated.average import aggregate, size
 from pslcore.federated.protocol import FederatedProtocol, Step, resolve
 from pslcore.federated.settings import FederatedConfig
 from pslcore.federated.site import DOWN, UP, Reply, Site
-from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, prepare_process, records, schema, task_learner
+from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, cloud_of, prepare_process, records, schema
 from pslcore.sides import Ledger
 
 
@@ -162,7 +162,7 @@ def serve(
     The record, and the weights of the global model (with those of the method's companion).
     """
     config, dataset, n = protocol.config, protocol.dataset, len(protocol.dataset.train)
-    server = task_learner(protocol, np.arange(n), device)  # its door refuses every image
+    server = cloud_of(protocol, np.arange(n), device)  # its door refuses every image
     companion = config.strategy.companion if config.strategy.accompanied else None
     record, state = _begin(shelf, federation)
     record |= {"versions": records.versions(), "hardware": records.hardware(device)}

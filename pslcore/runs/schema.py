@@ -78,7 +78,7 @@ class Unfinished(Form):
     data: Data
     pools: Hash
     metric: Literal["accuracy", "mean IoU"]
-    source: Hash
+    source: Annotated[str, Field(min_length=1)]
     cycles: list[Cycle]
     peers: Peers | None = None
     clients: list[Site] | None = None

@@ -2,12 +2,10 @@
 
 import numpy as np
 import torch
-from torch import nn
 
-from pslcore import models
 from pslcore.runs.protocol import Protocol
 from pslcore.runs.training import steps, train
-from pslcore.sides import Client, Cloud, Oracle
+from pslcore.sides import Client, Cloud, Oracle, task_learner
 from pslcore.strategies import ClientLearner, Query, Setup
 from pslcore.streams import numpy_stream
 
@@ -20,7 +18,7 @@ class Session:
         self.protocol, self.device, self._strategy = protocol, device, config.strategy
         oracle = Oracle(protocol.labels, pools.protected)
         self.client = Client(dataset.train.images, pools, oracle, config.recipe.padding, device)
-        self.cloud = task_learner(protocol, pools.protected, device)
+        self.cloud = cloud_of(protocol, pools.protected, device)
         self.client.open(self.cloud)
 
     def begin(self, cycle: int, weights: dict | None = None, students: bool = True) -> ClientLearner | None:
@@ -62,11 +60,8 @@ class Session:
         )  # fmt: skip
 
 
-def task_learner(protocol: Protocol, protected: np.ndarray, device: torch.device) -> Cloud:
+def cloud_of(protocol: Protocol, protected: np.ndarray, device: torch.device) -> Cloud:
     """A cloud for the protocol's task learner, whose door refuses the protected images."""
     config, dataset = protocol.config, protocol.dataset
-
-    def network() -> nn.Module:
-        return models.build(config.teacher, len(dataset.classes), dataset.channels)
-
+    network = task_learner(config.teacher, len(dataset.classes), dataset.channels)
     return Cloud(len(dataset.train), protected, network, config.recipe, device)

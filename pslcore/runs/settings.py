@@ -15,7 +15,7 @@ def _images(value: float) -> float:
     if value >= 1 and value % 1 == 0:
         return int(value)  # 500 and 500.0 are one config
     if not 0 < value < 1:
-        raise ValueError(f"{value} is no number of images: give a whole number, or a fraction below 1.")
+        raise ValueError(f"= {value} is no number of images: give a whole number, or a fraction below 1.")
     return value
 
 
@@ -71,7 +71,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _together(self) -> "Config":
-        if self.examine_peers and not self.strategy.students:  # `strategy` checks method and options
+        students = self.strategy.students  # checks method and options
+        if self.examine_peers and not students:
             raise ValueError(f"examine_peers = {self.examine_peers}: the method {self.method!r} has no peer students.")
         return self
 

@@ -1,12 +1,13 @@
 """Many runs: what is finished is never run again, what failed is told, what was made elsewhere is taken in."""
 
 import os
+import re
 
 import pytest
 import yaml
 
 from pslcore.campaign import GridError, grid
-from pslcore.runs import OutOfTime, records
+from pslcore.runs import OutOfTime, fingerprint, records
 
 METHODS = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
 
@@ -57,71 +58,6 @@ def contents(results):
     return [(cell.label, cell.config.seed, records.content(record)) for cell, record in results.runs]
 
 
-# What an experiment is
-
-
-def test_cells_come_seed_by_seed_with_settings_laid_over_each_other(here):
-    here.params({"A": {"method": "random", "recipe": {"lr": 0.5}}, "B": {"method": "psl"}}, recipe={"epochs": 3})
-    cells = grid.cells("fig", "quick", here.params_file)
-    assert [(cell.label, cell.config.seed) for cell in cells] == [("A", 0), ("B", 0), ("A", 1), ("B", 1)]
-    recipe = cells[0].config.recipe
-    assert (recipe.lr, recipe.epochs, recipe.batch_size, recipe.padding) == (0.5, 3, 8, 1)
-    assert (cells[1].config.recipe.lr, cells[1].config.method, cells[1].config.final) == (0.05, "psl", 12)
-
-
-def test_merge_leaves_its_arguments_alone():
-    one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 6}}
-    assert grid.merge(one, two) == {"a": {"b": 5, "c": 2}, "d": {"e": 6}}
-    assert grid.merge(two, one) == {"a": {"b": 1, "c": 2}, "d": 3}
-    assert one == {"a": {"b": 1, "c": 2}, "d": 3}
-
-
-def test_the_parameters_of_the_repository_are_all_good():
-    """Every experiment at every scale, up to what needs the data."""
-    for scale, sections in grid.scales().items():
-        for experiment in set(sections) - {grid.BASE}:
-            cells = grid.cells(experiment, scale)
-            assert len({cell.config.key for cell in cells}) == len(cells) > 0
-
-
-@pytest.mark.parametrize(
-    ("experiment", "scale", "sentence"),
-    [
-        ("fig9", "quick", "unknown experiment 'fig9' at scale 'quick': choose one of fig, other"),
-        ("base", "quick", "unknown experiment 'base'"),
-        ("fig", "huge", "unknown scale 'huge': choose one of quick"),
-    ],
-)
-def test_unknown_names(here, experiment, scale, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        here(experiment, scale)
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "sentence"),
-    [
-        (None, FileNotFoundError, r"params\.yaml is missing: run from the top of the repository"),
-        ("scales: [", ValueError, r"params\.yaml cannot be read .*: it needs a mapping `scales`"),
-        ("", ValueError, "cannot be read .* needs a mapping `scales`"),
-        ("scale: quick", ValueError, "cannot be read .* needs a mapping `scales`"),
-        ("scales: [quick]", ValueError, "params.*mapping"),
-        ("scales: {quick: }", ValueError, "params.*(quick|scale)|unknown experiment 'fig'"),
-        ("scales: {quick: {fig: }}", ValueError, "params.*fig"),
-        ("scales: {quick: {fig: {seeds: 2}}}", ValueError, r"params\.yaml: quick\.fig has no `methods`"),
-        ("scales: {quick: {fig: {methods: {}}}}", ValueError, r"params\.yaml: quick\.fig has no `seeds`"),
-        ("scales: {quick: {fig: {methods: {A: }, seeds: 1}}}", ValueError, "params.*fig|A"),
-        ("scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: two}}}", ValueError, "params.*seeds"),
-        ("scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 1}}}", ValueError, "dataset"),
-    ],
-)
-def test_a_parameter_file_that_is_none(here, text, error, sentence):
-    here.params_file.unlink()
-    if text is not None:
-        here.params_file.write_text(text)
-    with pytest.raises(error, match=f"(?s){sentence}"):
-        here()
-
-
 # Running
 
 
@@ -143,15 +79,17 @@ def test_what_is_finished_is_not_run_again(here, begun):
 
 
 def test_a_failed_run_is_reported_and_the_others_finish(here, begun):
-    here.params(METHODS | {"Wild": {"method": "random", "recipe": {"lr": 1e30, "epochs": 5}}}, seeds=1)
+    here.params(METHODS | {"Wild": {"method": "random", "recipe": {"lr": 1000, "epochs": 40}}}, seeds=1)
     with pytest.raises(GridError) as caught:
         here()
     told = str(caught.value)
     assert told.startswith("1 of 3 runs of fig failed, the others are kept.")
-    assert "Wild, {'dataset': 'tiny', 'method': 'random', 'seed': 0" in told
-    assert "'lr': 1e+30" in told
-    assert "Traceback" in told
-    assert "FloatingPointError: the training of the task learner diverged" in told
+    assert "Wild, seed 0: FloatingPointError: the training of the task learner diverged" in told
+    log = here.runs.parent / "fig.log"
+    assert told.endswith(f"What happened stands in {log}.")
+    assert "\n" not in told
+    assert "Wild, {'dataset': 'tiny', 'method': 'random', 'seed': 0" in log.read_text()
+    assert "Traceback" in log.read_text()
     assert [cell.label for cell, _ in here.collect().runs] == ["PSL", "Random"]
     with pytest.raises(GridError, match="1 of 1 runs of fig failed"):
         here()
@@ -194,7 +132,7 @@ def test_stale_records_are_run_again(here, begun, aged, capsys):
     results = here()
     assert [config.key for config in begun] == [aged.stem]
     assert not results.stale
-    assert records.read(aged)["source"] == begun[0].source()
+    assert records.read(aged)["source"] == fingerprint(begun[0])
     assert "1 of 4 records were made by other code than today's: they are run again." in capsys.readouterr().out
 
 
@@ -322,13 +260,102 @@ def test_a_damaged_record_here_is_replaced_or_named(here, elsewhere, tmp_path):
 
 def test_a_folder_without_records(here, tmp_path):
     for source in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"holds no record \(\*\.json\): name the folder"):
+        with pytest.raises(FileNotFoundError, match=r"holds no record \(<key>\.json\): name the folder"):
             taken(here, tmp_path, source)
 
 
-def test_a_record_cannot_choose_where_it_is_written(here, tmp_path):
-    """Its key is a name, not a path; and it is that of its config."""
-    records.write(tmp_path / "made" / "x.json", {"key": "../../x", "config": {}, "cycles": []})
-    with pytest.raises(ValueError, match="key"):
-        taken(here, tmp_path, tmp_path / "made")
-    assert not (tmp_path / "outputs" / "x.json").exists()
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"key": "../../x"}, "key = '../../x' is no"),
+        ({"config": {}}, "its config cannot be run"),
+        ({"config": None}, "config = None must be a mapping"),
+        ({"cycles": []}, "cycles = .* wrong length: it must be at least 1"),
+        ({"cycles": None}, "cycles = None must be a list"),
+        ({"metric": "fun"}, "unknown metric 'fun': choose one of accuracy, mean IoU"),
+        ({"source": None}, "source = None must be text"),
+        ({"hardware": "cpu"}, "hardware = 'cpu' must be a mapping"),
+        ({"data": {}}, "`data.name` is missing"),
+    ],
+)
+def test_a_sealed_record_must_be_of_a_records_form(here, elsewhere, tmp_path, capsys, change, sentence):
+    """Neither taken in nor taken for finished; whatever it says, it is written nowhere."""
+    path = min((elsewhere / "quick" / "runs").glob("*.json"))
+    records.write(path, records.read(path) | change)
+    with pytest.raises(ValueError, match=sentence):
+        taken(here, tmp_path, elsewhere)
+    assert not here.runs.exists() or here.files() == []
+    here()
+    records.write(here.runs / path.name, records.read(here.runs / path.name) | change)
+    assert [cell.config.key for cell in here.collect().unfinished] == [path.stem]
+    assert re.search(sentence, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("change", [{"labelled": -1}, {"metric": "high"}, {"picked": [-1]}, {"unlabelled_seen": None}])
+def test_so_must_its_cycles(here, change):
+    first = here()
+    path = here.runs / here.files()[0]
+    record = records.read(path)
+    record["cycles"][0] |= change
+    records.write(path, record)
+    assert len(here.collect().runs) == 3
+    assert contents(here()) == contents(first)
+
+
+def test_a_record_under_the_name_of_another_is_not_taken_for_it(here, begun, capsys):
+    first = here()
+    one, other = (here.runs / f"{config.key}.json" for config in begun[:2])
+    other.write_bytes(one.read_bytes())
+    assert [cell.config.key for cell in here.collect().unfinished] == [other.stem]
+    assert "stands under another name than that of its config" in capsys.readouterr().out
+    assert contents(here()) == contents(first)
+
+
+def test_a_record_that_is_no_file_does_not_hang(here, capsys):
+    here()
+    path = here.runs / here.files()[0]
+    path.unlink()
+    os.mkfifo(path)
+    assert len(here.collect().unfinished) == 1
+    assert "is no file" in capsys.readouterr().out
+
+
+def test_other_json_files_are_left_alone(here, elsewhere, tmp_path):
+    (elsewhere / "quick" / "claims.json").write_text("[]")
+    assert len(taken(here, tmp_path, elsewhere)) == 4
+
+
+@pytest.mark.parametrize("scale", ["../../x", "", "a/b", "..", ".x", "x" * 101])
+def test_names_of_scales_must_be_names(here, elsewhere, tmp_path, scale):
+    with pytest.raises(ValueError, match=r"scale .* is no name"):
+        grid.take_in(elsewhere, scale, tmp_path / "outputs")
+
+
+@pytest.mark.parametrize("jobs", [0, -3])
+def test_no_process_at_all(here, begun, jobs):
+    with pytest.raises(ValueError, match=f"jobs = {jobs} processes cannot run anything"):
+        here(jobs=jobs)
+    assert not begun
+
+
+def test_no_folder_at_all(here, begun):
+    with pytest.raises(ValueError, match="out = '' is no folder"):
+        here(out="")
+    assert not begun
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_run(here, monkeypatch):
+    """The run says so in a sentence, and goes on when there is space again."""
+    original, calls = records.write_bytes, []
+
+    def full(path, payload):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        original(path, payload)
+
+    monkeypatch.setattr(records, "write_bytes", full)
+    with pytest.raises(GridError, match=r"1 of 4 runs of fig failed, .*No space left on device"):
+        here()
+    monkeypatch.undo()
+    assert len(here().runs) == 4

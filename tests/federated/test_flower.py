@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pslcore.federated import server as federated
-from pslcore.runs import records
+from pslcore import federated
+from pslcore.runs import records, unpacked
 
 pytest.importorskip("flwr", reason="flwr is not installed: pip install '.[federated]'")
 
@@ -42,9 +42,9 @@ def config():
 def expected(config):
     """The in-process run: its record, and the weights of its global model."""
     device = torch.device("cpu")
-    dataset = federated.check(config)
-    local = federated.Local(config, dataset, device, None)
-    return federated.serve(config, dataset, device, federated.Rounds(None, config), local)
+    protocol = federated.resolve(config)
+    local = federated.Local(protocol, device, None)
+    return federated.serve(protocol, device, federated.new_shelf(None, protocol), local)
 
 
 def free_ports(n):
@@ -137,13 +137,13 @@ def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config,
         assert {name: entry[name] for name in ("labelled", "metric", "crossed", "unlabelled_seen")} == {
             name: other[name] for name in ("labelled", "metric", "crossed", "unlabelled_seen")
         }
-    given = federated.unpacked(final)
+    given = unpacked(final)
     assert given.keys() == weights.keys()
     assert all(torch.equal(given[name], weights[name]) for name in weights)
     picked = []
-    for number, part in enumerate(config.parts(federated.check(config))):
+    for number, part in enumerate(federated.resolve(config).parts):
         kept = max((tmp_path / f"client{number}").iterdir(), key=lambda path: int(path.suffixes[-2][5:]))
-        picked += part[federated.unpacked(kept)["picked"][0]].tolist()
+        picked += part[unpacked(kept)["picked"][0]].tolist()
     assert picked == wanted["cycles"][0]["picked"]
     assert not list(tmp_path.glob("server/*client*"))
 
@@ -180,8 +180,8 @@ def remote(tmp_path, config, numbers):
 
 
 def serve(config, federation):
-    dataset, device = federated.check(config), torch.device("cpu")
-    return federated.serve(config, dataset, device, federated.Rounds(None, config), federation)
+    protocol = federated.resolve(config)
+    return federated.serve(protocol, torch.device("cpu"), federated.new_shelf(None, protocol), federation)
 
 
 def test_messages_carry_everything_bit_for_bit(tmp_path, config, expected):

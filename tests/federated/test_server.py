@@ -14,10 +14,20 @@ from hypothesis import strategies as some
 
 from pslcore import models, strategies
 from pslcore.data import load
-from pslcore.federated import FederatedConfig, FederationError, Reply, Site, aggregate, run
-from pslcore.federated import server as federated
-from pslcore.runs import OutOfTime, records
-from pslcore.runs import loop as experiment
+from pslcore.federated import (
+    FederatedConfig,
+    FederatedProtocol,
+    FederationError,
+    Reply,
+    Site,
+    aggregate,
+    crossings,
+    fingerprint,
+    run,
+    server,
+)  # fmt: skip
+from pslcore.runs import Config, OutOfTime, packed, records, session, unpacked
+from pslcore.runs import fingerprint as plain_fingerprint
 from pslcore.sides import ProtectedDataError
 from pslcore.sides import cloud as sides
 from pslcore.streams import derive
@@ -31,6 +41,10 @@ TINY = {
 def tiny(**changes):
     changes["recipe"] = TINY["recipe"] | changes.get("recipe", {})
     return FederatedConfig.of(TINY | changes)
+
+
+def resolved(data, **changes):
+    return FederatedProtocol.of(tiny(**changes), data)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +83,12 @@ class Seen:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        *[({name: value}, f"{name} = {value} must be a whole number from 1")
+        *[({name: value}, f"{name} = {value} must be (at least 1|a whole number|a finite number)")
           for name in ("clients", "rounds") for value in (0, -1, 2.5, float("nan"))],
-        ({"clients": "3"}, "clients = 3 must be a whole number"),
+        *[({name: 10**9}, f"{name} = 1000000000 must be at most") for name in ("clients", "rounds")],
+        ({"clients": "3"}, "clients = '3' must be a whole number"),
         ({"split": "even"}, "unknown split 'even': choose one of random, dirichlet"),
-        *[({"concentration": value}, f"concentration = {value} must be a number from 0.001")
+        *[({"concentration": value}, f"concentration = {value!r} must be (at least 0.001|a finite number|a number)")
           for value in (0, -1, float("nan"), float("inf"), "a")],
         ({"warm_start": True}, "warm_start = True has no meaning in a federated run"),
         ({"examine_peers": 5}, "examine_peers = 5 has no meaning in a federated run"),
@@ -101,15 +116,24 @@ def test_an_impossible_config_is_refused_in_a_sentence(changes, sentence):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained(monkeypatch, changes, sentence):
-    monkeypatch.setattr(federated, "train", lambda *given: pytest.fail("something was trained"))
+    monkeypatch.setattr(session, "train", lambda *given: pytest.fail("something was trained"))
     with pytest.raises(ValueError, match=sentence):
         run(tiny(**changes))
 
 
 def test_pixel_labels_have_no_class_to_split_by():
-    config = FederatedConfig.of(TINY | {"dataset": "digit_scenes", "split": "dirichlet"})
+    config = FederatedConfig.of(
+        TINY
+        | {
+            "dataset": "digit_scenes",
+            "split": "dirichlet",
+            "teacher": "lraspp_mobilenet_v3_small",
+            "method": "random",
+            "final": 30,
+        }
+    )
     with pytest.raises(ValueError, match="split = 'dirichlet' needs one class an image, digit_scenes has pixels"):
-        config.parts(load("digit_scenes"))
+        FederatedProtocol.of(config, load("digit_scenes"))
 
 
 def test_keys_and_settings():
@@ -121,18 +145,18 @@ def test_keys_and_settings():
     assert len({tiny(**changes).key for changes in others} | {tiny().key}) == len(others) + 1
     # at its defaults a federated config differs from a plain one in nothing but what it is
     plain = {name: TINY[name] for name in ("dataset", "method", "recipe")} | {"teacher": "resnet8"}
-    assert FederatedConfig.of(plain).key != experiment.Config.of(plain).key
-    assert FederatedConfig("digits", "psl").teacher == "resnet8"
+    assert FederatedConfig.of(plain).key != Config.of(plain).key
+    assert FederatedConfig(dataset="digits", method="psl").teacher == "resnet8"
 
 
 def test_the_source_covers_this_room_and_the_method():
-    known = {tiny(method=method).source() for method in ("psl", "random")}
+    known = {fingerprint(tiny(method=method)) for method in ("psl", "random")}
     assert len(known) == 2
-    assert experiment.Config.of({"dataset": "digits", "method": "psl", "teacher": "resnet8"}).source() not in known
+    assert plain_fingerprint(Config.of({"dataset": "digits", "method": "psl", "teacher": "resnet8"})) not in known
 
 
 def test_the_schedule(data):
-    steps = tiny(final=60, rounds=8).schedule(data)
+    steps = resolved(data, final=60, rounds=8).schedule()
     assert [(s.kind, s.cycle, s.round) for s in steps] == [
         ("train", 0, 0), ("train", 0, 1), ("train", 0, 2), ("pick", 0, 2), ("train", 1, 3), ("train", 1, 4),
         ("train", 1, 5), ("pick", 1, 5), ("train", 2, 6), ("train", 2, 7),
@@ -140,34 +164,35 @@ def test_the_schedule(data):
     assert [(s.first, s.last) for s in steps] == [(0, 2)] * 4 + [(3, 5)] * 4 + [(6, 7)] * 2
     assert [(s.labelled, s.budget) for s in steps] == [(10, 5)] * 4 + [(15, 5)] * 4 + [(20, 0)] * 2
     assert [s.number for s in steps] == list(range(10))
-    assert sum(s.kind == "train" for s in FederatedConfig.of(TINY | {"rounds": 50}).schedule(data)) == 50
+    assert sum(s.kind == "train" for s in resolved(data, rounds=50).schedule()) == 50
 
 
 # Who owns what
 
 
-@pytest.mark.parametrize("split", federated.SPLITS)
+@pytest.mark.parametrize("split", ["random", "dirichlet"])
 @pytest.mark.parametrize("clients", [1, 2, 5])
 def test_the_parts_cover_the_training_set_disjointly(data, split, clients):
-    config = tiny(split=split, clients=clients, initial=30, budget=10, final=40)
-    parts = config.parts(data)
+    protocol = resolved(data, split=split, clients=clients, initial=30, budget=10, final=40)
+    parts, own = protocol.parts, [protocol.client(number) for number in range(clients)]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(data.train)))
     assert all(np.array_equal(part, np.unique(part)) for part in parts)
-    for number, (part, pools) in enumerate(config.client_pools(data)):
-        assert np.array_equal(part, parts[number])
+    for part, client in zip(parts, own, strict=True):
+        pools = client.pools()
         assert pools.n == len(part)
+        assert np.array_equal(client.dataset.train.images, data.train.images[part])
         assert pools.protected.size == round(0.9 * len(part))
         assert pools.labelled.size == 30 // clients
     if split == "random":
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert config.pools(data).protected.size == sum(pools.protected.size for _, pools in config.client_pools(data))
-    again = tiny(split=split, clients=clients, initial=30, budget=10, final=40, method="random").parts(data)
+    assert protocol.pools().protected.size == sum(client.pools().protected.size for client in own)
+    again = resolved(data, split=split, clients=clients, initial=30, budget=10, final=40, method="random").parts
     assert all(map(np.array_equal, parts, again))  # the same for every method of a seed
 
 
 def skew(data, **changes):
     """Chi-square of clients against classes, per degree of freedom: about 1 for parts drawn at random."""
-    parts = tiny(initial=20, budget=10, final=30, clients=5, **changes).parts(data)
+    parts = resolved(data, initial=20, budget=10, final=30, clients=5, **changes).parts
     table = np.array([np.bincount(data.train.labels[part], minlength=10) for part in parts])
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     return ((table - expected) ** 2 / expected).sum() / (4 * 9)
@@ -243,8 +268,8 @@ def test_a_record_holds_what_is_documented(whole, data):
         assert entry["unlabelled_seen"] == 0
         assert 0 <= entry["metric"] <= 1
     assert [set(entry["seconds"]) for entry in whole["cycles"]] == [{"train", "test", "pick"}, {"train", "test"}]
-    assert whole["pools"] == tiny().pools(data).fingerprint()
-    parts = tiny().parts(data)
+    assert whole["pools"] == resolved(data).pools().fingerprint()
+    parts = resolved(data).parts
     assert [client["images"] for client in whole["clients"]] == [len(part) for part in parts]
     assert [client["labelled"] for client in whole["clients"]] == [15, 15, 15]
     for part in parts:  # every client picked its share, out of its own
@@ -271,7 +296,7 @@ def test_the_table_of_what_left(whole):
     class Cell:
         label = "PSL"
 
-    table = federated.crossings([(Cell, whole), (Cell, whole)])
+    table = crossings([(Cell, whole), (Cell, whole)])
     assert table["client"].tolist() == [0, 1, 2]
     assert table["labelled at the end"].tolist() == [15, 15, 15]
     assert table["helper models up"].tolist() == [3, 3, 3]
@@ -286,29 +311,29 @@ def test_nothing_protected_leaves_the_client_whatever_the_method(monkeypatch, da
     record = run(config)
     assert record["failed"] == []
     assert len(record["cycles"]) == 2
-    pools = config.pools(data)
+    pools = FederatedProtocol.of(config, data).pools()
     assert not np.isin(record["cycles"][0]["picked"], pools.protected).any()
     assert np.isin(record["cycles"][0]["picked"], pools.safe).all()
-    helpers = {id(site.helper): site for site in seen.sites}
+    helpers = {id(site.session.cloud): site for site in seen.sites}
     assert len(seen.sites) == 3
     for cloud, indices, labelled in seen.uploads:
         site = helpers[id(cloud)]  # an upload to any other cloud, the server's, would be a KeyError
         assert not np.isin(site.part[indices], pools.protected).any()
         assert labelled or strategies.get(method).asks
     for site in seen.sites:
-        own = site.client.pools
-        assert site.client._oracle.asked == 15
+        own = site.session.client.pools
+        assert site.session.client._oracle.asked == 15
         with pytest.raises(ProtectedDataError):
-            site.client._oracle.ask(own.protected[:1])
+            site.session.client._oracle.ask(own.protected[:1])
         with pytest.raises(ProtectedDataError):
-            site.helper.upload(own.protected[:1], np.zeros((1, 1, 8, 8), np.uint8))
+            site.session.cloud.upload(own.protected[:1], np.zeros((1, 1, 8, 8), np.uint8))
         assert set(site.ledger.summary()) == {"up: helper weights", "down: global weights"}
 
 
 def test_methods_of_a_seed_start_alike_and_seeds_do_not(data):
-    prints = {tiny(method=method).pools(data).fingerprint() for method in strategies.names()}
+    prints = {resolved(data, method=method).pools().fingerprint() for method in strategies.names()}
     assert len(prints) == 1
-    assert tiny(seed=1).pools(data).fingerprint() not in prints
+    assert resolved(data, seed=1).pools().fingerprint() not in prints
     first = {run(tiny(method=m, final=30))["cycles"][0]["metric"] for m in ("psl", "random", "entropy")}
     assert len(first) == 1
 
@@ -318,7 +343,8 @@ def test_a_round_is_what_it_says(monkeypatch, data):
     config = tiny(clients=1, rounds=1, final=30, method="random", setting="standard", recipe={"epochs": 3})
     record = run(config)
     seed = derive(0, "client-0")
-    (part, pools), recipe = config.client_pools(data)[0], config.recipe
+    protocol, recipe = FederatedProtocol.of(config, data), config.recipe
+    part, pools = protocol.parts[0], protocol.client(0).pools()
     assert np.array_equal(part, np.arange(len(data.train)))
     cpu = torch.device("cpu")
     cloud = sides.Cloud(pools.n, pools.protected, sides.task_learner("resnet8", 10, 1), recipe, cpu)
@@ -326,7 +352,7 @@ def test_a_round_is_what_it_says(monkeypatch, data):
     cloud.restart(0, 0, 1)
     start = cloud.weights()
     cloud.restart(seed, 0, 6, {name: tensor.clone() for name, tensor in start.items()})
-    federated.train(cloud, None, False, pools.labelled, recipe, seed, 0)
+    session.train(cloud, None, False, pools.labelled, recipe, seed, 0)
     matrix = cloud.examine(data.test.images, data.test.labels, 10)
     assert record["cycles"][0]["metric"] == pytest.approx(np.trace(matrix) / matrix.sum())
 
@@ -335,9 +361,10 @@ def test_labels_are_as_noisy_as_the_config_says(monkeypatch, data):
     config, seen = tiny(noise=0.3, method="random", final=30, rounds=1), Seen(monkeypatch)
     record = run(config)
     assert record["noise"]["measured"] == pytest.approx(0.3, abs=0.02)
+    told = FederatedProtocol.of(config, data).labels
     for site in seen.sites:
-        own = site.client.pools.labelled
-        assert np.array_equal(site.client.labels(), config.labels(data)[site.part[own]])
+        own = site.session.client.pools.labelled
+        assert np.array_equal(site.session.client.labels(), told[site.part[own]])
 
 
 def test_a_learnable_set_is_learned():
@@ -359,25 +386,25 @@ def test_it_runs_where_pixels_have_the_labels():
 
 def failing(monkeypatch, which):
     """Have ``train`` fail where ``which(client number, round)`` says so; gives the seeds' numbers."""
-    original, numbers = federated.train, {derive(0, f"client-{number}"): number for number in range(3)}
+    original, numbers = session.train, {derive(0, f"client-{number}"): number for number in range(3)}
 
     def broken(helper, learner, taught, labelled, recipe, seed, round_):
         if which(numbers[seed], round_):
             raise FloatingPointError("the training of the task learner diverged")
         original(helper, learner, taught, labelled, recipe, seed, round_)
 
-    monkeypatch.setattr(federated, "train", broken)
+    monkeypatch.setattr(session, "train", broken)
 
 
 def test_a_client_that_fails_is_left_out_of_that_round_and_reported(monkeypatch, tmp_path, whole):
     failing(monkeypatch, lambda client, round_: (client, round_) == (1, 0))
-    averaged, original = [], federated.aggregate
+    averaged, original = [], server.aggregate
 
     def watched(states, labelled):
         averaged.append((len(states), original(states, labelled), states))
         return averaged[-1][1]
 
-    monkeypatch.setattr(federated, "aggregate", watched)
+    monkeypatch.setattr(server, "aggregate", watched)
     record = run(tiny(), folder=tmp_path)
     assert record["failed"] == [
         {"round": 0, "client": 1, "error": "FloatingPointError: the training of the task learner diverged"}
@@ -449,7 +476,7 @@ def test_out_of_time_after_every_round_and_resumed(monkeypatch, tmp_path, method
     """Each call does one step: nothing but what is in the folder can carry the run on."""
     config = tiny(method=method, options={"vaal": {"width": 4}}.get(method, {}), rounds=4)
     clock, original = [0.0], Site.reply
-    monkeypatch.setattr(federated.time, "time", lambda: clock[0])
+    monkeypatch.setattr(server.time, "time", lambda: clock[0])
 
     def slow(site, step, weights):
         clock[0] += 1
@@ -471,7 +498,7 @@ def test_out_of_time_after_every_round_and_resumed(monkeypatch, tmp_path, method
 
 
 CHILD = """
-from pslcore.federated import server as federated
+from pslcore import federated
 federated.run(federated.FederatedConfig.of(settings), folder=folder)
 """
 
@@ -503,7 +530,7 @@ def test_what_was_kept_and_does_not_fit_is_not_trusted(monkeypatch, tmp_path, wh
 
     def stop(path, record):
         original(path, record)
-        if record["ledger"]["step"] == 3:
+        if record["kept"]["step"] == 3:
             raise Stop
 
     monkeypatch.setattr(records, "write", stop)
@@ -512,14 +539,14 @@ def test_what_was_kept_and_does_not_fit_is_not_trusted(monkeypatch, tmp_path, wh
     monkeypatch.undo()
     kept = [name.removeprefix(tiny().key) for name in files(tmp_path)]
     assert kept == sorted(
-        [".part.json", ".part2.pt", ".part3.pt", *(f".client{k}.step{n}.pt" for k in range(3) for n in (1, 2))]
+        [".part.json", ".step2.pt", ".step3.pt", *(f".client{k}.step{n}.pt" for k in range(3) for n in (1, 2))]
     )
-    name = {"client": ".client1.step2.pt", "server": ".part3.pt", "part": ".part.json", "other": ".client0.step2.pt"}
+    name = {"client": ".client1.step2.pt", "server": ".step3.pt", "part": ".part.json", "other": ".client0.step2.pt"}
     path = tmp_path / f"{tiny().key}{name[damage.split()[0]]}"
     if damage == "client gone":
         path.unlink()
     elif damage == "other code":
-        path.write_bytes(federated.packed(federated.unpacked(path) | {"run": [tiny().key, "x"]}))
+        path.write_bytes(packed(unpacked(path) | {"run": [tiny().key, "x"]}))
     else:
         path.write_bytes(path.read_bytes()[:500])
     done, original_reply = [], Site.reply
@@ -531,8 +558,8 @@ def test_what_was_kept_and_does_not_fit_is_not_trusted(monkeypatch, tmp_path, wh
 
 def test_a_client_whose_state_is_of_another_time_is_told(data):
     config = tiny()
-    site = Site(config, 0, data, torch.device("cpu"))
-    last = config.schedule(data)[-1]
+    protocol = FederatedProtocol.of(config, data)
+    site, last = Site(protocol, 0, torch.device("cpu")), protocol.schedule()[-1]
     reply = site.reply(last, {})
     assert reply.error == (
         "RuntimeError: client 0 has 10 labelled images where round 2 needs 15: its state is not that of this run."
@@ -540,7 +567,7 @@ def test_a_client_whose_state_is_of_another_time_is_told(data):
 
 
 def test_a_folder_that_cannot_be_written_to_is_noticed_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(federated, "train", lambda *given: pytest.fail("something was trained"))
+    monkeypatch.setattr(session, "train", lambda *given: pytest.fail("something was trained"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"the output folder .* cannot be written to"):
         run(tiny(), folder=tmp_path / "file" / "runs")

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pslcore.runs import DamagedRecord, records
 
@@ -263,7 +264,20 @@ def test_peak_memory_is_that_since_the_reset():
 
 def test_versions_and_hardware():
     assert {"python", "torch", "torchvision", "numpy", "scikit-learn"} == set(records.versions())
-    machine = records.hardware("cpu")
+    machine = records.hardware(torch.device("cpu"))
     assert machine["device"] == "cpu"
     assert machine["cores"] == os.cpu_count()
+    assert machine["bfloat16"] in ("native", "emulated", "unknown")
+    assert machine["capability"] == torch.backends.cpu.get_cpu_capability()
     assert os.uname().nodename not in machine.values()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"), [("sse avx2", "emulated"), ("avx512_bf16", "native"), ("amx_bf16 avx2", "native")]
+)
+def test_two_processors_of_one_name_are_told_apart(monkeypatch, flags, told):
+    lines = f"processor\t: 0\nmodel name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
+    monkeypatch.setattr(records.Path, "read_text", lambda path: lines)
+    machine = records.hardware(torch.device("cpu"))
+    assert (machine["processor"], machine["model"]) == ("AMD EPYC", "family 25 model 17")
+    assert machine["bfloat16"] == told

@@ -7,8 +7,7 @@ import torch
 from pslcore import strategies
 from pslcore.data import load
 from pslcore.recipe import Recipe
-from pslcore.runs import loop as experiment
-from pslcore.runs import run, steps, train
+from pslcore.runs import Protocol, run, session, steps, train
 from pslcore.sides import Client, Cloud, Oracle, Pools, task_learner
 from pslcore.strategies.base import Setup
 from pslcore.strategies.psl import PSL
@@ -97,7 +96,7 @@ def test_divergence_of_either_side_stops_the_training(monkeypatch):
 def noised(root, tiny):
     """The data set ``tiny`` again, its protected images replaced by noise: ``noised_tiny``."""
     dataset = load("tiny", root)
-    protected = tiny().pools(dataset).protected
+    protected = Protocol.of(tiny(), dataset).pools().protected
     images = dataset.train.images.copy()
     images[protected] = np.random.default_rng(9).integers(0, 256, images[protected].shape)
     assert len(protected) == 90
@@ -122,7 +121,7 @@ def replayed(config, root, picks=None):
         return learners[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "Cloud", Remembered)
+        patch.setattr(session, "Cloud", Remembered)
         patch.setattr(method, "learner", learner)
         if picks is not None:
             queue = iter(picks)

@@ -6,7 +6,7 @@ import torch
 
 from pslcore.data import load, normalise
 from pslcore.losses import discrepancy
-from pslcore.runs import METRICS, _query, run, trial
+from pslcore.runs import METRICS, run, session, trial
 from pslcore.sides import ProtectedDataError
 
 LRASPP = "lraspp_mobilenet_v3_small"
@@ -17,15 +17,14 @@ def test_the_first_cycle_is_that_of_a_run(root, tiny, method):
     config = tiny(method=method, **({"options": {"width": 4}} if method == "vaal" else {}))
     first, test = run(config, root)["cycles"][0], load("tiny", root).test
     made = trial.first_cycle(config, root)
-    assert METRICS["accuracy"](made.cloud.examine(test.images, test.labels, 4)) == first["metric"]
-    made.client.submit(made.cloud) if config.strategy.asks else None
-    made.cloud._inbox.clear()
-    query = _query(config, made.client, made.cloud, made.learner, 4, 0)
+    assert METRICS["accuracy"](made.session.cloud.examine(test.images, test.labels, 4)) == first["metric"]
+    query = made.session.query(made.learner, made.budget, 0)
+    assert made.budget == 4
     assert config.strategy.pick(query).tolist() == first["picked"]
 
 
 def test_bad_input_is_found_before_anything_is_trained(root, tiny, monkeypatch):
-    monkeypatch.setattr(trial, "train", lambda *given: pytest.fail("something was trained"))
+    monkeypatch.setattr(session, "train", lambda *given: pytest.fail("something was trained"))
     with pytest.raises(ValueError, match="final = 31 labelled images cannot be reached"):
         trial.first_cycle(tiny(final=31), root)
 
@@ -40,7 +39,7 @@ def scenes(tiny):
 @torch.no_grad()
 def test_what_the_networks_say_of_a_scene(scenes):
     made, train = scenes
-    index = made.client.pools.safe[0]
+    index = made.session.client.pools.safe[0]
     teacher, students, per_pixel = trial.segment(made, index, train.images[index])
     assert teacher.shape == per_pixel.shape == (32, 48)
     assert students.shape == (3, 32, 48)
@@ -50,15 +49,15 @@ def test_what_the_networks_say_of_a_scene(scenes):
     made.learner.train()
     assert np.array_equal(students, logits[:, 0].argmax(1))
     np.testing.assert_allclose(per_pixel.sum(), discrepancy(logits)[0], rtol=1e-4)
-    network = made.cloud._network.eval()
+    network = made.session.cloud._network.eval()
     assert np.array_equal(teacher, network(image)[0].argmax(0))
     network.train()
-    assert index in made.cloud.ledger._seen_unlabelled  # through the door, and written down
+    assert index in made.session.cloud.ledger._seen_unlabelled  # through the door, and written down
 
 
 def test_the_door_holds_for_scenes_too(scenes):
     made, train = scenes
-    protected, labelled = made.client.pools.protected[0], made.client.pools.labelled[0]
+    protected, labelled = made.session.client.pools.protected[0], made.session.client.pools.labelled[0]
     with pytest.raises(ProtectedDataError, match="were about to be uploaded"):
         trial.segment(made, protected, train.images[protected])
     with pytest.raises(ValueError, match=f"image {labelled} was uploaded with its label before"):

@@ -1,7 +1,5 @@
 """VAAL: the autoencoder, the discriminator, and their game on the client."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -113,9 +111,9 @@ def test_rebuilding_and_the_opponent_are_in_the_loss():
     ("options", "sentence"),
     [
         ({"kl_reduction": "median"}, "unknown kl_reduction 'median': choose one of mean, sum"),
-        ({"latents": 0}, "latents = 0: VAAL needs at least one"),
-        ({"width": 0}, "width = 0: VAAL needs at least one"),
-        ({"vae_steps": 0}, "vae_steps = 0: VAAL needs at least one"),
+        ({"latents": 0}, "latents = 0 must be at least 1"),
+        ({"width": 0}, "width = 0 must be at least 1"),
+        ({"vae_steps": 0}, "vae_steps = 0 must be at least 1"),
     ],
 )
 def test_impossible_options(options, sentence):
@@ -177,7 +175,7 @@ def test_nothing_left_to_tell_apart():
 
 def test_steps_in_bfloat16_leave_weights_and_scores_in_float32():
     side = adversaries()._client
-    learner = VAAL(width=4).learner(side, Setup(3, replace(RECIPE, precision="bfloat16"), 7, 0, 10))
+    learner = VAAL(width=4).learner(side, Setup(3, RECIPE.but(precision="bfloat16"), 7, 0, 10))
     before = weights(learner)
     learner.study(batches(1)[0], None)
     learner.check()

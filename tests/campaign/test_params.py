@@ -1,0 +1,129 @@
+"""``params.yaml``: whatever stands in it, an experiment comes out or one sentence."""
+
+import pytest
+import yaml
+
+from pslcore.campaign import params
+
+METHODS = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
+
+
+@pytest.fixture
+def here(tmp_path, settings_of_tiny):
+    """A parameter file, ``here.params_file``; ``here.params(...)`` writes another."""
+
+    class Here:
+        params_file = tmp_path / "params.yaml"
+
+        def params(self, methods=METHODS, seeds=2, **config):
+            base = {name: value for name, value in settings_of_tiny.items() if name not in ("method", "final")}
+            section = {"config": {"final": 12} | config, "methods": methods, "seeds": seeds}
+            content = {"scale": "quick", "scales": {"quick": {"base": base, "fig": section, "other": section}}}
+            self.params_file.write_text(yaml.safe_dump(content))
+
+    here = Here()
+    here.params()
+    return here
+
+
+def test_cells_come_seed_by_seed_with_settings_laid_over_each_other(here):
+    here.params({"A": {"method": "random", "recipe": {"lr": 0.5}}, "B": {"method": "psl"}}, recipe={"epochs": 3})
+    cells = params.cells("fig", "quick", here.params_file)
+    assert [(cell.label, cell.config.seed) for cell in cells] == [("A", 0), ("B", 0), ("A", 1), ("B", 1)]
+    recipe = cells[0].config.recipe
+    assert (recipe.lr, recipe.epochs, recipe.batch_size, recipe.padding) == (0.5, 3, 8, 1)
+    assert (cells[1].config.recipe.lr, cells[1].config.method, cells[1].config.final) == (0.05, "psl", 12)
+
+
+def test_merge_leaves_its_arguments_alone():
+    one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 6}}
+    assert params.merge(one, two) == {"a": {"b": 5, "c": 2}, "d": {"e": 6}}
+    assert params.merge(two, one) == {"a": {"b": 1, "c": 2}, "d": 3}
+    assert one == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+def test_the_parameters_of_the_repository_are_all_good():
+    """Every experiment at every scale, up to what needs the data."""
+    for scale, sections in params.scales().items():
+        for experiment in set(sections) - {params.BASE}:
+            cells = params.cells(experiment, scale)
+            assert len({cell.config.key for cell in cells}) == len(cells) > 0
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scale", "sentence"),
+    [
+        ("fig9", "quick", "unknown experiment 'fig9' at scale 'quick': choose one of fig, other"),
+        ("base", "quick", "unknown experiment 'base'"),
+        ("fig", "huge", "unknown scale 'huge': choose one of quick"),
+    ],
+)
+def test_unknown_names(here, experiment, scale, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        params.cells(experiment, scale, here.params_file)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        (None, FileNotFoundError, r"params\.yaml is missing: run from the top of the repository"),
+        ("scales: [", ValueError, r"params\.yaml cannot be read .*: mend that line"),
+        ("", ValueError, r"params\.yaml: None must be a mapping of settings"),
+        ("[1]", ValueError, r"params\.yaml: \[1\] must be a mapping of settings"),
+        ("scale: quick", ValueError, r"params\.yaml: `scales` is missing"),
+        ("scales: [quick]", ValueError, r"params\.yaml: scales = \['quick'\] must be a mapping"),
+        ("{scales: {quick: {fig: {}}}, more: 3}", ValueError, "unknown setting 'more': choose from scale, scales"),
+        ("scales: {../x: {fig: {}}}", ValueError, "is no name"),
+        ("scales: {quick: {a/b: {}}}", ValueError, "is no name"),
+        ("scales: {quick: }", ValueError, r"params\.yaml: scales.quick = None must be a mapping"),
+        ("scales: {quick: {fig: }}", ValueError, r"params\.yaml: quick\.fig: None must be a mapping of settings"),
+        ("scales: {quick: {fig: {seeds: 2}}}", ValueError, r"params\.yaml: quick\.fig: `methods` is missing"),
+        ("scales: {quick: {fig: {methods: {A: {}}}}}", ValueError, r"params\.yaml: quick\.fig: `seeds` is missing"),
+        ("scales: {quick: {fig: {methods: {}, seeds: 1}}}", ValueError, "methods = {} has the wrong length"),
+        ("scales: {quick: {fig: {methods: {A: }, seeds: 1}}}", ValueError, "fig: methods.A = None must be a mapping"),
+        (
+            "scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: two}}}",
+            ValueError,
+            "seeds = 'two' must be a whole",
+        ),
+        ("scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 0}}}", ValueError, "seeds = 0 must be at least 1"),
+        (
+            "scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 1, sees: 2}}}",
+            ValueError,
+            "unknown setting 'sees'",
+        ),
+        ("scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 1}}}", ValueError, "A: `dataset` is missing"),
+        *[
+            (
+                f"scales: {{quick: {{base: {base}, fig: {{methods: {{A: {{method: psl}}}}, seeds: 1}}}}}}",
+                ValueError,
+                told,
+            )
+            for base, told in (
+                ("[1]", r"quick\.base: \[1\] must be a mapping"),
+                ("", r"quick\.base: None must be"),
+                ("{seed: 3}", r"quick\.base: seed = 3 does not belong here"),
+            )
+        ],
+        *[
+            (
+                f"scales: {{quick: {{fig: {{config: {config}, methods: {{A: {{method: psl}}}}, seeds: 1}}}}}}",
+                ValueError,
+                told,
+            )
+            for config, told in (
+                ("[1]", r"fig: config = \[1\] must be a mapping"),
+                ("", "config = None must be a mapping"),
+                ("{seed: 3}", "config.seed = 3 does not belong here: it follows from `seeds`"),
+                ("{method: psl}", "config.method = 'psl' does not belong here: it follows from `methods`"),
+            )
+        ],
+        ("scales: {quick: {fig: {methods: {A: {method: psl, seed: 4}}, seeds: 1}}}", ValueError, "A.seed = 4 does not"),
+    ],
+)
+def test_a_parameter_file_that_is_none(here, text, error, sentence):
+    here.params_file.unlink()
+    if text is not None:
+        here.params_file.write_text(text)
+    with pytest.raises(error, match=f"(?s){sentence}"):
+        params.cells("fig", "quick", here.params_file)
