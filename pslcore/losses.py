@@ -58,7 +58,7 @@ def _mean(losses: Tensor, labels: Tensor) -> Tensor:
     return losses.where(valid, 0).sum() / valid.sum().clamp_min(1)
 
 
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def task_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Eq. 1: cross-entropy of the task learner on ``D_L``, averaged over the images or the pixels that are not void.
 
     The paper prints ``H(p, q) = q log p`` without the minus sign; *decision*: the usual cross-entropy ``-q log p``.
@@ -67,6 +67,8 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     ----------
     logits : float tensor, [N, C] or [N, C, H, W]
     labels : int64 tensor, [N] or [N, H, W]
+    label_smoothing : float
+        The part of each label that is spread evenly over all classes (an option of the recipe; 0 in the paper).
 
     Returns
     -------
@@ -79,7 +81,10 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
         If the shapes do not fit each other.
     """
     _check_labels(logits, labels)
-    return _mean(F.cross_entropy(_float(logits), labels, ignore_index=VOID, reduction="none"), labels)
+    losses = F.cross_entropy(
+        _float(logits), labels, ignore_index=VOID, reduction="none", label_smoothing=label_smoothing
+    )
+    return _mean(losses, labels)
 
 
 def in_class_loss(

@@ -1,11 +1,14 @@
 """The training recipe, the same for every network and every method, and the few steps that apply it."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from pslcore.settings import Real, Settings, Whole
 from pslcore.streams import derive
@@ -29,8 +32,15 @@ class Recipe(Settings):
         Random mirroring left to right (not for digits).
     zoom : float
         Random enlargement by a factor between ``1 / zoom`` and ``zoom``; 1 leaves the size alone.
-    precision : {"float32", "bfloat16"}
-        Of the training steps. Scores and losses are float32 always.
+    warmup : float
+        Part of the steps in which the rate rises linearly to ``lr``, before the schedule begins.
+    decay : {"all", "filters"}
+        What weight decay pulls at: all parameters, or matrices and filters alone, no norms and no biases.
+    label_smoothing : float
+        Of the task learner's labels (Szegedy et al. 2016).
+    precision : {"float32", "bfloat16", "auto"}
+        Of the training steps; scores and losses are float32 always. ``auto`` is bfloat16 where the device computes it
+        itself, float32 elsewhere; the record says which it was.
     """
 
     epochs: Whole = Field(350, ge=1, le=100_000)
@@ -42,11 +52,38 @@ class Recipe(Settings):
     padding: Whole = Field(4, ge=0, le=1024)
     flip: bool = True
     zoom: Real = Field(1.0, ge=1, le=16)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    warmup: Real = Field(0.0, ge=0, lt=1)
+    decay: Literal["all", "filters"] = "all"
+    label_smoothing: Real = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+
+    def on(self, device: torch.device) -> "Recipe":
+        """The same recipe with its precision settled for a device."""
+        if self.precision != "auto":
+            return self
+        return self.but(precision="bfloat16" if native_bfloat16(device) else "float32")
 
     def autocast(self, images: Tensor) -> torch.autocast:
         """The context of a training step's forward pass."""
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+@cache
+def processor() -> dict[str, str]:
+    """What the system says of the first processor; nothing where it has no ``/proc/cpuinfo``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 itself; where it does not, float32 is many times faster."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    flags = processor().get("flags") or processor().get("Features") or ""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
 
 
 def fresh(builder: Callable[[], nn.Module], seed: int, purpose: str, cycle: int, device: torch.device) -> nn.Module:
@@ -74,19 +111,17 @@ class Descent:
         self, parameters: Iterable[nn.Parameter], recipe: Recipe, steps: int, weight_decay: float | None = None
     ):
         self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        decay = recipe.weight_decay if weight_decay is None else weight_decay
+        groups: list[dict[str, Any]] = [{"params": self._parameters}]
+        if recipe.decay == "filters":
+            groups = [
+                {"params": [p for p in self._parameters if (p.ndim > 1) == filters], "weight_decay": filters * decay}
+                for filters in (True, False)
+            ]
         self._optimiser = torch.optim.SGD(
-            self._parameters,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay if weight_decay is None else weight_decay,
-            nesterov=recipe.momentum > 0,
-            fused=True,
+            groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=True
         )
-        self._schedule = {
-            "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(self._optimiser, steps),
-            "step": lambda: torch.optim.lr_scheduler.MultiStepLR(self._optimiser, [-(-steps // 2), -(-steps * 3 // 4)]),
-            "constant": lambda: torch.optim.lr_scheduler.ConstantLR(self._optimiser, factor=1.0),
-        }[recipe.schedule]()
+        self._schedule = _schedule(self._optimiser, recipe, steps)
         self._loss: Tensor | None = None
 
     def step(self, loss: Tensor) -> None:
@@ -109,6 +144,22 @@ class Descent:
             raise FloatingPointError(
                 f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`."
             )
+
+
+def _schedule(optimiser: torch.optim.SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    rising = round(recipe.warmup * steps)
+    left = max(1, steps - rising)
+    then: lr_scheduler.LRScheduler
+    if recipe.schedule == "cosine":
+        then = lr_scheduler.CosineAnnealingLR(optimiser, left)
+    elif recipe.schedule == "step":
+        then = lr_scheduler.MultiStepLR(optimiser, [-(-left // 2), -(-left * 3 // 4)])
+    else:
+        then = lr_scheduler.ConstantLR(optimiser, factor=1.0)
+    if not rising:
+        return then
+    rise = lr_scheduler.LinearLR(optimiser, start_factor=1 / rising, total_iters=rising - 1 or 1)
+    return lr_scheduler.SequentialLR(optimiser, [rise, then], [rising])
 
 
 def forward(network: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:

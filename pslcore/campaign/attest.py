@@ -164,16 +164,13 @@ def _compare(finding: Finding, name: str, label: str, old: Record | None, new: R
     else:
         finding.old, finding.new = old["source"], new["source"]
         finding.networks = sorted({*finding.networks, *_networks(params.config_of(new["config"]))})
-        where = _difference(*(_numbers(record) for record in (old, new)))
+        # The config, and what a record says, may have grown.
+        said = {name: value for name, value in records.content(old).items() if name != "config"}
+        where = _difference(said, {name: value for name, value in records.content(new).items() if name in said})
         if where:
             finding.differs.append(f"{run} ({where})")
         else:
             finding.equal += 1
-
-
-def _numbers(record: Record) -> Any:
-    """What must be equal: everything but timings, machine and versions; and the config, which may have grown."""
-    return {name: value for name, value in records.content(record).items() if name != "config"}
 
 
 def _difference(old: Any, new: Any, place: str = "") -> str:

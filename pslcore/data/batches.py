@@ -14,8 +14,9 @@ from torch.nn.functional import grid_sample, pad
 
 from pslcore.losses import VOID
 
-_AT_ONCE = 512, 512 * 32 * 32
-"""Images, and pixels, that are scored together: the logits of a large pool, or of large images, are never all held."""
+_AT_ONCE, _PIXELS = 512, {"cpu": 32 * 32 * 32, "cuda": 512 * 32 * 32}
+"""Images, and pixels, that are scored together: on a processor as many as its cache takes; and the logits of a large
+pool, or of large images, are never all held."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class ImageStore:
     def plain(self, indices: np.ndarray, chunk: int | None = None) -> Iterator[Tensor]:
         """The images as they are (test transforms), float32 [<= chunk, C, H, W], in the order of the indices."""
         p = self.padding
-        for part in torch.as_tensor(indices).split(chunk or _at_once(*self._size)):
+        for part in torch.as_tensor(indices).split(chunk or _at_once(*self._size, self.device)):
             pixels, rows = self._held(part)
             inner = pixels[:, p : pixels.shape[1] - p, p : pixels.shape[2] - p]
             yield normalise(inner[rows].permute(0, 3, 1, 2))
@@ -199,14 +200,13 @@ class ImageStore:
         return self._pixels, rows.to(self.device)
 
 
-def _at_once(height: int, width: int) -> int:
-    images, pixels = _AT_ONCE
-    return max(1, min(images, pixels // (height * width)))
+def _at_once(height: int, width: int, device: torch.device) -> int:
+    return max(1, min(_AT_ONCE, _PIXELS[device.type] // (height * width)))
 
 
 def chunks(images: np.ndarray, device: torch.device, size: int | None = None) -> Iterator[Tensor]:
     """uint8 images [N, C, H, W] from anywhere as normalised batches on the device, in their order."""
-    size = size or _at_once(*images.shape[2:])
+    size = size or _at_once(*images.shape[2:], device)
     for start in range(0, len(images), size):
         yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
 

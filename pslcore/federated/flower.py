@@ -81,7 +81,7 @@ def _given(context: Context, own: Mapping[str, Any]) -> tuple[FederatedProtocol,
     """The run's protocol, and the device of this side."""
     config = FederatedConfig.of(json.loads(str(context.run_config["settings"])))
     device = prepare_process(own.get("device", "auto"))
-    return resolve(config, own.get("root", "data")), device
+    return resolve(config, own.get("root", "data"), device), device
 
 
 @client.train()

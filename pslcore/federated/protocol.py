@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pslcore.data import Dataset, Split
 from pslcore.federated.settings import FederatedConfig
-from pslcore.runs import Protocol, images, load, records
+from pslcore.runs import CPU, Protocol, images, load, records
 from pslcore.runs import fingerprint as common_fingerprint
 from pslcore.sides import Pools, protected_setting
 from pslcore.streams import derive, numpy_stream
@@ -38,7 +39,9 @@ class FederatedProtocol(Protocol):
     parts: list[np.ndarray]
 
     @classmethod
-    def of(cls, config: FederatedConfig, dataset: Dataset) -> "FederatedProtocol":  # type: ignore[override]
+    def of(  # type: ignore[override]
+        cls, config: FederatedConfig, dataset: Dataset, device: torch.device = CPU
+    ) -> "FederatedProtocol":
         """Resolve.
 
         Raises
@@ -47,7 +50,7 @@ class FederatedProtocol(Protocol):
             As ``Protocol.of``; if a number does not split evenly over the clients; if a cycle has no round; if the
             data have no class per image to split by; or if no draw leaves every client enough images.
         """
-        plain = Protocol.of(config, dataset)
+        plain = Protocol.of(config, dataset, device)
         for name in ("initial", "budget", "final"):
             count = images(config, name, len(dataset.train))
             if count % config.clients:
@@ -61,7 +64,7 @@ class FederatedProtocol(Protocol):
                 f"{plain.counts[-1]} labelled images: give each cycle at least one."
             )
         parts = _parts(config, dataset, plain.counts[-1] // config.clients)
-        return cls(config, dataset, plain.counts, plain.labels, fingerprint(config), parts)
+        return cls(config, dataset, plain.counts, plain.labels, fingerprint(config), plain.recipe, parts)
 
     def client(self, number: int) -> Protocol:
         """The protocol of one client's own part; all of its streams are derived from a seed of its own."""
@@ -69,7 +72,7 @@ class FederatedProtocol(Protocol):
         own = Split(dataset.train.images[part], dataset.train.labels[part])
         config = self.config.but(seed=self._seed(number))
         counts = [count // self.config.clients for count in self.counts]
-        return Protocol(config, replace(dataset, train=own), counts, self.labels[part], self.source)
+        return Protocol(config, replace(dataset, train=own), counts, self.labels[part], self.source, self.recipe)
 
     def pools(self) -> Pools:
         """The pools of all clients before the first cycle, as one; the same for every method of a seed."""
@@ -94,9 +97,9 @@ class FederatedProtocol(Protocol):
         return found
 
 
-def resolve(config: FederatedConfig, root: str | Path = "data") -> FederatedProtocol:
+def resolve(config: FederatedConfig, root: str | Path = "data", device: torch.device = CPU) -> FederatedProtocol:
     """The protocol of a config on its data set under ``root``; raises as ``FederatedProtocol.of`` and ``data.load``."""
-    return FederatedProtocol.of(config, load(config.dataset, root))
+    return FederatedProtocol.of(config, load(config.dataset, root), device)
 
 
 def fingerprint(config: FederatedConfig) -> str:

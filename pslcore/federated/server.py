@@ -141,7 +141,7 @@ def run(
         If the deadline passed.
     """
     where, kept = prepare_process(device), None if folder is None else Path(folder)
-    protocol = resolve(config, root)
+    protocol = resolve(config, root, where)
     shelf = new_shelf(kept, protocol)  # finds out first whether the folder can be written to
     return serve(protocol, where, shelf, Local(protocol, where, kept), deadline)[0]
 

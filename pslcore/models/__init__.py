@@ -8,6 +8,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import Segmenter, drn_d_22, lraspp_mobilenet_v3_small
 
@@ -15,6 +16,7 @@ _BUILDERS = {
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet18": resnet18,
+    "fast_cnn": fast_cnn,
     "drn_d_22": drn_d_22,
     "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
 }
@@ -81,7 +83,7 @@ def maps_and_logits(network: nn.Module, images: Tensor) -> tuple[list[Tensor], T
     maps = network.stage_maps(images)
     if isinstance(network, Segmenter):
         return maps, network.from_maps(maps, images.shape[-2:])
-    return maps, network.head(maps[-1].mean((2, 3)))
+    return maps, network.head(network.pool(maps[-1]))
 
 
 @torch.no_grad()

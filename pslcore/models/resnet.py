@@ -61,9 +61,13 @@ class ResNet(nn.Module):
             maps.append(x)
         return maps
 
+    def pool(self, last: Tensor) -> Tensor:
+        """From the last map to the features, [N, D]."""
+        return last.mean((2, 3))
+
     def embed(self, x: Tensor) -> Tensor:
         """The penultimate features, [N, D] with D the last width."""
-        return self.stage_maps(x)[-1].mean((2, 3))
+        return self.pool(self.stage_maps(x)[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.embed(x))

@@ -60,7 +60,7 @@ def run(
         If the deadline passed.
     """
     where = prepare_process(device)
-    protocol = resolve(config, root)
+    protocol = resolve(config, root, where)
     shelf = Shelf(None if folder is None else Path(folder), protocol)
     record, ledger, weights = _resumed(shelf, config)
     record |= {"versions": records.versions(), "hardware": records.hardware(where)}

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pslcore import data, models, strategies
 from pslcore.data import Dataset
+from pslcore.recipe import Recipe
 from pslcore.runs import records
 from pslcore.runs.settings import Config
 from pslcore.sides import Pools, mislabel, protected_setting
 from pslcore.streams import numpy_stream
+
+CPU = torch.device("cpu")
 
 Record = dict[str, Any]
 """What ``records`` writes; its keys are those that ``loop.run`` documents."""
@@ -39,6 +43,8 @@ class Protocol:
         What the oracle of this seed says of each training image.
     source : str
         Fingerprint of the code that decides this run's numbers.
+    recipe : Recipe
+        The config's, its precision settled.
     """
 
     config: Config
@@ -46,10 +52,11 @@ class Protocol:
     counts: list[int]
     labels: np.ndarray | data.Labels
     source: str
+    recipe: Recipe
 
     @classmethod
-    def of(cls, config: Config, dataset: Dataset) -> "Protocol":
-        """Resolve.
+    def of(cls, config: Config, dataset: Dataset, device: torch.device = CPU) -> "Protocol":
+        """Resolve, for a device.
 
         Raises
         ------
@@ -57,7 +64,14 @@ class Protocol:
             If this cannot be run on that data set, in one sentence, before any work is done.
         """
         _check_kinds(config, dataset)
-        return cls(config, dataset, counts(config, dataset), _labels(config, dataset), fingerprint(config))
+        return cls(
+            config,
+            dataset,
+            counts(config, dataset),
+            _labels(config, dataset),
+            fingerprint(config),
+            config.recipe.on(device),
+        )
 
     @property
     def metric(self) -> str:
@@ -73,7 +87,7 @@ class Protocol:
         dataset, config = self.dataset, self.config
         head = {
             "config": config.settings(), "key": config.key, "pools": self.pools().fingerprint(),
-            "metric": self.metric, "source": self.source, "cycles": [],
+            "metric": self.metric, "source": self.source, "cycles": [], "precision": self.recipe.precision,
             "data": {
                 "name": dataset.name, "fingerprint": dataset.fingerprint, "note": dataset.note,
                 "train": len(dataset.train), "test": len(dataset.test), "classes": len(dataset.classes),
@@ -86,15 +100,15 @@ class Protocol:
         return head
 
 
-def resolve(config: Config, root: str | Path = "data") -> Protocol:
-    """The protocol of a config on its data set under ``root``.
+def resolve(config: Config, root: str | Path = "data", device: torch.device = CPU) -> Protocol:
+    """The protocol of a config on its data set under ``root``, for a device.
 
     Raises
     ------
     ValueError, OSError
         If there is no such data set, or the config cannot be run on it.
     """
-    return Protocol.of(config, load(config.dataset, root))
+    return Protocol.of(config, load(config.dataset, root), device)
 
 
 @lru_cache(maxsize=1)

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from pslcore.recipe import native_bfloat16, processor
+
 FORMAT = 1
 _VOLATILE = ("seconds", "memory", "hardware", "versions", "source")
 _TEMPORARY = ".writing-"
@@ -211,17 +213,13 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     processor gives them, ``capability`` the vector instructions that torch uses, ``bfloat16`` whether the processor
     computes it (``native``) or float32 stands in for it (``emulated``).
     """
-    cpu: dict[str, str] = {}
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-        cpu = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
-    native = {"avx512_bf16", "amx_bf16", "bf16"} & flags
+    cpu = processor()
+    native = "native" if native_bfloat16(torch.device("cpu")) else "emulated"
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": cpu.get("model name") or platform.processor() or platform.machine(),
         "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": "native" if native else "emulated" if flags else "unknown",
+        "bfloat16": native if cpu else "unknown",
         "cores": os.cpu_count() or 1,
     }

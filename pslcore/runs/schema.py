@@ -78,6 +78,7 @@ class Unfinished(Form):
     data: Data
     pools: Hash
     metric: Literal["accuracy", "mean IoU"]
+    precision: Literal["float32", "bfloat16"] | None = None
     source: Annotated[str, Field(min_length=1)]
     cycles: list[Cycle]
     peers: Peers | None = None

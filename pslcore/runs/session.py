@@ -17,7 +17,7 @@ class Session:
         config, dataset, pools = protocol.config, protocol.dataset, protocol.pools()
         self.protocol, self.device, self._strategy = protocol, device, config.strategy
         oracle = Oracle(protocol.labels, pools.protected)
-        self.client = Client(dataset.train.images, pools, oracle, config.recipe.padding, device)
+        self.client = Client(dataset.train.images, pools, oracle, protocol.recipe.padding, device)
         self.cloud = cloud_of(protocol, pools.protected, device)
         self.client.open(self.cloud)
 
@@ -26,21 +26,20 @@ class Session:
 
         Without ``students`` the client trains nothing: after the last selection nobody needs them.
         """
-        config, weights = self.protocol.config, weights or {}
-        n_steps = steps(self.client.pools.labelled.size, config.recipe)
+        config, recipe, weights = self.protocol.config, self.protocol.recipe, weights or {}
+        n_steps = steps(self.client.pools.labelled.size, recipe)
         companion = self._strategy.companion if self._strategy.accompanied else None
         self.cloud.restart(config.seed, cycle, n_steps, weights.get("cloud"), companion)
         if not students:
             return None
         n_classes = len(self.protocol.dataset.classes)
-        setup = Setup(n_classes, config.recipe, config.seed, cycle, n_steps, weights.get("learner"))
+        setup = Setup(n_classes, recipe, config.seed, cycle, n_steps, weights.get("learner"))
         return self._strategy.learner(self.client, setup)
 
     def train(self, learner: ClientLearner | None, cycle: int) -> None:
         """Algorithm 1 on today's ``D_L``."""
-        config = self.protocol.config
-        labelled = self.client.pools.labelled
-        train(self.cloud, learner, self._strategy.taught, labelled, config.recipe, config.seed, cycle)
+        recipe, seed = self.protocol.recipe, self.protocol.config.seed
+        train(self.cloud, learner, self._strategy.taught, self.client.pools.labelled, recipe, seed, cycle)
 
     def query(self, learner: ClientLearner | None, budget: int, cycle: int) -> Query:
         """What the method declared that it needs, and only that."""
@@ -64,4 +63,4 @@ def cloud_of(protocol: Protocol, protected: np.ndarray, device: torch.device) ->
     """A cloud for the protocol's task learner, whose door refuses the protected images."""
     config, dataset = protocol.config, protocol.dataset
     network = task_learner(config.teacher, len(dataset.classes), dataset.channels)
-    return Cloud(len(dataset.train), protected, network, config.recipe, device)
+    return Cloud(len(dataset.train), protected, network, protocol.recipe, device)

@@ -41,7 +41,9 @@ class Shelf:
         except records.DamagedRecord as error:
             print(error)
             return fresh, None
-        same = all(part["record"].get(name) == fresh[name] for name in ("config", "data", "pools", "source"))
+        same = all(
+            part["record"].get(name) == fresh[name] for name in ("config", "data", "pools", "source", "precision")
+        )
         return (part["record"], part["kept"]) if same else (fresh, None)
 
     def keep(self, record: Record, kept: dict[str, Any], weights: dict[str, Any], number: int) -> None:

@@ -37,7 +37,7 @@ def first_cycle(config: Config, root: str | Path = "data", device: str = "auto")
         On bad input, as ``protocol.resolve``.
     """
     where = prepare_process(device)
-    session = Session(resolve(config, root), where)
+    session = Session(resolve(config, root, where), where)
     learner = session.begin(0)
     session.train(learner, 0)
     return Trial(session, learner)

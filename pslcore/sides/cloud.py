@@ -26,7 +26,9 @@ of the answer [N]; whatever the method's ``companion`` says of them [N]."""
 class Companion(Protocol):
     """A module that a method has trained together with the task learner, on the cloud (LL4AL's loss prediction)."""
 
-    def loss(self, network: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
+    ) -> Tensor:
         """The loss of both, scalar, on a batch of ``D_L``; ``progress`` in [0, 1) is the part of the steps done."""
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
@@ -127,12 +129,12 @@ class Cloud:
 
     def step(self, plan: Plan) -> None:
         """One training step of the task learner, Eq. 1, and of its companion."""
-        images, labels = self._batch(plan), self._store.labels(plan)
+        images, labels, smoothing = self._batch(plan), self._store.labels(plan), self._recipe.label_smoothing
         if self._companion is None:
-            loss = task_loss(forward(self._network, images, self._recipe), labels)
+            loss = task_loss(forward(self._network, images, self._recipe), labels, smoothing)
         else:
             with self._recipe.autocast(images):
-                loss = self._companion.loss(self._network, images, labels, self._progress / self._steps)
+                loss = self._companion.loss(self._network, images, labels, self._progress / self._steps, smoothing)
         self._descent.step(loss)
         self._progress += 1
 

@@ -65,13 +65,15 @@ class LossPrediction(nn.Module):
         """Predicted losses of images, [N]."""
         return self(network.stage_maps(images))
 
-    def loss(self, network: nn.Module, images: Tensor, labels: Tensor, progress: float) -> Tensor:
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
+    ) -> Tensor:
         """Task loss plus the weighted ranking loss."""
         maps, logits = models.maps_and_logits(network, images)
         if progress >= self._options.detach_after:
             maps = [x.detach() for x in maps]
         ranking = ranking_loss(self(maps), per_image(logits.detach(), labels), self._options.margin)
-        return task_loss(logits, labels) + self._options.weight * ranking
+        return task_loss(logits, labels, label_smoothing) + self._options.weight * ranking
 
 
 def per_image(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from pslcore.recipe import processor
 from pslcore.runs import DamagedRecord, records
 
 RECORD = {"key": "k", "cycles": [{"labelled": 20, "metric": 0.25, "picked": [3, 1, 2], "seconds": {"train": 0.5}}],
@@ -278,6 +279,8 @@ def test_versions_and_hardware():
 def test_two_processors_of_one_name_are_told_apart(monkeypatch, flags, told):
     lines = f"processor\t: 0\nmodel name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
     monkeypatch.setattr(records.Path, "read_text", lambda path: lines)
+    processor.cache_clear()
     machine = records.hardware(torch.device("cpu"))
     assert (machine["processor"], machine["model"]) == ("AMD EPYC", "family 25 model 17")
     assert machine["bfloat16"] == told
+    processor.cache_clear()
