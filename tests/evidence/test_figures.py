@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pslcore.campaign import Cell, Results
-from pslcore.evidence import areas, figures, interval
+from pslcore.evidence import figures, statistics
 from pslcore.runs import Config
 
 N = 200
@@ -108,9 +108,9 @@ def test_summary_has_a_row_a_method():
     assert table["seeds"].to_dict() == {"PSL": 2, "Random": 2}
     assert table["accuracy at 10 labels (%)"].tolist() == ["35.0 ± 7.1", "35.0 ± 7.1"]
     assert table["accuracy at 18 labels (%)"].tolist() == ["74.0 ± 5.7", "56.0 ± 8.5"]
-    under = 100 * areas(figures.frame(both()))["PSL"]
+    under = 100 * statistics.areas(figures.frame(both()))["PSL"]
     assert under.tolist() == pytest.approx([50, 57.5])
-    assert table["area under the curve (%, 95 % interval)"]["PSL"] == f"53.8 ± {interval(under):.1f}"
+    assert table["area under the curve (%, 95 % interval)"]["PSL"] == f"53.8 ± {statistics.interval(under):.1f}"
     assert table["unlabelled images seen by the cloud"].to_dict() == {"PSL": "0", "Random": "12"}
 
 
@@ -122,10 +122,10 @@ def test_summary_of_a_single_budget():
 
 def test_paired_tests_are_in_points():
     table = figures.paired_tests(both())
-    difference = 100 * (areas(figures.frame(both()))["PSL"] - areas(figures.frame(both()))["Random"])
+    difference = 100 * (statistics.areas(figures.frame(both()))["PSL"] - statistics.areas(figures.frame(both()))["Random"])
     assert difference.mean() == pytest.approx(9.5)
     assert table["PSL against"].tolist() == ["Random"]
-    assert table.iloc[0, 1] == f"+9.5 ± {interval(difference):.1f}"
+    assert table.iloc[0, 1] == f"+9.5 ± {statistics.interval(difference):.1f}"
     assert table["seeds"].tolist() == [2]
     assert figures.paired_tests(both(), "Random").iloc[0, 1].startswith("-9.5")
 

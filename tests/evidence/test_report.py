@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 
-import pslcore
 from pslcore.campaign import grid
+from pslcore.evidence import report
 from pslcore.evidence.report import Exhibit
 
-TOP = Path(__file__).parents[1]
-PAPER = yaml.safe_load((Path(pslcore.__file__).parent / "paper.yaml").read_text())
+TOP = Path(__file__).parents[2]
+PAPER = yaml.safe_load((Path(report.__file__).parent / "paper.yaml").read_text())
 EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }}"""
 VOID = {"meta", "link", "img", "br", "hr", "input", "source", "base"}
 

@@ -532,7 +532,7 @@ def test_a_number_in_a_check_is_the_printed_one():
 
 
 def test_the_curves_are_those_of_the_paper_scale():
-    params = Path(claims.__file__).parents[1] / "params.yaml"
+    params = Path(__file__).parents[2] / "params.yaml"
     labels = Evidence("paper", params).labels
     for claim in claims.load():
         if claim.check["kind"] in ("lead", "level", "across", "steadier"):
