@@ -4,14 +4,16 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pslcore.campaign import Cell, grid
+from pslcore import campaign
+from pslcore.campaign import Cell
 from pslcore.evidence import figures, report, statistics
 from pslcore.runs import Record
+from pslcore.settings import Settings, short
 
 Experiment = Literal[
     "table1", "table2", "fig3a", "fig3b", "fig3c", "fig3d", "fig3e", "fig3f", "fig4a", "fig4b", "fig5a", "fig5b",
@@ -20,18 +22,22 @@ Experiment = Literal[
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
 PAPER = "paper"  # the scale of the paper's own protocol
 Curve = tuple[str, str]  # experiment, label
-At = int | Literal["area"]
+
+
+def _place(value: Any) -> Any:
+    if value != "area" and type(value) is not int:
+        raise ValueError(f"= {short(value)} must be a cycle (0, 1, ..., -1) or `area`.")
+    return value
+
+
+At = Annotated[int | Literal["area"], BeforeValidator(_place)]
 """Where a curve is read: at a cycle (0 the first, -1 the last), or the area under it."""
 
 
-class Checked(BaseModel):
-    """Data that must be what it should be, to the letter."""
+class Check(BaseModel):
+    """How a claim is judged: by which rule of ``kinds``; all else is for the rule, which checks it."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Check(Checked, extra="allow"):
-    """How a claim is judged: by which rule of ``kinds``; all else is for the rule."""
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     kind: str
 
@@ -41,7 +47,7 @@ class Check(Checked, extra="allow"):
         return self.model_extra or {}
 
 
-class Claim(Checked):
+class Claim(Settings):
     """One entry of ``claims.yaml``; ``source`` is its place in the paper or "ours", ``paper`` the printed value."""
 
     id: str
@@ -67,14 +73,14 @@ class Evidence:
     used: set[Curve] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        known = grid.scales(self.params)
+        known = campaign.scales(self.params)
         if self.scale not in known:
             raise ValueError(f"unknown scale {self.scale!r}: choose one of {', '.join(known)}.")
-        self.results = cache(lambda name: grid.collect(name, self.scale, self.params, self.out))
+        self.results = cache(lambda name: campaign.collect(name, self.scale, self.params, self.out))
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
         self.labels: dict[str, list[str]] = {  # of all curves, finished or not
-            name: list(dict.fromkeys(cell.label for cell in grid.cells(name, self.scale, self.params)))
+            name: list(dict.fromkeys(cell.label for cell in campaign.cells(name, self.scale, self.params)))
             for name in EXPERIMENTS if name in known[self.scale]
         }  # fmt: skip
         self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"

@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, create_model
+from pydantic import AfterValidator, BaseModel, ValidationInfo, create_model
 
 from pslcore import models
 from pslcore.campaign import Cell
 from pslcore.evidence import buckets as fig7
 from pslcore.evidence import figures, statistics, tables
-from pslcore.evidence.claim import PAPER, At, Checked, Claim, Curve, Evidence, Missing
+from pslcore.evidence.claim import PAPER, At, Claim, Curve, Evidence, Missing
 from pslcore.runs import Record
+from pslcore.settings import Settings
 
 HOLDS, FAILS, UNSURE, NOT_RUN = VERDICTS = ("holds", "does not hold", "too small to tell", "not run")
 SLACK = 1.1  # two times within this ratio are the same
@@ -42,7 +43,7 @@ def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
     """Register a rule under its name."""
     _, _, *asked = inspect.signature(rule).parameters.values()
     fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in asked}
-    ARGUMENTS[rule.__name__] = create_model(rule.__name__, __base__=Checked, **fields)
+    ARGUMENTS[rule.__name__] = create_model(rule.__name__, __config__=Settings.model_config, **fields)
     KINDS[rule.__name__] = rule
     return rule
 
@@ -125,7 +126,7 @@ def _pairs(
 def _fitting(margin: float, others: ValidationInfo) -> float:
     points = others.data.get("points")
     if points is not None and not 0 < margin <= (points or np.inf):  # a lead is above 0
-        raise ValueError(f"must be above 0 and at most the lead itself, {points}")
+        raise ValueError(f"= {margin} must be above 0 and at most the lead itself, {points}.")
     return margin
 
 
@@ -133,7 +134,7 @@ def _fitting(margin: float, others: ValidationInfo) -> float:
 def lead(
     evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals, at: At,
     than: At | None = None, points: float | None = None,
-    margin: Annotated[float, AfterValidator(_fitting), Field(validate_default=True)] = 0.0,
+    margin: Annotated[float, AfterValidator(_fitting)] = 0.0,
 ) -> Finding:  # fmt: skip
     """Every better curve lies above every worse one, or ahead by ``points`` give or take ``margin`` (0: "similar").
 

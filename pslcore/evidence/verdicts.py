@@ -22,45 +22,40 @@ The rules, which no result of ours had a part in:
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pslcore.evidence.claim import PAPER, Claim, Evidence
 from pslcore.evidence.kinds import ARGUMENTS, KINDS, NOT_RUN, VERDICTS, told
 from pslcore.runs import records
+from pslcore.settings import sentence, short
 
 FILE = Path(__file__).with_name("claims.yaml")
 
 
 def load(path: str | Path = FILE) -> list[Claim]:
     """The claims; ``ValueError`` with one sentence at the first entry that is not what it should be."""
-    claims: list[Claim] = []
-    place = str(path)
-    try:
-        for entry in TypeAdapter(list[dict[str, Any]]).validate_python(yaml.safe_load(Path(path).read_text())):
-            place = f"claim {entry.get('id')!r}"
-            claim = Claim.model_validate(entry)
+    entries = yaml.safe_load(Path(path).read_text())
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: {short(entries)} must be a list of claims.")
+    claims: dict[str, Claim] = {}
+    for number, entry in enumerate(entries, start=1):
+        place = f"{path}: claim {short(entry.get('id', number) if isinstance(entry, dict) else number)}"
+        try:
+            claim = Claim.of(entry)
             if claim.check.kind not in KINDS:
-                raise ValueError(f"{place}: unknown kind {claim.check.kind!r}: choose from {', '.join(KINDS)}.")
+                raise ValueError(f"unknown kind {short(claim.check.kind)}: choose one of {', '.join(KINDS)}.")
             ARGUMENTS[claim.check.kind].model_validate(claim.check.arguments)
-            if claim.id in {other.id for other in claims}:
-                raise ValueError(f"{place} stands twice in {path}: give each its own id.")
-            claims.append(claim)
-    except ValidationError as error:
-        raise ValueError(_sentence(error, place)) from error
-    return claims
-
-
-def _sentence(error: ValidationError, place: str) -> str:  # settings.sentence
-    """The first complaint, with all that would mend it: where it is, what is there, what should be."""
-    first, *others = error.errors(include_url=False)
-    mend = [first["msg"].removeprefix("Value error, ")]
-    mend += [other["msg"] for other in others if other["loc"][:1] == first["loc"][:1]]  # the other members of a union
-    name, value = (first["loc"] or ("it",))[0], "" if first["type"] == "missing" else f" = {first['input']!r}"
-    return f"{place}: {name}{value}: {' or '.join(dict.fromkeys(mend))}."
+        except ValueError as error:
+            raise ValueError(
+                sentence(error, place) if isinstance(error, ValidationError) else f"{place}: {error}"
+            ) from None
+        if claim.id in claims:
+            raise ValueError(f"{place} stands twice: give each its own id.")
+        claims[claim.id] = claim
+    return list(claims.values())
 
 
 def judge(

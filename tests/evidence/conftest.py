@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pslcore.campaign import grid
+from pslcore import campaign
 from pslcore.evidence.claim import Evidence
 from pslcore.evidence.report import Exhibit
 from pslcore.runs import records
@@ -46,7 +46,7 @@ def world(tmp_path):
         params.write_text(yaml.safe_dump({"scales": {scale: {"base": base} | sections}}, sort_keys=False))
         shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
         for experiment, methods in curves.items():
-            for cell in grid.cells(experiment, scale, params):
+            for cell in campaign.cells(experiment, scale, params):
                 seed = cell.config.seed
                 if (experiment, cell.label, seed) in absent:
                     continue
@@ -63,11 +63,12 @@ def made(cell, metrics, dataset):
     safe, uploads = pools.safe.tolist(), cell.config.method in ("entropy", "ll4al", "core_set", "badge", "alfa_mix")
     return {
         "config": cell.config.settings(), "key": cell.config.key, "pools": pools.fingerprint(), "metric": "accuracy",
-        "data": {"name": dataset, "note": "", "train": N, "test": 1500}, "source": cell.config.source(),
+        "data": {"name": dataset, "fingerprint": "0" * 16, "note": "", "train": N, "test": 1500, "classes": 10},
+        "source": campaign.source(cell.config),
         "versions": {"torch": "9.9"}, "hardware": {"device": "cpu", "processor": "Abacus", "cores": 2},
         "cycles": [
             {"labelled": 10 + 4 * number, "metric": float(metric), "picked": safe[4 * number : 4 * number + 4],
-             "unlabelled_seen": 4 * number * uploads, "seconds": {"train": 1.0}}
+             "unlabelled_seen": 4 * number * uploads, "crossed": {}, "seconds": {"train": 1.0}}
             for number, metric in enumerate(metrics)
         ],
     }  # fmt: skip

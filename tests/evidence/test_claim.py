@@ -15,10 +15,10 @@ RISING = np.array([[40.0, 50, 60], [42, 52, 68], [44, 54, 58]])
 
 
 def test_a_claim_is_its_entry():
-    claim = Claim.model_validate(ENTRY)
+    claim = Claim.of(ENTRY)
     assert (claim.experiments, claim.paper, claim.note) == (["fig3a"], "40.8 %", "")
     assert (claim.check.kind, claim.check.arguments) == ("level", {"at": 0, "curves": ["PSL"]})
-    assert Claim.model_validate(ENTRY | {"check": {"kind": "buckets"}}).check.arguments == {}
+    assert Claim.of(ENTRY | {"check": {"kind": "buckets"}}).check.arguments == {}
     with pytest.raises(ValidationError, match="frozen"):
         claim.paper = "78 %"
 
@@ -29,15 +29,15 @@ def test_a_claim_is_its_entry():
      ("experiments", "fig3a"), ("check", "level"), ("check", {"kind": 1}), ("colour", "red")],
 )  # fmt: skip
 def test_nothing_else_is_a_claim(name, value):
-    with pytest.raises(ValidationError) as told:
-        Claim.model_validate(ENTRY | {name: value})
-    assert {error["loc"][0] for error in told.value.errors()} == {name}
+    with pytest.raises(ValueError, match=name) as told:
+        Claim.of(ENTRY | {name: value})
+    assert "\n" not in str(told.value)
 
 
 def test_a_claim_needs_all_but_its_note():
     for name in ENTRY:
-        with pytest.raises(ValidationError, match="Field required"):
-            Claim.model_validate({key: value for key, value in ENTRY.items() if key != name})
+        with pytest.raises(ValueError, match=f"`{name}` is missing"):
+            Claim.of({key: value for key, value in ENTRY.items() if key != name})
 
 
 def test_a_curve_is_read_by_seed(world):
@@ -65,11 +65,8 @@ def test_a_curve_that_is_not_whole_is_missing(world):
 
 
 def test_a_lead_is_over_the_seeds_that_both_have_numbers_or_not(world):
-    def change(experiment, cell, record):
-        if (experiment, cell.config.seed) == ("fig3a", 1):
-            record["cycles"][-1]["metric"] = None
-
-    evidence = world({"fig3a": {"PSL": RISING}, "fig3b": {"PSL": RISING[:2] - 1}}, change=change)
+    evidence = world({"fig3a": {"PSL": RISING}, "fig3b": {"PSL": RISING[:2] - 1}})
+    evidence.results("fig3a").runs[1][1]["cycles"][-1]["metric"] = np.nan
     assert evidence.lead(("fig3a", "PSL"), ("fig3b", "PSL"), 0).to_dict() == pytest.approx({0: 1, 1: 1})
     assert np.isnan(evidence.lead(("fig3a", "PSL"), ("fig3b", "PSL"), -1)[1])  # and is not left out
 

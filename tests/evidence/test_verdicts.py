@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pslcore.campaign import grid
+from pslcore import campaign
 from pslcore.evidence import kinds, verdicts
 from pslcore.evidence.claim import EXPERIMENTS, Evidence
 from pslcore.evidence.kinds import HOLDS, KINDS, NOT_RUN, UNSURE
@@ -73,18 +73,18 @@ ENTRY = {"id": "a", "experiments": ["fig3a"], "claim": "So.", "source": "here", 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"check": {"kind": "guess"}}, "claim 'a': unknown kind 'guess': choose from lead, "),
-        ({"check": {"at": 1}}, "claim 'a'.* [Ff]ield required"),
-        ({"check": {"kind": [1]}}, "claim 'a'.* valid string"),
-        ({"check": FIRST | {"colour": 1}}, "claim 'a'.*colour"),
-        ({"check": {"kind": "lead", "at": 0}}, "claim 'a'.*better.* [Ff]ield required"),
-        ({"verdict": "holds"}, "claim 'a'.*verdict.*'holds'"),
-        ({"experiments": ["fig9"]}, "claim 'a'.*experiments.*'fig9'.* 'table1', .* or 'fig8'"),
-        ({"experiments": []}, "claim 'a'.*experiments.* at least 1"),
-        ({"paper": 40.8}, "claim 'a'.*paper.*40.8.* valid string"),
-        ({"check": FIRST | {"at": "end"}}, "claim 'a'.*at.*'end'.* valid integer .*'area'"),
-        ({"check": FIRST | {"points": 0.9, "margin": 1.5}}, "claim 'a'.*margin.*1.5.* at most the lead itself, 0.9"),
-        ({"check": FIRST | {"points": 0.9}}, "claim 'a'.*margin.* above 0"),
+        ({"check": {"kind": "guess"}}, "claim 'a': unknown kind 'guess': choose one of lead, "),
+        ({"check": {"at": 1}}, "claim 'a': `check.kind` is missing"),
+        ({"check": {"kind": [1]}}, r"claim 'a': check.kind = \[1\] must be text"),
+        ({"check": FIRST | {"colour": 1}}, "claim 'a': colour = 1"),
+        ({"check": {"kind": "lead", "at": 0}}, "claim 'a': `better` is missing"),
+        ({"verdict": "holds"}, "claim 'a': unknown setting 'verdict': choose from id, "),
+        ({"experiments": ["fig9"]}, "claim 'a': unknown experiments.0 'fig9': choose one of table1, "),
+        ({"experiments": []}, r"claim 'a': experiments = \[\] .* at least 1"),
+        ({"paper": 40.8}, "claim 'a': paper = 40.8 must be text"),
+        ({"check": FIRST | {"at": "end"}}, "claim 'a': at = 'end' must be a cycle .* or `area`"),
+        ({"check": FIRST | {"points": 0.9, "margin": 1.5}}, "margin = 1.5 must be .* at most the lead itself, 0.9"),
+        ({"check": FIRST | {"points": 0.9}}, "margin = 0.0 must be above 0 and"),
         (None, "claim 'a' stands twice"),
     ],
 )
@@ -147,8 +147,8 @@ def test_every_claim_gets_its_row(whole):
 
 def test_each_experiment_is_read_once(whole, monkeypatch):
     asked = []
-    collect = grid.collect
-    monkeypatch.setattr(grid, "collect", lambda name, *given: asked.append(name) or collect(name, *given))
+    collect = campaign.collect
+    monkeypatch.setattr(campaign, "collect", lambda name, *given: asked.append(name) or collect(name, *given))
     whole()
     assert sorted(asked) == ["fig3a", "fig3d"]
 
