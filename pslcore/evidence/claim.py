@@ -24,13 +24,13 @@ PAPER = "paper"  # the scale of the paper's own protocol
 Curve = tuple[str, str]  # experiment, label
 
 
-def _place(value: Any) -> Any:
+def _cycle(value: Any) -> Any:
     if value != "area" and type(value) is not int:
         raise ValueError(f"= {short(value)} must be a cycle (0, 1, ..., -1) or `area`.")
     return value
 
 
-At = Annotated[int | Literal["area"], BeforeValidator(_place)]
+At = Annotated[int | Literal["area"], BeforeValidator(_cycle)]
 """Where a curve is read: at a cycle (0 the first, -1 the last), or the area under it."""
 
 

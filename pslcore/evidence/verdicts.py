@@ -48,10 +48,10 @@ def load(path: str | Path = FILE) -> list[Claim]:
             if claim.check.kind not in KINDS:
                 raise ValueError(f"unknown kind {short(claim.check.kind)}: choose one of {', '.join(KINDS)}.")
             ARGUMENTS[claim.check.kind].model_validate(claim.check.arguments)
+        except ValidationError as error:  # of the arguments
+            raise ValueError(sentence(error, place)) from None
         except ValueError as error:
-            raise ValueError(
-                sentence(error, place) if isinstance(error, ValidationError) else f"{place}: {error}"
-            ) from None
+            raise ValueError(f"{place}: {error}") from None
         if claim.id in claims:
             raise ValueError(f"{place} stands twice: give each its own id.")
         claims[claim.id] = claim
@@ -103,10 +103,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
     """For people: a row a claim."""
     return pd.DataFrame(
         {
-            "experiment": row["experiment"],
-            "claim": row["claim"],
-            "paper": row["paper"],
-            "ours": row["ours"],
+            **{name: row[name] for name in ("experiment", "claim", "paper", "ours")},
             "seeds": row["seeds"] or "–",
             "scale, data, hardware": f"{row['scale']}; {row['data']}; {row['hardware']}",
             "verdict": row["verdict"],
