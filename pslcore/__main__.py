@@ -96,12 +96,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from pslcore.evidence import verdicts as claims  # needs plotly, by way of figures
+    from pslcore.evidence import verdicts  # needs plotly, by way of figures
 
-    rows = claims.judge(options.scale, options.params, options.out)
-    claims.write(rows, options.scale, options.out)
-    print(", ".join(f"{count} {verdict}" for verdict, count in claims.counts(rows).items()) + "\n")
-    print(claims.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
+    rows = verdicts.judge(options.scale, options.params, options.out)
+    verdicts.write(rows, options.scale, options.out)
+    print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items()) + "\n")
+    print(verdicts.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
     return 0
 
 

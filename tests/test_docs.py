@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pslcore import strategies
-from pslcore.evidence import verdicts as claims
+from pslcore.evidence import verdicts
 from pslcore.runs import Config, run
 
 TOP = Path(__file__).parents[1]
@@ -30,10 +30,10 @@ def test_the_worked_example_of_a_new_method_runs(monkeypatch):
 
 
 def test_the_readme_shows_the_verdicts_of_the_committed_records():
-    rows = claims.judge("laptop", TOP / "params.yaml", TOP / "outputs")
+    rows = verdicts.judge("laptop", TOP / "params.yaml", TOP / "outputs")
     readme = (TOP / "README.md").read_text()
-    assert claims.markdown([row for row in rows if row["verdict"] != "not run"]) in readme
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(rows).items())
+    assert verdicts.markdown([row for row in rows if row["verdict"] != "not run"]) in readme
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items())
     assert counts in readme
-    papers = [claim for claim in claims.load() if claim.source != "ours"]
+    papers = [claim for claim in verdicts.load() if claim.source != "ours"]
     assert f"The paper makes {len(papers)} claims" in readme

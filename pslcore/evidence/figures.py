@@ -39,20 +39,16 @@ def frame(results: Results) -> pd.DataFrame:
     ValueError
         If no run is finished.
     """
+    told = ["labelled", "metric", "unlabelled_seen"]
     return pd.DataFrame(
-        {
-            "method": cell.label,
-            "seed": cell.config.seed,
-            "labelled": entry["labelled"],
-            "metric": entry["metric"],
-            "unlabelled_seen": entry["unlabelled_seen"],
-        }
-        for cell, record in _finished(results)
+        {"method": cell.label, "seed": cell.config.seed} | {name: entry[name] for name in told}
+        for cell, record in finished(results)
         for entry in record["cycles"]
     )
 
 
-def _finished(results: Results) -> list[tuple[Cell, Record]]:
+def finished(results: Results) -> list[tuple[Cell, Record]]:
+    """The finished runs; ``ValueError`` if there is none."""
     if not results.runs:
         raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
     return results.runs
@@ -61,43 +57,40 @@ def _finished(results: Results) -> list[tuple[Cell, Record]]:
 def budget_curves(results: Results) -> go.Figure:
     """Metric against labelled images, as in Fig. 3 to 6: mean over the seeds, error bars of one standard deviation."""
     table = frame(results)
-    metric = results.runs[0][1]["metric"]
-    n_train = results.runs[0][1]["data"]["train"]
+    first = results.runs[0][1]
     n_seeds = table.groupby("method")["seed"].nunique()
-    figure = go.Figure()
-    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
-        points = 100 * rows.groupby("labelled")["metric"].agg(["mean", "std"]).fillna(0)
-        _curve(figure, number, method, points.index.tolist(), points, "%{y:.1f} % at %{x} labels")
-    seeds = _seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {_seeds(n_seeds.max())}"
-    figure.update_layout(
-        LAYOUT,
-        title_text=f"{_title(results)}: mean ± standard deviation of {seeds}",
-        xaxis={"title": f"labelled images (of {n_train:,} training images)"},
-        yaxis={"title": f"{metric} on the test set (%)"},
+    seeds = of_seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {of_seeds(n_seeds.max())}"
+    return _curves(table, "labelled", first["metric"], "%{y:.1f} % at %{x} labels").update_layout(
+        title_text=f"{heading(results)}: mean ± standard deviation of {seeds}",
+        xaxis={"title": f"labelled images (of {first['data']['train']:,} training images)"},
         hovermode="closest",
     )
-    return figure
 
 
-def _seeds(n: int) -> str:
+def of_seeds(n: int) -> str:
+    """``1 seed``, ``3 seeds``."""
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def _curve(figure: go.Figure, number: int, method: str, x: list, points: pd.DataFrame, hover: str) -> None:
-    """Add a method's line of ``mean`` with error bars of ``std``; the first one is the boldest."""
-    figure.add_scatter(
-        x=x,
-        y=points["mean"].tolist(),
-        error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
-        name=method,
-        mode="lines+markers",
-        line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
-        marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
-        hovertemplate=f"{method}: {hover}<extra></extra>",
-    )
+def _curves(table: pd.DataFrame, along: str, metric: str, hover: str) -> go.Figure:
+    """A line a method along that column: mean of ``metric``, error bars of one deviation; the first is the boldest."""
+    figure = go.Figure()
+    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
+        points = 100 * rows.groupby(along)["metric"].agg(["mean", "std"]).fillna(0)
+        figure.add_scatter(
+            x=points.index.tolist(),
+            y=points["mean"].tolist(),
+            error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
+            name=method,
+            mode="lines+markers",
+            line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
+            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+            hovertemplate=f"{method}: {hover}<extra></extra>",
+        )
+    return figure.update_layout(LAYOUT, yaxis={"title": f"{metric} on the test set (%)"})
 
 
-def _title(results: Results) -> str:
+def heading(results: Results) -> str:
     """What a picture must say of itself when it is seen alone: experiment, data, scale."""
     return f"{results.experiment} on {results.runs[0][1]['data']['name']}, scale {results.scale}"
 
@@ -109,17 +102,17 @@ def summary(results: Results) -> pd.DataFrame:
     area = statistics.areas(table)
     rows = []
     for method, runs in table.groupby("method", sort=False):
-        ends = [runs[runs["labelled"] == runs["labelled"].agg(end)] for end in ("min", "max")]
+        metrics = 100 * runs.set_index("labelled")["metric"]
         under = 100 * area[method]
         rows.append(
             {
                 "method": method,
                 "seeds": runs["seed"].nunique(),
                 **{
-                    f"{metric} at {end['labelled'].iloc[0]:,} labels (%)": spread(100 * end["metric"])
-                    for end in ends[: 1 if len(set(runs["labelled"])) == 1 else 2]
+                    f"{metric} at {end:,} labels (%)": spread(metrics.loc[[end]])
+                    for end in (metrics.index.min(), metrics.index.max())
                 },
-                "area under the curve (%, 95 % interval)": _give_or_take(under.mean(), statistics.interval(under)),
+                "area under the curve (%, 95 % interval)": give_or_take(under.mean(), statistics.interval(under)),
                 "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}",
             }
         )
@@ -133,38 +126,38 @@ def spread(values: pd.Series) -> str:
 
 def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
     """``statistics.against`` in percentage points, for people; of the experiment's first method if none is named."""
-    method = method or _finished(results)[0][0].label
+    method = method or finished(results)[0][0].label
     rows = statistics.against(frame(results), method)
     return pd.DataFrame(
         {
             f"{method} against": rows["other"],
             "difference in area (points, 95 % interval)": [
-                _give_or_take(100 * difference, 100 * half, "+")
+                give_or_take(100 * difference, 100 * half, "+")
                 for difference, half in zip(rows["difference"], rows["half"], strict=True)
             ],
             "seeds": rows["seeds"],
-            "p (paired t-test)": [_number(p, 3) for p in rows["p"]],
-            "p (Holm)": [_number(p, 3) for p in rows["p_holm"]],
+            "p (paired t-test)": [decimal(p, 3) for p in rows["p"]],
+            "p (Holm)": [decimal(p, 3) for p in rows["p_holm"]],
         }
     )
 
 
-def _give_or_take(value: float, half: float, sign: str = "") -> str:
-    """A mean and half of its interval; one seed has none."""
-    return f"{value:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
+def give_or_take(mean: float, half: float, sign: str = "") -> str:
+    """A mean and half of its interval, which one seed has not; a dash if it is no number."""
+    return (f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
 
 def win_matrix(results: Results) -> go.Figure:
     """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
     matrix = 100 * statistics.wins(frame(results))
-    title = f"{_title(results)}: the row beats the column (% of budgets, p < 0.05)"
+    title = f"{heading(results)}: the row beats the column (% of budgets, p < 0.05)"
     return _matrix(matrix, title, "beaten", "winner", 100)
 
 
 def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
     """The final labelled set of each method and seed: its initial pool and the picks of its record."""
     labelled: dict[str, dict[int, set[int]]] = {}
-    for cell, record in _finished(results):
+    for cell, record in finished(results):
         initial = set(initial_pools(cell, record).labelled.tolist())
         picked = {image for entry in record["cycles"] for image in entry["picked"]}
         labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
@@ -183,10 +176,10 @@ def initial_pools(cell: Cell, record: Record) -> Pools:
 
 def overlap_matrix(results: Results) -> go.Figure:
     """``statistics.overlap`` in per cent, with what two random methods would share."""
-    cell, record = _finished(results)[0]
+    cell, record = finished(results)[0]
     first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
     chance = statistics.overlap_by_chance(first, last - first, initial_pools(cell, record).safe.size)
-    title = f"{_title(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
+    title = f"{heading(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
     return _matrix(100 * statistics.overlap(final_labels(results)), title, "", "", 100)
 
 
@@ -207,76 +200,13 @@ def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.
             hovertemplate="%{y} / %{x}: %{z:.0f} %<extra></extra>",
         )
     )
-    figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis={"title": y, "autorange": "reversed"})
-    return figure
+    y_axis = {"title": y, "autorange": "reversed"}
+    return figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis=y_axis)
 
 
-BUCKETS = 5
-
-
-def bucket_table(results: Results) -> pd.DataFrame:
-    """Fig. 7: test images of each run in five equal groups by ascending discrepancy; counts per group and outcome.
-
-    Columns ``seed``, ``group`` (1 = least discrepancy), ``consensus``, ``correct`` (of the peers' joint answer, the
-    argmax of their mean probability, which is the shared answer where they agree), ``images``.
-    """
-    rows = []
-    for cell, record in _finished(results):
-        peers = record["peers"]
-        discrepancy = np.array(peers["discrepancy"])
-        order = np.lexsort((np.arange(len(discrepancy)), discrepancy))
-        for group, members in enumerate(np.array_split(order, BUCKETS), start=1):
-            for consensus in (True, False):
-                for correct in (True, False):
-                    hits = np.array(peers["consensus"])[members] == consensus
-                    hits &= np.array(peers["correct"])[members] == correct
-                    rows.append((cell.config.seed, group, consensus, correct, int(hits.sum())))
-    return pd.DataFrame(rows, columns=["seed", "group", "consensus", "correct", "images"])
-
-
-def bucket_accuracy(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy (%) with and without consensus in each group, over all seeds, and how many images that rests on."""
-    images = table.groupby(["group", "consensus", "correct"])["images"].sum().unstack("correct")
-    total = images.sum(axis=1)
-    accuracy = (100 * images[True] / total.where(total > 0)).unstack("consensus")
-    counts = total.unstack("consensus")
-    return pd.DataFrame(
-        {
-            "group (1 = least discrepancy)": accuracy.index,
-            "accuracy with consensus (%)": accuracy[True].map(_number).values,
-            "images with consensus": counts[True].values,
-            "accuracy without consensus (%)": accuracy[False].map(_number).values,
-            "images without consensus": counts[False].values,
-        }
-    )
-
-
-def _number(value: float, digits: int = 1) -> str:
+def decimal(value: float, digits: int = 1) -> str:
+    """A number for people; a dash where there is none."""
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def bucket_bars(results: Results) -> go.Figure:
-    """The bars of Fig. 7: blue with consensus, green without; darker correct, lighter not; mean over the seeds."""
-    kinds = {
-        (True, True): ("consensus, correct", "#1f4e9c"),
-        (True, False): ("consensus, incorrect", "#a8c4ef"),
-        (False, True): ("no consensus, correct", "#1d7a3e"),
-        (False, False): ("no consensus, incorrect", "#a6dbb7"),
-    }
-    table = bucket_table(results)
-    mean = table.groupby(["consensus", "correct", "group"])["images"].mean()
-    figure = go.Figure()
-    for (consensus, correct), (name, colour) in kinds.items():
-        values = mean.loc[(consensus, correct)]
-        figure.add_bar(x=values.index.tolist(), y=values.tolist(), name=name, marker_color=colour)
-    figure.update_layout(
-        LAYOUT,
-        barmode="stack",
-        title_text=f"{_title(results)}: mean of {_seeds(table['seed'].nunique())}",
-        xaxis={"title": "group of test images, from least to most discrepancy", "dtick": 1},
-        yaxis={"title": "test images"},
-    )
-    return figure
 
 
 def price(results: Results) -> pd.DataFrame:
@@ -286,23 +216,16 @@ def price(results: Results) -> pd.DataFrame:
     task learner included, over the cycles that end in a pick; memory is the peak of the whole process.
     """
     rows = []
-    for method, records in _by_label(results).items():
+    for method in dict.fromkeys(cell.label for cell, _ in finished(results)):
+        records = [record for cell, record in results.runs if cell.label == method]
         config = Config.of(records[0]["config"])
         cycles = [entry for record in records for entry in record["cycles"][:-1] or record["cycles"]]
-        size = models.count_parameters(models.build(config.strategy.student, 10)) * config.strategy.peers
+        size = sum(models.count_parameters(models.build(name, 10)) for name in config.strategy.students)
         train, forward = (np.mean([entry["seconds"].get(name, 0) for entry in cycles]) for name in ("train", "forward"))
         memory = np.mean([max(entry.get("memory", np.nan) for entry in record["cycles"]) for record in records])
-        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", _number(memory / 2**20, 0)))
+        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", decimal(memory / 2**20, 0)))
     names = ["peers' parameters", "training (s a cycle)", "scoring pass (s a pick)", "peak memory (MiB)"]
     return pd.DataFrame(rows, columns=["students", *names])
-
-
-def _by_label(results: Results) -> dict[str, list[Record]]:
-    """The finished records of each curve, in the order of the experiment."""
-    records: dict[str, list[Record]] = {}
-    for cell, record in _finished(results):
-        records.setdefault(cell.label, []).append(record)
-    return records
 
 
 def noise_curves(all_results: list[Results]) -> go.Figure:
@@ -311,21 +234,19 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
     Mean and standard deviation, of the methods that every rate was run with.
     """
     points = pd.concat(
-        frame(results).groupby(["method", "seed"], sort=False).last().assign(noise=results.runs[0][0].config.noise)
+        frame(results)
+        .groupby(["method", "seed"], sort=False)
+        .last()
+        .assign(noise=100 * results.runs[0][0].config.noise)
         for results in all_results
     )
     first = all_results[0].runs[0][1]
-    metric, last = first["metric"], points["labelled"].iloc[0]
+    last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
-    figure = go.Figure()
-    for number, (method, rows) in enumerate(points.groupby("method", sort=False)):
-        at = 100 * rows.groupby("noise")["metric"].agg(["mean", "std"]).fillna(0)
-        _curve(figure, number, method, (100 * at.index).tolist(), at, "%{y:.1f} % with %{x} % noise")
-    return figure.update_layout(
-        LAYOUT,
-        title_text=f"noise on {first['data']['name']}, scale {all_results[0].scale}: {metric} at {last:,} labels",
+    return _curves(points, "noise", first["metric"], "%{y:.1f} % with %{x} % noise").update_layout(
+        title_text=f"noise on {first['data']['name']}, scale {all_results[0].scale}: "
+        f"{first['metric']} at {last:,} labels",
         xaxis={"title": "labels that are wrong (%)"},
-        yaxis={"title": f"{metric} on the test set (%)"},
     )
 
 
@@ -376,7 +297,7 @@ def pixel_colours(n: int) -> list[str]:
 
 def provenance(results: Results) -> str:
     """The sentence under every figure: scale, data, seeds, hardware, versions, and what is missing or stale."""
-    records = [record for _, record in _finished(results)]
+    records = [record for _, record in finished(results)]
     first = records[0]
     seeds = sorted({cell.config.seed for cell, _ in results.runs})
     machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
@@ -387,7 +308,7 @@ def provenance(results: Results) -> str:
     parts = [
         f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
         f"test images), task learner {config['teacher']}, {epochs}; "
-        f"{_seeds(len(seeds))}; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
+        f"{of_seeds(len(seeds))}; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
         data["note"],
     ]
     if results.unfinished:

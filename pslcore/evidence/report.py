@@ -74,7 +74,7 @@ def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> 
     """
     paper = _paper()
     if experiment not in paper:
-        raise ValueError(f"pslcore/paper.yaml says nothing of {experiment!r}: give it a title and a finding.")
+        raise ValueError(f"paper.yaml says nothing of {experiment!r}: give it a title and a finding.")
     return Exhibit(id=experiment, note=note, notebook=notebook, minutes=minutes, **paper[experiment])
 
 
@@ -123,7 +123,7 @@ def section(readme: str | Path, title: str) -> str:
     _, found, rest = Path(readme).read_text().partition(f"\n## {title}\n")
     if not found:
         raise ValueError(f"{readme} has no section {title!r}.")
-    return mistune.html(rest.partition("\n## ")[0])
+    return str(mistune.html(rest.partition("\n## ")[0]))
 
 
 def page(
@@ -142,9 +142,9 @@ def page(
     exhibits : list of Exhibit
     scale : str
     claims : list of dict
-        Rows of ``claims.judge``; beside a figure stand those that rest on it, if on one other at the most.
+        Rows of ``verdicts.judge``; beside a figure stand those that rest on it, if on one other at the most.
     verdicts : dict
-        As ``claims.counts`` gives it.
+        As ``verdicts.counts`` gives it.
     rules : str
         How they were decided, as Markdown.
     stages : dict
@@ -152,7 +152,7 @@ def page(
     deviations : str
         HTML.
     """
-    resting = {exhibit.id: [] for exhibit in exhibits}
+    resting: dict[str, list[dict]] = {exhibit.id: [] for exhibit in exhibits}
     for row in claims:
         rests_on = list(dict.fromkeys(re.sub("(fig6)[abc]", r"\1", name) for name in row["experiment"].split(", ")))
         if len(rests_on) < 3:  # what is said of everything stands at the top alone

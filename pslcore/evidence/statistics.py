@@ -4,11 +4,12 @@ A ``table`` has one row a cycle: ``method``, ``seed``, ``labelled``, ``metric``;
 (same pools, same first weights). Lüth et al. 2023, Munjal et al. 2022 and Ji et al. 2023 say why each of these.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -28,33 +29,41 @@ def areas(table: pd.DataFrame) -> pd.Series:
     return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(area)
 
 
-def interval(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two values."""
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
+def interval(values: ArrayLike) -> float:
+    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two, or if one is no number."""
+    sample = np.asarray(values, dtype=float)
+    if len(sample) < 2 or not np.isfinite(sample).all():
         return float("nan")
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
 
 
-def paired_p(differences: Sequence[float]) -> float:
+def paired_p(differences: ArrayLike) -> float:
     """Two-sided p of the paired t-test on differences: 1 where all are 0, NaN for fewer than two."""
-    differences = np.asarray(differences, dtype=float)
-    if len(differences) < 2:
+    sample = np.asarray(differences, dtype=float)
+    if len(sample) < 2:
         return float("nan")
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    if np.ptp(sample) == 0:
+        return 1.0 if sample[0] == 0 else 0.0
+    return float(stats.ttest_1samp(sample, 0.0).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """p-values corrected for their number (Holm 1979): each is compared as if it were the only one. NaN stays NaN."""
-    p_values = np.asarray(p_values, dtype=float)
-    corrected = np.full(p_values.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
+    given = np.asarray(p_values, dtype=float)
+    corrected = np.full(given.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(given))
+    order = known[np.argsort(given[known], kind="stable")]
     factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(factors * p_values[order]))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(factors * given[order]))
     return corrected
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], rows: np.ndarray) -> np.ndarray:
+    """Tukey's pseudo-values, one a seed (row), of a statistic that no single seed has; NaN where it has no value."""
+    n = len(rows)
+    with np.errstate(all="ignore"):
+        rest = [statistic(np.delete(rows, number, axis=0)) if n > 1 else np.nan for number in range(n)]
+        return n * statistic(rows) - (n - 1) * np.array(rest)
 
 
 def against(table: pd.DataFrame, method: str) -> pd.DataFrame:

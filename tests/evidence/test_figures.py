@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pslcore.campaign import Cell, Results
-from pslcore.evidence import areas, figures, interval
+from pslcore.evidence import buckets, figures, statistics
 from pslcore.runs import Config
+from pslcore.sides import protected_setting
 
 N = 200
 BUDGETS = [10, 14, 18]
@@ -19,14 +20,14 @@ CURVES = {
 METHODS = {"PSL": "psl", "Random": "random", "Entropy": "entropy"}
 
 
-def run(label, seed=0, metrics=(0.3, 0.5, 0.7), picks=None, seen=0, peers=None, source="now", **settings):
+def run(label, seed=0, metrics=(0.3, 0.5, 0.7), picks=None, seen=0, source="now", **settings):
     """A cell and the record that its run would leave."""
     config = Config.of(
         {"dataset": "made-up", "method": METHODS.get(label, "psl"), "seed": seed, "teacher": "resnet8"}
         | {"protected_fraction": 0.75, "initial": 10, "budget": 4, "final": 10 + 4 * (len(metrics) - 1)} | settings
     )  # fmt: skip
     fraction = config.protected_fraction if config.setting == "protected" else 0.0
-    pools = figures.protected_setting(N, 10, fraction, seed)
+    pools = protected_setting(N, 10, fraction, seed)
     record = {
         "config": config.settings(),
         "key": config.key,
@@ -45,8 +46,6 @@ def run(label, seed=0, metrics=(0.3, 0.5, 0.7), picks=None, seen=0, peers=None, 
             {"labelled": 10 + 4 * number, "metric": metric, "picked": picked, "unlabelled_seen": seen * (number + 1)}
             | {"seconds": {"train": 20.0, "test": 3.0, "pick": 1.0}}
         )
-    if peers:
-        record["peers"] = peers
     return Cell(label, config), record
 
 
@@ -108,9 +107,9 @@ def test_summary_has_a_row_a_method():
     assert table["seeds"].to_dict() == {"PSL": 2, "Random": 2}
     assert table["accuracy at 10 labels (%)"].tolist() == ["35.0 ± 7.1", "35.0 ± 7.1"]
     assert table["accuracy at 18 labels (%)"].tolist() == ["74.0 ± 5.7", "56.0 ± 8.5"]
-    under = 100 * areas(figures.frame(both()))["PSL"]
+    under = 100 * statistics.areas(figures.frame(both()))["PSL"]
     assert under.tolist() == pytest.approx([50, 57.5])
-    assert table["area under the curve (%, 95 % interval)"]["PSL"] == f"53.8 ± {interval(under):.1f}"
+    assert table["area under the curve (%, 95 % interval)"]["PSL"] == f"53.8 ± {statistics.interval(under):.1f}"
     assert table["unlabelled images seen by the cloud"].to_dict() == {"PSL": "0", "Random": "12"}
 
 
@@ -122,10 +121,12 @@ def test_summary_of_a_single_budget():
 
 def test_paired_tests_are_in_points():
     table = figures.paired_tests(both())
-    difference = 100 * (areas(figures.frame(both()))["PSL"] - areas(figures.frame(both()))["Random"])
+    difference = 100 * (
+        statistics.areas(figures.frame(both()))["PSL"] - statistics.areas(figures.frame(both()))["Random"]
+    )
     assert difference.mean() == pytest.approx(9.5)
     assert table["PSL against"].tolist() == ["Random"]
-    assert table.iloc[0, 1] == f"+9.5 ± {interval(difference):.1f}"
+    assert table.iloc[0, 1] == f"+9.5 ± {statistics.interval(difference):.1f}"
     assert table["seeds"].tolist() == [2]
     assert figures.paired_tests(both(), "Random").iloc[0, 1].startswith("-9.5")
 
@@ -150,7 +151,7 @@ def test_final_labels_are_the_initial_ones_and_the_picks():
     labelled = figures.final_labels(results)
     assert {method: set(seeds) for method, seeds in labelled.items()} == {"PSL": {0, 1}, "Random": {0, 1}}
     for seed in (0, 1):
-        pools = figures.protected_setting(N, 10, 0.75, seed)
+        pools = protected_setting(N, 10, 0.75, seed)
         first, second, _ = results.runs[2 * seed][1]["cycles"]
         assert labelled["PSL"][seed] == {*pools.labelled.tolist(), *first["picked"], *second["picked"]}
         assert len(labelled["PSL"][seed]) == 18
@@ -158,7 +159,7 @@ def test_final_labels_are_the_initial_ones_and_the_picks():
 
 def test_final_labels_in_the_standard_setting():
     labelled = figures.final_labels(made(run("PSL", 3, setting="standard")))["PSL"][3]
-    pools = figures.protected_setting(N, 10, 0.0, 3)
+    pools = protected_setting(N, 10, 0.0, 3)
     assert labelled == set(pools.labelled.tolist()) | set(pools.safe[:8].tolist())
 
 
@@ -171,74 +172,13 @@ def test_a_record_of_other_pools_is_refused(show):
 
 
 def test_the_overlap_matrix_shows_shared_labels_and_chance():
-    safe = figures.protected_setting(N, 10, 0.75, 0).safe.tolist()
+    safe = protected_setting(N, 10, 0.75, 0).safe.tolist()
     assert len(safe) == 40
     one, other = run("PSL", picks=[safe[:4], safe[4:8]]), run("Random", picks=[safe[6:10], safe[10:14]])
     figure = figures.overlap_matrix(made(one, other))
     shared = 100 * (10 + 2) / 18
     np.testing.assert_allclose(np.array(figure.data[0].z, dtype=float), [[100, shared], [shared, 100]])
     assert f"by chance {100 * (10 + 8 * 8 / 40) / 18:.0f} %" in figure.layout.title.text
-
-
-# Buckets
-
-# ten test images; their order by discrepancy is 9 8 7 ... 0, with a tie between 0 and 1 that the index decides
-PEERS = {
-    "discrepancy": [9, 9, 7, 6, 5, 4, 3, 2, 1, 0],
-    "consensus": [False, False, False, True, True, False, True, True, True, True],
-    "correct": [False, True, False, True, False, True, True, True, True, True],
-}
-
-
-def test_buckets_by_hand():
-    table = figures.bucket_table(made(run("PSL", peers=PEERS)))
-    there = table[table["images"] > 0][["group", "consensus", "correct", "images"]]
-    assert {tuple(row) for row in there.itertuples(index=False)} == {
-        (1, True, True, 2), (2, True, True, 2), (3, False, True, 1), (3, True, False, 1), (4, True, True, 1),
-        (4, False, False, 1), (5, False, False, 1), (5, False, True, 1),
-    }  # fmt: skip
-    accuracy = figures.bucket_accuracy(table).to_numpy().tolist()
-    assert accuracy == [
-        [1, "100.0", 2, "–", 0],
-        [2, "100.0", 2, "–", 0],
-        [3, "0.0", 1, "100.0", 1],
-        [4, "100.0", 1, "0.0", 1],
-        [5, "–", 0, "50.0", 2],
-    ]
-
-
-def test_buckets_are_five_equal_groups_of_every_run():
-    rng = np.random.default_rng(0)
-    peers = [
-        {name: draw.tolist() for name, draw in
-         {"discrepancy": rng.random(500), "consensus": rng.random(500) < 0.7, "correct": rng.random(500) < 0.6}.items()}
-        for _ in range(3)
-    ]  # fmt: skip
-    results = made(*(run("PSL", seed, peers=one) for seed, one in enumerate(peers)))
-    table = figures.bucket_table(results)
-    assert (table.groupby(["seed", "group"])["images"].sum() == 100).all()
-    assert table[table["correct"]]["images"].sum() == sum(sum(one["correct"]) for one in peers)
-    assert table[table["consensus"]]["images"].sum() == sum(sum(one["consensus"]) for one in peers)
-    accuracy = figures.bucket_accuracy(table)
-    assert (accuracy["images with consensus"] + accuracy["images without consensus"] == 300).all()
-
-    bars = figures.bucket_bars(results)
-    heights = np.array([bar.y for bar in bars.data])
-    np.testing.assert_allclose(heights.sum(0), 100)  # per group, of one run: the mean of the seeds
-    for bar in bars.data:
-        kind = (bar.name.startswith("consensus"), not bar.name.endswith("incorrect"))
-        rows = table[(table["consensus"] == kind[0]) & (table["correct"] == kind[1])]
-        np.testing.assert_allclose(bar.y, rows.groupby("group")["images"].mean())
-    assert bars.layout.barmode == "stack"
-    assert len({bar.marker.color for bar in bars.data}) == 4
-    assert "mean of 3 seeds" in bars.layout.title.text
-    assert bars.layout.xaxis.title.text == "group of test images, from least to most discrepancy"
-
-
-def test_uneven_groups_lose_nothing():
-    peers = {name: values[:7] for name, values in PEERS.items()}
-    table = figures.bucket_table(made(run("PSL", peers=peers)))
-    assert table.groupby("group")["images"].sum().tolist() == [2, 2, 1, 1, 1]
 
 
 # What stands under a figure
@@ -277,8 +217,8 @@ def test_cost_is_in_processor_minutes():
         figures.paired_tests,
         figures.win_matrix,
         figures.overlap_matrix,
-        figures.bucket_table,
-        figures.bucket_bars,
+        buckets.table,
+        buckets.bars,
         figures.provenance,
     ],
 )
@@ -306,8 +246,10 @@ def test_price_per_curve():
     assert table["peak memory (MiB)"].tolist() == ["111", "112"]
 
 
-def test_price_of_records_without_memory():
-    assert figures.price(made(run("two")))["peak memory (MiB)"].tolist() == ["–"]
+def test_price_of_records_without_memory_or_students():
+    table = figures.price(made(run("two"), run("Random")))
+    assert table["peak memory (MiB)"].tolist() == ["–", "–"]
+    assert table["peers' parameters"].tolist() == ["156,084", "0"]
 
 
 def test_noise_against_the_last_budget():

@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 
-import pslcore
-from pslcore.campaign import grid
+from pslcore import campaign
+from pslcore.evidence import report
 from pslcore.evidence.report import Exhibit
 
-TOP = Path(__file__).parents[1]
-PAPER = yaml.safe_load((Path(pslcore.__file__).parent / "paper.yaml").read_text())
+TOP = Path(__file__).parents[2]
+PAPER = yaml.safe_load((Path(report.__file__).parent / "paper.yaml").read_text())
 EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }}"""
 VOID = {"meta", "link", "img", "br", "hr", "input", "source", "base"}
 
@@ -210,8 +210,8 @@ def test_an_exhibit_begins_with_what_the_paper_says():
 
 
 def test_the_paper_is_known_for_every_experiment():
-    scales = grid.scales(TOP / "params.yaml")
-    experiments = {name for scale in scales.values() for name in scale if name != grid.BASE}
+    scales = campaign.scales(TOP / "params.yaml")
+    experiments = {name for scale in scales.values() for name in scale if name != campaign.BASE}
     shown = set(re.findall(r"figures/(\w+)\.json", (TOP / "dvc.yaml").read_text()))
     assert {"table1", "table2"} <= shown
     assert {re.sub("(fig6)[abc]", r"\1", name) for name in experiments} | shown == set(PAPER)

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pslcore.evidence.statistics import against, areas, holm, interval, overlap, overlap_by_chance, paired_p, wins
+from pslcore.evidence.statistics import (
+    against,
+    areas,
+    holm,
+    interval,
+    jackknife,
+    overlap,
+    overlap_by_chance,
+    paired_p,
+    wins,
+)
 
 numbers = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
 
@@ -98,6 +108,12 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, np.nan, 0.03, 0.6]), [0.04, 0.09, np.nan, 0.09, 0.6])
     assert holm([0.7, 0.8]).tolist() == [1, 1]
     assert holm([]).tolist() == []
+
+
+def test_the_jackknife_of_a_mean_is_the_sample():
+    values = np.array([[1.0], [4.0], [2.5]])
+    np.testing.assert_allclose(jackknife(lambda rows: rows.mean(), values), values[:, 0])
+    assert np.isnan(jackknife(lambda rows: rows.mean(), values[:1])).all()
 
 
 def noisy(n_seeds=5, gain=0.0, seed=0, shared=0.1, own=0.003):

@@ -4,7 +4,7 @@ import pytest
 
 from pslcore import strategies
 from pslcore.evidence import tables
-from pslcore.runs import trial
+from pslcore.runs import Session
 
 METHODS = strategies.names()
 
@@ -63,11 +63,11 @@ def test_the_timed_parts_do_what_the_loop_does(digits, monkeypatch):
         monkeypatch.setattr(owner, name, lambda *given: calls.append(name) or original(*given))
 
     config = digits(method="entropy")
-    watch(trial, "train")
-    watch(tables, "_query")
+    watch(Session, "train")
+    watch(Session, "query")
     watch(type(config.strategy), "pick")
     tables.sampling_seconds({"Entropy": config}, repetitions=3)
-    assert calls == ["train", *["_query"] * (1 + 4), *["pick"] * 4]
+    assert calls == ["train", *["query"] * (1 + 4), *["pick"] * 4]
 
 
 @pytest.mark.parametrize(

@@ -1,499 +1,20 @@
-"""Verdicts: what is there is found, what is not is not, and too little is said to be too little."""
+"""The data file of claims, and what people read of them."""
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pslcore.campaign import grid
-from pslcore.evidence import figures, statistics
-from pslcore.evidence.report import Exhibit
-from pslcore.evidence.verdicts import FAILS, HOLDS, KINDS, NOT_RUN, UNSURE, Claim, Evidence
-from pslcore.evidence import verdicts as claims
-from pslcore.runs import records
+from pslcore import campaign
+from pslcore.evidence import kinds, verdicts
+from pslcore.evidence.claim import EXPERIMENTS, Evidence
+from pslcore.evidence.kinds import HOLDS, KINDS, NOT_RUN, UNSURE
 
-N, CYCLES, SEEDS = 200, 6, 5
-METHODS = {"Random": "random", "Entropy": "entropy", "LL4AL": "ll4al", "VAAL": "vaal", "Core-set": "core_set"}
-METHODS |= {"BADGE": "badge", "ALFA-Mix": "alfa_mix"}
-RIVALS = list(METHODS)
-NOISE = np.random.default_rng(0).normal(0, 0.5, (20, SEEDS, CYCLES))
-WILD = np.array([4, -4, 3, -3, 0])[:, None]
-
-
-def curve(final, start=40.0, noise=0, seeds=SEEDS):
-    """Metrics in per cent [seeds, cycles]: a straight line with noise of half a point, another for each number."""
-    return (np.linspace(start, final, CYCLES) + NOISE[noise])[:seeds]
-
-
-def config_of(number, label):
-    if label in METHODS:
-        return {"method": METHODS[label]}
-    return {"method": "psl", "options": {"margin": 0.01 * (number + 1)}}
-
-
-@pytest.fixture
-def world(tmp_path):
-    """``world({experiment: {label: metrics [seeds, cycles]}})``: an ``Evidence`` of records written for it.
-
-    ``absent`` takes (experiment, label, seed) out again; ``change(experiment, cell, record)`` alters a record.
-    """
-
-    def build(curves, scale="quick", dataset="made-up", absent=(), change=lambda *run: None):
-        base = {"dataset": dataset, "teacher": "resnet8", "protected_fraction": 0.75}
-        base |= {"initial": 10, "budget": 4, "final": 10 + 4 * (CYCLES - 1)}
-        sections = {
-            experiment: {
-                "config": {"warm_start": False, "recipe": {"epochs": 10 + place}},  # no two experiments share a record
-                "methods": {label: config_of(number, label) for number, label in enumerate(methods)},
-                "seeds": len(next(iter(methods.values()))),
-            }
-            for place, (experiment, methods) in enumerate(curves.items())
-        }
-        params = tmp_path / "params.yaml"
-        params.write_text(yaml.safe_dump({"scales": {scale: {"base": base} | sections}}, sort_keys=False))
-        shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
-        for experiment, methods in curves.items():
-            for cell in grid.cells(experiment, scale, params):
-                seed = cell.config.seed
-                if (experiment, cell.label, seed) in absent:
-                    continue
-                record = made(cell, np.asarray(methods[cell.label][seed]) / 100, dataset)
-                change(experiment, cell, record)
-                records.write(tmp_path / "outputs" / scale / "runs" / f"{cell.config.key}.json", record)
-        return Evidence(scale, params, tmp_path / "outputs")
-
-    return build
-
-
-def made(cell, metrics, dataset):
-    pools = figures.protected_setting(N, 10, 0.75, cell.config.seed)
-    safe, uploads = pools.safe.tolist(), cell.config.method in ("entropy", "ll4al", "core_set", "badge", "alfa_mix")
-    return {
-        "config": cell.config.settings(), "key": cell.config.key, "pools": pools.fingerprint(), "metric": "accuracy",
-        "data": {"name": dataset, "note": "", "train": N, "test": 1500}, "source": cell.config.source(),
-        "versions": {"torch": "9.9"}, "hardware": {"device": "cpu", "processor": "Abacus", "cores": 2},
-        "cycles": [
-            {"labelled": 10 + 4 * number, "metric": float(metric), "picked": safe[4 * number : 4 * number + 4],
-             "unlabelled_seen": 4 * number * uploads, "seconds": {"train": 1.0}}
-            for number, metric in enumerate(metrics)
-        ],
-    }  # fmt: skip
-
-
-def judged(evidence, experiments="fig3a", paper="–", **check):
-    """The finding of a check on a claim made for it."""
-    claim = Claim("made", experiments.split(), "It is so.", "nowhere", paper, check)
-    return KINDS[check.pop("kind")](evidence, claim, **check)
-
-
-def settled(*samples, low=0, high=np.inf):
-    return claims.settle([(f"c{n}", lambda s=s: s) for n, s in enumerate(samples)], low, high)
-
-
-def lacking(what):
-    raise claims.Missing(what)
-
-
-# The rule
-
-
-@given(st.lists(st.floats(-50, 50), min_size=2, max_size=8), st.floats(-20, 20), st.floats(0.1, 20))
-def test_one_comparison_is_its_interval(values, low, width):
-    values, high = np.array(values), low + width
-    half = statistics.interval(values)
-    lower, upper = values.mean() - half, values.mean() + half
-    if np.ptp(values) < 1e-6 or min(abs(edge - bound) for edge in (lower, upper) for bound in (low, high, 0)) < 1e-6:
-        return
-    expected = HOLDS if lower > low and upper < high else FAILS if upper < low or lower > high else UNSURE
-    assert settled(values, low=low, high=high).verdict == expected
-    assert settled(values).verdict == (HOLDS if lower > 0 else FAILS if upper < 0 else UNSURE)
-
-
-samples = st.lists(st.lists(st.integers(-300, 300), min_size=3, max_size=5), min_size=1, max_size=5)
-
-
-@given(samples, st.floats(0, 10), st.randoms(use_true_random=False))
-def test_a_shift_up_never_lowers_a_verdict_and_order_changes_none(values, shift, random):
-    worth = {FAILS: 0, UNSURE: 1, HOLDS: 2}
-    values = [np.array(sample) / 100 for sample in values]
-    before = settled(*values).verdict
-    assert worth[settled(*(sample + shift for sample in values)).verdict] >= worth[before]
-    shuffled = [random.sample(sample.tolist(), len(sample)) for sample in random.sample(values, len(values))]
-    assert settled(*shuffled).verdict == before
-
-
-def test_many_comparisons_are_corrected():
-    good = np.array([1.0, 1.1, 0.9, 1.0, 1.05])
-    weak = np.array([0.3, 1.8, 0.4, 1.5, 0.7])
-    assert 0.0125 < statistics.paired_p(weak) < 0.05
-    assert settled(weak).verdict == HOLDS
-    assert settled(weak, good).verdict == HOLDS  # the smaller p pays for both
-    assert settled(weak, weak * 1.01, good).verdict == UNSURE
-    assert settled(-weak).verdict == FAILS
-    finding = settled(-weak, good, good)
-    assert finding.verdict == UNSURE
-    assert finding.reason == "undecided whether above 0: c0"
-    assert settled(-good, weak).reason == "not above 0: c0"
-
-
-@pytest.mark.parametrize(
-    "sample", [[], [3.0], [3.0, np.nan, 3.2], [2.0, 2.0, 2.0], [0.0, 0.0], [np.inf, 1.0], [np.nan, np.nan]]
-)
-def test_nothing_to_judge_by_is_undecided(sample):
-    for low, high in ((0, np.inf), (-1, 1), (1, 4), (-9, -5)):
-        finding = settled(sample, low=low, high=high)
-        assert (finding.verdict, finding.seeds) == (UNSURE, len(sample))
-        assert "nan" not in finding.ours
-        assert settled(sample, [2.0, 2.1, 2.2], low=low, high=high).verdict in (UNSURE, FAILS)
-
-
-def test_missing_parts_can_refute_but_not_prove():
-    good, bad = ("good", lambda: [1.0, 1.1, 0.9]), ("bad", lambda: [-1.0, -1.1, -0.9])
-    gone = ("gone", lambda: lacking("gone of fig3a (2 unfinished)"))
-    finding = claims.settle([good, gone], 0)
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: gone of fig3a (2 unfinished)")
-    finding = claims.settle([bad, gone], 0)
-    assert (finding.verdict, finding.reason) == (FAILS, "not above 0: bad; missing: gone of fig3a (2 unfinished)")
-    finding = claims.settle([gone, gone], 0)
-    assert (finding.verdict, finding.ours, finding.seeds) == (NOT_RUN, "–", 0)
-    assert finding.reason == "missing: gone of fig3a (2 unfinished)"
-
-
-def test_ours_is_told_with_its_interval():
-    values = np.array([1.0, 2.0, 3.0])
-    assert settled(values, values + 1).ours == f"c0 +2.0 ± {statistics.interval(values):.1f}; c1 +3.0 ± 2.5"
-    assert settled(*[values + n for n in range(9)]).ours == "9 comparisons, means from +2.0 to +10.0"
-
-
-# Curves
-
+SEEDS = 5
 FIRST = {"kind": "lead", "better": ["PSL"], "worse": ["Random", "Entropy"], "at": "area"}
-
-
-def three(psl, **more):
-    return {"PSL": curve(psl, noise=0), "Random": curve(70, noise=1), "Entropy": curve(71, noise=2)} | more
-
-
-def test_a_lead_is_found_or_reversed_or_neither(world):
-    assert judged(world({"fig3a": three(78)}), **FIRST).verdict == HOLDS
-    finding = judged(world({"fig3a": three(0, PSL=curve(72) + WILD)}), **FIRST)
-    assert (finding.verdict, finding.seeds) == (UNSURE, SEEDS)
-    finding = judged(world({"fig3a": three(60)}), **FIRST)
-    assert (finding.verdict, finding.reason) == (FAILS, "not above 0: PSL – Random, PSL – Entropy")
-
-
-def test_a_lead_is_that_of_the_house(world):
-    evidence = world({"fig3a": three(72)})
-    rows = statistics.against(evidence.table("fig3a"), "PSL").set_index("other")
-    finding = judged(evidence, **FIRST)
-    for other in ("Random", "Entropy"):
-        difference, half = 100 * rows.loc[other, ["difference", "half"]].to_numpy(dtype=float)
-        assert f"PSL – {other} {difference:+.1f} ± {half:.1f}" in finding.ours
-
-
-def test_at_the_last_cycle_and_at_another(world):
-    evidence = world({"fig3a": three(80)})
-    assert judged(evidence, **FIRST | {"at": -1}).verdict == HOLDS
-    assert judged(evidence, **FIRST | {"at": 0}).verdict == UNSURE  # all start at 40
-    finding = judged(evidence, **FIRST | {"at": 6})
-    assert (finding.verdict, finding.reason) == (NOT_RUN, "missing: PSL of fig3a (no cycle 6)")
-
-
-def test_missing_runs_are_told(world):
-    finding = judged(world({"fig3a": three(78)}, absent={("fig3a", "Entropy", 4)}), **FIRST)
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: Entropy of fig3a (1 unfinished)")
-    finding = judged(world({"fig3a": three(78)}), **FIRST | {"worse": ["Random", "VAAL"]})
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: VAAL of fig3a (not at this scale)")
-    finding = judged(world({"fig3a": three(60)}), **FIRST | {"worse": ["Random", "VAAL"]})
-    assert finding.verdict == FAILS
-    finding = judged(world({"fig3a": three(78)}, absent={("fig3a", "PSL", 0)}), **FIRST)
-    assert (finding.verdict, finding.reason) == (NOT_RUN, "missing: PSL of fig3a (1 unfinished)")
-    finding = judged(world({"fig3a": three(78)}), "fig3b", **FIRST)
-    assert (finding.verdict, finding.reason) == (NOT_RUN, "missing: fig3b (not at this scale)")
-
-
-def test_one_seed_is_too_few(world):
-    finding = judged(world({"fig3a": {name: values[:1] for name, values in three(90).items()}}), **FIRST)
-    assert (finding.verdict, finding.seeds) == (UNSURE, 1)
-
-
-def test_others_are_all_others_of_the_scale(world):
-    check = {"kind": "lead", "better": ["PSL"], "worse": "others", "at": "area"}
-    assert judged(world({"fig8": three(78)}), "fig8", **check).reason == "above 0 in 2 of 2"
-    gone = world({"fig8": three(78)}, absent={("fig8", "Random", seed) for seed in range(SEEDS)})
-    assert judged(gone, "fig8", **check).reason == "missing: Random of fig8 (5 unfinished)"
-    assert judged(gone, "fig3a", **check).verdict == NOT_RUN
-
-
-def test_a_lead_of_so_many_points(world):
-    check = {"kind": "lead", "better": ["PSL"], "worse": ["Random"], "points": 4.3, "margin": 1.5, "at": -1}
-    verdicts = {psl: judged(world({"fig3a": three(psl)}), **check).verdict for psl in (65.7, 70, 74.3, 75.8, 80)}
-    assert verdicts == {65.7: FAILS, 70: FAILS, 74.3: HOLDS, 75.8: UNSURE, 80: FAILS}
-    assert judged(world({"fig3b": three(74.3)}), **check).verdict == NOT_RUN
-
-
-def test_similar_is_shown_and_not_presumed(world):
-    check = {"kind": "lead", "better": ["Entropy"], "worse": ["Random"], "points": 0, "margin": 1, "at": "area"}
-    assert judged(world({"fig3a": three(1, Entropy=curve(70, noise=2))}), **check).verdict == HOLDS
-    assert judged(world({"fig3a": three(1, Entropy=curve(80, noise=2))}), **check).verdict == FAILS
-    assert judged(world({"fig3a": three(1, Entropy=curve(70, noise=2) + WILD)}), **check).verdict == UNSURE
-
-
-def test_a_lead_that_grows(world):
-    check = {"kind": "lead", "better": ["PSL"], "worse": ["Random"], "at": -1, "than": 1}
-    assert judged(world({"fig3a": three(85)}), **check).verdict == HOLDS
-    assert judged(world({"fig3a": three(70)}), **check).verdict == UNSURE
-    assert judged(world({"fig3a": three(70, PSL=curve(75, 55))}), **check).verdict == FAILS
-
-
-def test_across_two_experiments(world):
-    curves = {"fig3b": three(78), "fig6a": {name: curve(60, noise=n) for n, name in enumerate(three(0), 5)}}
-    curves["fig6a"]["VAAL"] = curve(99)
-    check = {"kind": "across", "curves": "both", "at": -1}
-    finding = judged(world(curves), "fig3b fig6a", **check)
-    assert (finding.verdict, finding.reason) == (HOLDS, "above 0 in 3 of 3")
-    assert judged(world(curves), "fig6a fig3b", **check).verdict == FAILS
-    curves["fig6a"] |= {name: values[:3] for name, values in curves["fig6a"].items()}  # fewer seeds there: three pairs
-    assert judged(world(curves), "fig3b fig6a", **check).seeds == 3
-    assert judged(world(curves), "fig3b fig6b", **check).verdict == NOT_RUN
-    finding = judged(world(curves), "fig3b fig6a", **check | {"curves": ["PSL", "VAAL"]})
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: VAAL of fig3b (not at this scale)")
-
-
-def test_levels_belong_to_the_paper(world):
-    check = {"kind": "level", "curves": ["PSL"], "value": 78.06, "margin": 2, "data": "cifar10", "at": -1}
-    assert judged(world({"fig3a": three(78)}, "paper", "cifar10"), **check).verdict == HOLDS
-    assert judged(world({"fig3a": three(70)}, "paper", "cifar10"), **check).verdict == FAILS
-    assert judged(world({"fig3a": three(80)}, "paper", "cifar10"), **check).verdict == UNSURE
-    for elsewhere in (("quick", "cifar10"), ("paper", "digits")):
-        finding = judged(world({"fig3a": three(70)}, *elsewhere), **check)
-        assert finding.verdict == UNSURE
-        assert finding.reason == "absolute numbers belong to the paper's protocol, on cifar10"
-        assert re.fullmatch(r"PSL 70\.\d ± 0\.\d", finding.ours)
-    assert judged(world({"fig3b": three(70)}), **check).verdict == NOT_RUN
-
-
-def test_steadiness_is_of_the_spread(world):
-    check = {"kind": "steadier", "better": ["PSL"], "worse": ["Random"], "at": -1}
-    spread = np.array([-3.0, -1.5, 0, 1.6, 3.1])[:, None]
-    swapped = spread[[1, 3, 0, 4, 2]]
-    assert judged(
-        world({"fig3a": {"PSL": 70 + spread / 40 + NOISE[0] / 40, "Random": 70 + swapped}}), **check
-    ).verdict == (HOLDS)
-    assert judged(world({"fig3a": {"PSL": 70 + spread, "Random": 70 + swapped / 40}}), **check).verdict == FAILS
-    assert judged(world({"fig3a": {"PSL": 70 + spread, "Random": 70 + 1.1 * swapped}}), **check).verdict == UNSURE
-    for few in (1, 2):
-        curves = {"PSL": 70 + spread[:few] + np.zeros(CYCLES), "Random": 70 + swapped[:few] + np.zeros(CYCLES)}
-        assert judged(world({"fig3a": curves}), **check).verdict == UNSURE
-
-
-# Groups of test images
-
-
-def peers(rng, consensus, with_, without, per_group=40):
-    """Peers of 200 images: shares with consensus, and of right answers with and without it, by group."""
-    agree = np.concatenate([rng.random(per_group) < share for share in consensus])
-    correct = np.where(agree, rng.random(5 * per_group) < with_, rng.random(5 * per_group) < without)
-    return {
-        "discrepancy": np.arange(5.0 * per_group).tolist(), "consensus": agree.tolist(), "correct": correct.tolist()
-    }  # fmt: skip
-
-
-@pytest.fixture
-def buckets(world):
-    def build(consensus, with_, without, seeds=SEEDS, **more):
-        rng = np.random.default_rng(0)
-
-        def change(experiment, cell, record):
-            record["peers"] = peers(rng, consensus, with_, without)
-
-        return world({"fig7": {"PSL in class": curve(70)[:seeds]}}, change=change, **more)
-
-    return build
-
-
-def test_consensus_in_every_group(buckets):
-    half = [0.5] * 5
-    finding = judged(buckets(half, 0.9, 0.3), "fig7", kind="buckets")
-    assert (finding.verdict, finding.seeds, finding.reason) == (HOLDS, SEEDS, "above 0 in 5 of 5")
-    assert judged(buckets(half, 0.6, 0.6), "fig7", kind="buckets").verdict == UNSURE
-    finding = judged(buckets(half, 0.3, 0.9), "fig7", kind="buckets")
-    assert (finding.verdict, finding.reason) == (FAILS, f"not above 0: {', '.join(f'group {g}' for g in range(1, 6))}")
-
-
-def test_a_group_of_one_kind_cannot_be_judged(buckets):
-    finding = judged(buckets([1, 0.5, 0.5, 0.5, 0], 0.9, 0.3), "fig7", kind="buckets")
-    assert (finding.verdict, finding.reason) == (UNSURE, "undecided whether above 0: group 1, group 5")
-    assert finding.ours.startswith("group 1 –; group 2 +")
-    assert judged(buckets([1, 0.5, 0.5, 0.5, 0], 0.3, 0.9), "fig7", kind="buckets").verdict == FAILS
-    assert judged(buckets([0.5] * 5, 0.9, 0.3, seeds=1), "fig7", kind="buckets").verdict == UNSURE
-    gone = buckets([0.5] * 5, 0.9, 0.3, absent={("fig7", "PSL in class", 2)})
-    finding = judged(gone, "fig7", kind="buckets")
-    assert (finding.verdict, finding.reason) == (NOT_RUN, "missing: runs of fig7 (1 unfinished)")
-
-
-def test_the_groups_are_those_of_the_figure(buckets):
-    evidence = buckets([0.9, 0.8, 0.7, 0.6, 0.5], 0.9, 0.3)
-    groups = claims._groups(evidence)
-    assert groups.shape == (SEEDS, 5, 2, 2)
-    shown = figures.bucket_accuracy(figures.bucket_table(evidence.results("fig7")))
-    pooled = groups.sum(0)
-    assert pooled[:, 0].sum(-1).tolist() == shown["images with consensus"].tolist()
-    assert pooled[:, 1].sum(-1).tolist() == shown["images without consensus"].tolist()
-    accuracy = 100 * pooled[:, 0, 0] / pooled[:, 0].sum(-1)
-    assert [f"{value:.1f}" for value in accuracy] == shown["accuracy with consensus (%)"].tolist()
-
-
-def test_most_of_the_last_group_are_mistaken(buckets):
-    verdicts = [
-        judged(buckets([0.5] * 5, right, right), "fig7", kind="mistaken").verdict for right in (0.1, 0.5, 0.9)
-    ]  # fmt: skip
-    assert verdicts == [HOLDS, UNSURE, FAILS]
-
-
-def test_the_jackknife_of_a_mean_is_the_sample():
-    values = np.array([[1.0], [4.0], [2.5]])
-    np.testing.assert_allclose(claims._jackknife(lambda rows: rows.mean(), values), values[:, 0])
-    assert np.isnan(claims._jackknife(lambda rows: rows.mean(), values[:1])).all()
-
-
-# Exact claims
-
-SEEN = {"kind": "seen", "methods": ["psl"], "images": "none"}
-
-
-def test_what_the_cloud_saw(world):
-    evidence = world({"fig3a": three(78), "fig3b": three(78)})
-    finding = judged(evidence, "fig3a fig3b", **SEEN)
-    assert (finding.verdict, finding.ours, finding.seeds) == (HOLDS, "in 10 of 10 runs", SEEDS)
-    assert judged(evidence, **SEEN | {"methods": ["entropy"]}).verdict == FAILS
-    assert judged(evidence, **SEEN | {"methods": ["entropy"], "images": "some"}).verdict == HOLDS
-    assert judged(evidence, **SEEN | {"methods": ["random", "entropy"], "images": "some"}).verdict == FAILS
-    finding = judged(evidence, "fig3a fig8", **SEEN)
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: fig8 (not at this scale)")
-    assert judged(evidence, "fig8", **SEEN).verdict == NOT_RUN
-    finding = judged(evidence, **SEEN | {"methods": ["vaal", "psl"]})
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: vaal of fig3a (not at this scale)")
-
-
-def test_one_image_at_one_cycle_refutes(world):
-    def leak(experiment, cell, record):
-        if (cell.label, cell.config.seed) == ("PSL", 3):
-            record["cycles"][2]["unlabelled_seen"] = 1
-
-    finding = judged(world({"fig3a": three(78)}, change=leak, absent={("fig3a", "PSL", 0)}), **SEEN)
-    assert (finding.verdict, finding.ours) == (FAILS, "in 3 of 4 runs")
-    assert finding.reason == "not so: PSL, seed 3 of fig3a; missing: psl of fig3a (1 unfinished)"
-
-
-def test_a_protected_image_that_was_picked(world):
-    check = {"kind": "unpicked"}
-    assert judged(world({"fig3a": three(78)}), **check).verdict == HOLDS
-
-    def stray(experiment, cell, record):
-        if (cell.label, cell.config.seed) == ("Random", 1):
-            record["cycles"][4]["picked"][2] = int(figures.protected_setting(N, 10, 0.75, 1).protected[7])
-
-    finding = judged(world({"fig3a": three(78)}, change=stray), **check)
-    assert (finding.verdict, finding.reason) == (FAILS, "not so: Random, seed 1 of fig3a")
-
-    def other(experiment, cell, record):
-        record["pools"] = "0" * 64
-
-    finding = judged(world({"fig3a": three(78)}, change=other), **check)
-    assert finding.verdict == UNSURE
-    assert "began with other pools" in finding.reason
-
-
-def test_the_same_pools_within_a_seed(world):
-    check = {"kind": "same_pools"}
-    assert judged(world({"fig3a": three(78), "fig3b": three(78)}), "fig3a fig3b", **check).verdict == HOLDS
-
-    def other(experiment, cell, record):
-        if (cell.label, cell.config.seed) == ("Random", 1):
-            record["pools"] = "0" * 64
-
-    finding = judged(world({"fig3a": three(78)}, change=other), **check)
-    assert (finding.verdict, finding.reason) == (FAILS, "not so: Random, seed 1 of fig3a")
-
-
-@pytest.mark.parametrize(
-    ("of", "to", "paper", "verdict"),
-    [
-        (["resnet8"], None, "0.078 M", HOLDS),
-        (["resnet8"], None, "0.079 M", FAILS),
-        (["resnet14"], None, "0.18 M", HOLDS),  # rounded
-        (["resnet14"], None, "0.17 M", HOLDS),  # truncated
-        (["LL4AL"], None, "11.29 M", HOLDS),
-        (["Entropy", "LL4AL"], None, "11.17 M", FAILS),
-        (["PSL for pixels"], None, "3.25 M", FAILS),
-        (["resnet18"], "resnet8", "143 times", HOLDS),
-        (["resnet18"], "resnet14", "62 times", FAILS),
-        (["resnet18"], "resnet14", "64 times", HOLDS),
-    ],
-)
-def test_printed_sizes(world, of, to, paper, verdict):
-    assert judged(world({"fig3a": three(1)}), "table1", paper, kind="size", of=of, to=to).verdict == verdict
-
-
-def test_the_smallest(world):
-    evidence = world({"fig3a": three(1)})
-    finding = judged(evidence, "table1", kind="smallest", of="PSL", below=["LL4AL", "VAAL"])
-    assert (finding.verdict, finding.ours) == (HOLDS, "156,084 against 11,297,867 and more")
-    finding = judged(evidence, "table1", kind="smallest", of="LL4AL", below=["VAAL", "PSL", "LL4AL"])
-    assert (finding.verdict, finding.reason) == (FAILS, "not so: PSL, LL4AL")
-
-
-# Seconds
-
-
-@pytest.fixture
-def timed(world, tmp_path):
-    def build(seconds, scale="quick"):
-        evidence = world({"fig3a": three(1)}, scale)
-        note = (
-            f"Scale {scale}: digits, task learner resnet8; 50 of 130 picked; median of 5, one thread on Abacus (cpu)."
-        )
-        rows = [[name, *(str(part) for part in parts), "–"] for name, parts in seconds.items()]
-        table = {"title": "Seconds", "columns": ["method", "forward", "scoring", "selection", "paper"], "rows": rows}
-        exhibit = Exhibit("table2", "Table 2", "", note, "notebooks/tables.ipynb", tables=[table])
-        exhibit.write(tmp_path / "outputs" / scale / "figures")
-        return evidence
-
-    return build
-
-
-TIMES = {"PSL": (0.01, "1e-05", 0.001), "Entropy": (0.5, "–", 0.1), "BADGE": (0.5, "–", 3)}
-
-
-def test_who_is_faster(timed, world):
-    check = {"kind": "faster", "order": [["PSL"], ["Entropy", "BADGE"]]}
-    finding = judged(timed(TIMES), "table2", **check)
-    assert (finding.verdict, finding.ours) == (HOLDS, "PSL 0.011 s, Entropy 0.6 s, BADGE 3.5 s")
-    for close in (0.55, 0.65):
-        finding = judged(timed(TIMES | {"PSL": (close, 0, 0)}), "table2", **check)
-        assert (finding.verdict, finding.reason) == (UNSURE, "missing: a clear difference PSL – Entropy")
-    finding = judged(timed(TIMES | {"PSL": (0.7, 0, 0)}), "table2", **check)
-    assert (finding.verdict, finding.reason) == (FAILS, "not so: PSL – Entropy")
-    finding = judged(timed(TIMES), "table2", kind="faster", order=[["PSL"], ["Entropy"], ["VAAL"], ["BADGE"]])
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: VAAL of table2")
-    assert judged(timed({"VAAL": (1, "–", 1)}), "table2", **check).verdict == NOT_RUN
-    assert timed(TIMES).seconds() == pytest.approx({"PSL": 0.01101, "Entropy": 0.6, "BADGE": 3.5})
-
-
-def test_seconds_belong_to_the_paper(timed, world):
-    check = {"kind": "seconds", "of": "PSL", "most": 0.001}
-    assert judged(world({"fig3a": three(1)}), "table2", **check).verdict == NOT_RUN
-    assert judged(timed(TIMES), "table2", **check).verdict == UNSURE
-    assert judged(timed(TIMES, "paper"), "table2", **check).verdict == FAILS
-    assert judged(timed({"PSL": (0.0009, 0, 0.0001)}, "paper"), "table2", **check).verdict == HOLDS
-
 
 # The data file
 
@@ -513,37 +34,37 @@ NUMBERS = {  # of the paper's text and tables, section 7 of the specification
 
 
 def test_every_printed_number_has_a_claim():
-    loaded = claims.load()
+    loaded = verdicts.load()
     for experiment, numbers in NUMBERS.items():
         printed = [claim.paper for claim in loaded if experiment in claim.experiments]
         assert not [number for number in numbers if not any(re.search(rf"(?<![\d.]){number}", p) for p in printed)]
-    assert {name for claim in loaded for name in claim.experiments} == set(claims.EXPERIMENTS)
+    assert {name for claim in loaded for name in claim.experiments} == set(EXPERIMENTS)
 
 
 def test_a_number_in_a_check_is_the_printed_one():
-    for claim in claims.load():
+    for claim in verdicts.load():
         for name in ("points", "value", "most"):
-            if claim.check.get(name):
-                assert claim.paper.startswith(str(claim.check[name])), claim.id
-        if claim.check["kind"] == "size":
-            assert set(claim.check["of"]) <= set(claims.parameters())
-        if claim.check["kind"] == "across":
+            if claim.check.arguments.get(name):
+                assert claim.paper.startswith(str(claim.check.arguments[name])), claim.id
+        if claim.check.kind == "size":
+            assert set(claim.check.arguments["of"]) <= set(kinds.parameters())
+        if claim.check.kind == "across":
             assert len(claim.experiments) == 2
 
 
 def test_the_curves_are_those_of_the_paper_scale():
-    params = Path(claims.__file__).parents[1] / "params.yaml"
+    params = Path(__file__).parents[2] / "params.yaml"
     labels = Evidence("paper", params).labels
-    for claim in claims.load():
-        if claim.check["kind"] in ("lead", "level", "across", "steadier"):
+    for claim in verdicts.load():
+        if claim.check.kind in ("lead", "level", "across", "steadier"):
             for experiment in set(claim.experiments) & set(labels):
-                parts = [claim.check.get(part, []) for part in ("better", "worse", "curves")]
+                parts = [claim.check.arguments.get(part, []) for part in ("better", "worse", "curves")]
                 named = {label for part in parts if isinstance(part, list) for label in part}
                 assert named <= set(labels[experiment]), claim.id
 
 
 def test_every_kind_is_of_use():
-    assert {claim.check["kind"] for claim in claims.load()} == set(KINDS)
+    assert {claim.check.kind for claim in verdicts.load()} == set(KINDS)
 
 
 ENTRY = {"id": "a", "experiments": ["fig3a"], "claim": "So.", "source": "here", "paper": "–", "check": FIRST}
@@ -552,17 +73,18 @@ ENTRY = {"id": "a", "experiments": ["fig3a"], "claim": "So.", "source": "here", 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"check": {"kind": "guess"}}, "claim 'a' .* missing or unknown \\('guess'\\): the kinds are lead, "),
-        ({"check": {"at": 1}}, "'kind'"),
-        ({"check": FIRST | {"colour": 1}}, "claim 'a' .*'colour'"),
-        ({"check": {"kind": "lead", "at": 0}}, "claim 'a' .*missing a required argument: 'better'"),
-        ({"verdict": "holds"}, "claim 'a' .*'verdict'"),
-        ({"experiments": ["fig9"]}, "unknown experiment in \\['fig9'\\]: choose from table1"),
-        ({"experiments": []}, "unknown experiment"),
-        ({"paper": 40.8}, "must be text"),
-        ({"check": FIRST | {"at": "end"}}, "must be a cycle"),
-        ({"check": FIRST | {"points": 0.9, "margin": 1.5}}, "at most the lead itself, 0.9"),
-        ({"check": FIRST | {"points": 0.9}}, "the margin must be"),
+        ({"check": {"kind": "guess"}}, "claim 'a': unknown kind 'guess': choose one of lead, "),
+        ({"check": {"at": 1}}, "claim 'a': `check.kind` is missing"),
+        ({"check": {"kind": [1]}}, r"claim 'a': check.kind = \[1\] must be text"),
+        ({"check": FIRST | {"colour": 1}}, "claim 'a': colour = 1"),
+        ({"check": {"kind": "lead", "at": 0}}, "claim 'a': `better` is missing"),
+        ({"verdict": "holds"}, "claim 'a': unknown setting 'verdict': choose from id, "),
+        ({"experiments": ["fig9"]}, "claim 'a': unknown experiments.0 'fig9': choose one of table1, "),
+        ({"experiments": []}, r"claim 'a': experiments = \[\] .* at least 1"),
+        ({"paper": 40.8}, "claim 'a': paper = 40.8 must be text"),
+        ({"check": FIRST | {"at": "end"}}, "claim 'a': at = 'end' must be a cycle .* or `area`"),
+        ({"check": FIRST | {"points": 0.9, "margin": 1.5}}, "margin = 1.5 must be .* at most the lead itself, 0.9"),
+        ({"check": FIRST | {"points": 0.9}}, "margin = 0.0 must be above 0 and"),
         (None, "claim 'a' stands twice"),
     ],
 )
@@ -570,10 +92,19 @@ def test_a_bad_entry_is_refused(tmp_path, changes, message):
     path = tmp_path / "claims.yaml"
     path.write_text(yaml.safe_dump([ENTRY, ENTRY] if changes is None else [ENTRY | changes]))
     with pytest.raises(ValueError, match=message) as told:
-        claims.load(path)
+        verdicts.load(path)
     assert "\n" not in str(told.value)
     path.write_text(yaml.safe_dump([ENTRY]))
-    assert [claim.id for claim in claims.load(path)] == ["a"]
+    assert [claim.id for claim in verdicts.load(path)] == ["a"]
+
+
+@pytest.mark.parametrize("content", [None, 3, {"id": "a"}, ["a"], [None], [{1: 2}]])
+def test_a_file_of_another_shape_is_refused(tmp_path, content):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"claims\.yaml: ") as told:
+        verdicts.load(path)
+    assert "\n" not in str(told.value)
 
 
 # The whole
@@ -583,16 +114,18 @@ def test_a_bad_entry_is_refused(tmp_path, changes, message):
 def whole(world, tmp_path):
     """``whole(...)``: the rows of all claims, of a world with three curves."""
 
-    def build(psl=78, **more):
-        world({"fig3a": three(psl), "fig3d": three(psl)}, **more)
-        return claims.judge("quick", tmp_path / "params.yaml", tmp_path / "outputs")
+    def build(**more):
+        curves = {name: np.full((SEEDS, 6), level) for name, level in (("PSL", 78.0), ("Random", 70), ("Entropy", 71))}
+        curves["PSL"] += np.linspace(0, 1, SEEDS)[:, None]
+        world({"fig3a": curves, "fig3d": curves}, **more)
+        return verdicts.judge("quick", tmp_path / "params.yaml", tmp_path / "outputs")
 
     return build
 
 
 def test_every_claim_gets_its_row(whole):
     rows = whole()
-    assert [row["id"] for row in rows] == [claim.id for claim in claims.load()]
+    assert [row["id"] for row in rows] == [claim.id for claim in verdicts.load()]
     fields = "id experiment claim source paper ours seeds scale data hardware verdict reason stale"
     assert all(" ".join(row) == fields for row in rows)
     found = {row["id"]: row for row in rows}
@@ -608,14 +141,14 @@ def test_every_claim_gets_its_row(whole):
     assert (found["table1-psl"]["verdict"], found["table1-psl"]["data"]) == (HOLDS, "–")
     assert found["fig5c-62-times"]["reason"].endswith("62 is the ratio of the rounded sizes, 11.17 M and 0.18 M.")
     assert found["privacy-standard"]["verdict"] == UNSURE
-    assert sum(claims.counts(rows).values()) == len(rows)
-    assert list(claims.counts([])) == ["holds", "does not hold", "too small to tell", "not run"]
+    assert sum(verdicts.counts(rows).values()) == len(rows)
+    assert list(verdicts.counts([])) == ["holds", "does not hold", "too small to tell", "not run"]
 
 
 def test_each_experiment_is_read_once(whole, monkeypatch):
     asked = []
-    collect = grid.collect
-    monkeypatch.setattr(grid, "collect", lambda name, *given: asked.append(name) or collect(name, *given))
+    collect = campaign.collect
+    monkeypatch.setattr(campaign, "collect", lambda name, *given: asked.append(name) or collect(name, *given))
     whole()
     assert sorted(asked) == ["fig3a", "fig3d"]
 
@@ -629,32 +162,32 @@ def test_records_of_other_code_are_counted(whole):
     assert found["fig3a-lead-random"]["stale"] == SEEDS
     assert found["psl-superior"]["stale"] == 2 * SEEDS
     assert found["table1-psl"]["stale"] == 0
-    assert "(5 records made by other code)" in claims.table([found["fig3a-lead-random"]])["why"][0]
+    assert "(5 records made by other code)" in verdicts.table([found["fig3a-lead-random"]])["why"][0]
 
 
 def test_a_scale_that_is_not_there(whole, tmp_path):
     whole()
     with pytest.raises(ValueError, match="unknown scale 'huge': choose one of quick"):
-        claims.judge("huge", tmp_path / "params.yaml", tmp_path)
+        verdicts.judge("huge", tmp_path / "params.yaml", tmp_path)
 
 
 def test_what_is_written_is_what_was_judged(whole, tmp_path):
     rows = whole()
-    path = claims.write(rows, "quick", tmp_path)
+    path = verdicts.write(rows, "quick", tmp_path)
     assert path == tmp_path / "quick" / "claims.json"
     before = path.read_bytes()
     assert json.loads(before) == rows
-    claims.write([dict(reversed(row.items())) for row in whole()], "quick", tmp_path)
+    verdicts.write([dict(reversed(row.items())) for row in whole()], "quick", tmp_path)
     assert path.read_bytes() == before
 
 
 def test_a_table_for_people(whole):
     rows = whole()
     rows[0]["claim"] = "one | two"
-    lines = claims.markdown(rows).splitlines()
+    lines = verdicts.markdown(rows).splitlines()
     assert len(lines) == len(rows) + 2
     cells = [re.split(r"(?<!\\)\|", line) for line in lines]
     assert {len(line) for line in cells} == {5 + 2}
     assert "one \\| two" in lines[2]
-    assert claims.table(rows).shape == (len(rows), 8)
-    assert claims.table([]).empty
+    assert verdicts.table(rows).shape == (len(rows), 8)
+    assert verdicts.table([]).empty

@@ -1,0 +1,146 @@
+"""What a claim is, and what the records of one scale have to say about it: curves, seconds, where they are from."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pslcore import campaign
+from pslcore.campaign import Cell
+from pslcore.evidence import figures, report, statistics
+from pslcore.runs import Record
+from pslcore.settings import Settings, short
+
+Experiment = Literal[
+    "table1", "table2", "fig3a", "fig3b", "fig3c", "fig3d", "fig3e", "fig3f", "fig4a", "fig4b", "fig5a", "fig5b",
+    "fig5c", "choices", "fig6a", "fig6b", "fig6c", "fig7", "fig8",
+]  # fmt: skip
+EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
+PAPER = "paper"  # the scale of the paper's own protocol
+Curve = tuple[str, str]  # experiment, label
+
+
+def _cycle(value: Any) -> Any:
+    if value != "area" and type(value) is not int:
+        raise ValueError(f"= {short(value)} must be a cycle (0, 1, ..., -1) or `area`.")
+    return value
+
+
+At = Annotated[int | Literal["area"], BeforeValidator(_cycle)]
+"""Where a curve is read: at a cycle (0 the first, -1 the last), or the area under it."""
+
+
+class Check(BaseModel):
+    """How a claim is judged: by which rule of ``kinds``; all else is for the rule, which checks it."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    kind: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the rule is given."""
+        return self.model_extra or {}
+
+
+class Claim(Settings):
+    """One entry of ``claims.yaml``; ``source`` is its place in the paper or "ours", ``paper`` the printed value."""
+
+    id: str
+    experiments: list[Experiment] = Field(min_length=1)
+    claim: str
+    source: str
+    paper: str
+    check: Check
+    note: str = ""
+
+
+class Missing(Exception):
+    """Says which runs a comparison lacks."""
+
+
+@dataclass
+class Evidence:
+    """The records of one scale, each experiment read once; ``used`` is what was asked for since it was last cleared."""
+
+    scale: str
+    params: str | Path = "params.yaml"
+    out: str | Path = "outputs"
+    used: set[Curve] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        known = campaign.scales(self.params)
+        if self.scale not in known:
+            raise ValueError(f"unknown scale {self.scale!r}: choose one of {', '.join(known)}.")
+        self.results = cache(lambda name: campaign.collect(name, self.scale, self.params, self.out))
+        self.table = cache(lambda name: figures.frame(self.results(name)))
+        self.areas = cache(lambda name: statistics.areas(self.table(name)))
+        self.labels: dict[str, list[str]] = {  # of all curves, finished or not
+            name: list(dict.fromkeys(cell.label for cell in campaign.cells(name, self.scale, self.params)))
+            for name in EXPERIMENTS if name in known[self.scale]
+        }  # fmt: skip
+        self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"
+
+    def found(self, experiment: str, label: str = "", method: str = "") -> tuple[list[tuple[Cell, Record]], list[str]]:
+        """The finished runs, of one curve or method if it is named; what is missing of them: nothing, or one phrase."""
+        if experiment not in self.labels:
+            return [], [f"{experiment} (not at this scale)"]
+
+        def wanted(cell: Cell) -> bool:
+            return label in ("", cell.label) and method in ("", cell.config.method)
+
+        results = self.results(experiment)
+        runs = [(cell, record) for cell, record in results.runs if wanted(cell)]
+        left = sum(wanted(cell) for cell in results.unfinished)
+        self.used |= {(experiment, cell.label) for cell, _ in runs}
+        why = f"{left} unfinished" if left else "" if runs else "not at this scale"
+        return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
+
+    def curve(self, experiment: str, label: str, at: At) -> pd.Series:
+        """Metric in per cent by seed, at a cycle or as area; ``Missing`` unless every seed is run to its end."""
+        _, missing = self.found(experiment, label)
+        if missing:
+            raise Missing(missing[0])
+        if at == "area":
+            return 100 * self.areas(experiment)[label]
+        rows = self.table(experiment).query("method == @label").pivot(index="seed", columns="labelled", values="metric")
+        if not -rows.shape[1] <= at < rows.shape[1]:
+            raise Missing(f"{label} of {experiment} (no cycle {at})")
+        return 100 * rows.iloc[:, at]
+
+    def lead(self, one: Curve, other: Curve, at: At) -> pd.Series:
+        """Difference by seed of two curves, over the seeds that both have."""
+        first, second = self.curve(*one, at), self.curve(*other, at)
+        seeds = first.index.intersection(second.index)
+        return first[seeds] - second[seeds]
+
+    def seconds(self) -> dict[str, float]:
+        """Table 2: seconds to pick per method, forward pass, scoring and selection together; empty if not run."""
+        if not self.seconds_file.exists():
+            return {}
+        self.used.add(("table2", ""))
+        table, parts = report.read(self.seconds_file).tables[0], ("forward", "scoring", "selection")
+        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        return {row["method"]: sum(float(row[part]) for part in parts if row[part] != "–") for row in rows}
+
+    def provenance(self) -> tuple[str, str, int]:
+        """Data, hardware and the number of records made by other code, of all that was used."""
+        places: set[tuple[str, str]] = set()
+        stale = 0
+        for experiment, label in self.used:
+            if experiment == "table2":  # no records: its note says where
+                note = report.read(self.seconds_file).note
+                named = re.search(r"Scale \w+: (\S+?)[,;].* on (.+)\.$", note)
+                places.add((named[1], named[2]) if named else ("–", note))
+                continue
+            results = self.results(experiment)
+            for _, record in (run for run in results.runs if run[0].label == label):
+                machine = record["hardware"]
+                places.add((record["data"]["name"], f"{machine['processor']} ({machine['device']})"))
+            stale += sum(cell.label == label for cell in results.stale)
+        data, machines = ("; ".join(sorted({place[part] for place in places})) or "–" for part in (0, 1))
+        return data, machines, stale
