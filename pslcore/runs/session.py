@@ -39,23 +39,31 @@ class Session:
     def train(self, learner: ClientLearner | None, cycle: int) -> None:
         """Algorithm 1 on today's ``D_L``."""
         recipe, seed = self.protocol.recipe, self.protocol.config.seed
-        train(self.cloud, learner, self._strategy.taught, self.client.pools.labelled, recipe, seed, cycle)
+        taught = self._strategy.taught or self._strategy.at_home
+        train(self.cloud, learner, taught, self.client.pools.labelled, recipe, seed, cycle)
 
     def query(self, learner: ClientLearner | None, budget: int, cycle: int) -> Query:
         """What the method declared that it needs, and only that."""
         strategy, client, cloud, pools = self._strategy, self.client, self.cloud, self.client.pools
-        answers, labelled_answers, scores = {}, {}, None
-        if strategy.asks:
-            client.submit(cloud)
-            answers = cloud.ask(strategy.asks)
-        if strategy.asks_labelled:
-            labelled_answers = cloud.ask(strategy.asks_labelled, pools.labelled)
-        if learner is not None:
-            scores = learner.score(client.store.plain(pools.safe))
+        answers, labelled_answers, head, scores = {}, {}, None, None
+        if strategy.at_home and learner is not None:
+            answers = learner.ask(strategy.asks, client.store.plain(pools.safe))
+            if strategy.asks_labelled:
+                labelled_answers = learner.ask(strategy.asks_labelled, client.store.plain(pools.labelled))
+            head = learner.head() if strategy.asks_head else None
+        else:
+            if strategy.asks:
+                client.submit(cloud)
+                answers = cloud.ask(strategy.asks)
+            if strategy.asks_labelled:
+                labelled_answers = cloud.ask(strategy.asks_labelled, pools.labelled)
+            head = cloud.head() if strategy.asks_head else None
+            if learner is not None:
+                scores = learner.score(client.store.plain(pools.safe))
         stream = numpy_stream(self.protocol.config.seed, "query", cycle)
         return Query(
             pools.safe, pools.labelled, budget, stream, answers, labelled_answers,
-            head=cloud.head() if strategy.asks_head else None, labels=client.labels(), scores=scores,
+            head=head, labels=client.labels(), scores=scores,
         )  # fmt: skip
 
 

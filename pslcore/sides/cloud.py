@@ -167,22 +167,11 @@ class Cloud:
         dict
             One float32 array per answer, a row an image.
         """
-        unknown = set(what) - set(ANSWERS)
-        if unknown:
-            raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(ANSWERS)}.")
         if labelled is None:
             batches, count = self._inbox_batches(), sum(len(indices) for indices, _ in self._inbox)
         else:
             batches, count = self._store.plain(labelled), len(labelled)
-        questions = {
-            "logits": self._network,
-            "features": self._network.embed,
-            "entropy": lambda images: entropy(self._network(images)),
-            "companion": lambda images: self._companion.answer(self._network, images),
-        }
-        asked = [questions[name] for name in what]
-        parts = answer(self._trained, batches, lambda images: tuple(question(images) for question in asked))
-        answers = dict(zip(what, (part.numpy() for part in parts), strict=True))
+        answers = ask(self._network, what, batches, self._companion)
         if labelled is None:
             self._inbox.clear()
         kind = "unlabelled" if labelled is None else "labelled"
@@ -247,6 +236,30 @@ class Cloud:
     def _inbox_batches(self) -> Iterator[Tensor]:
         for _, images in self._inbox:
             yield from chunks(images, self._device)
+
+
+def ask(
+    network: nn.Module, what: tuple[str, ...], batches: Iterator[Tensor], companion: Companion | None = None
+) -> dict[str, np.ndarray]:
+    """What a network answers in eval mode: one float32 array per answer, a row an image.
+
+    Raises
+    ------
+    ValueError
+        If something is asked that is none of ``ANSWERS``.
+    """
+    unknown = set(what) - set(ANSWERS)
+    if unknown:
+        raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(ANSWERS)}.")
+    questions: dict[str, Callable[[Tensor], Tensor]] = {
+        "logits": network,
+        "features": network.embed,
+        "entropy": lambda images: entropy(network(images)),
+        "companion": lambda images: companion.answer(network, images),
+    }
+    both = nn.ModuleList([network] if companion is None else [network, companion])
+    parts = answer(both, batches, lambda images: tuple(questions[name](images) for name in what))
+    return dict(zip(what, (part.numpy() for part in parts), strict=True))
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], nn.Module]:

@@ -60,11 +60,14 @@ def source(name: str) -> Path:
 
 
 def sources(name: str) -> set[Path]:
-    """The files that decide what the method does: its own, and what it imports from this folder."""
-    own = source(name)
-    imported = {
-        own.with_name(f"{node.module.rpartition('.')[2]}.py")
-        for node in ast.walk(ast.parse(own.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pslcore.strategies.")
-    }
-    return {own} | imported
+    """The files that decide what the method does: its own, and what it imports from this folder, however far."""
+    found, todo = set(), {source(name)}
+    while todo:
+        file = todo.pop()
+        found.add(file)
+        todo |= {
+            file.with_name(f"{node.module.rpartition('.')[2]}.py")
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pslcore.strategies.")
+        } - found
+    return found

@@ -15,8 +15,9 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_array, as_budget, as_matrix
+from pslcore.strategies.sided import Sided
 
 _ROWS = 256  # rows handled in one go, so that they stay in cache
 
@@ -224,8 +225,11 @@ def _representatives(features, clusters, rng):
     return order[np.lexsort((order, distances, place))[starts]]
 
 
-class ALFAMix(Strategy):
-    """Feature mixing with the task learner's features and last layer. Uploads all of ``D_S``, every cycle."""
+class ALFAMix(Sided):
+    """Feature mixing with the task learner's features and last layer.
+
+    In the cloud, uploads all of ``D_S``, every cycle.
+    """
 
     asks = ("features",)
     asks_labelled = ("features",)

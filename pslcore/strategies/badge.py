@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
+from pslcore.strategies.sided import Sided
 
 _ROWS, _PICKS = 2048, 64  # tile of a refresh, so that it stays in cache
 _TINY = 1e-36  # squares that fall out of float32's range
@@ -206,8 +207,11 @@ def _distances(u1, h1, square1, u2, h2, square2):
     return out
 
 
-class BADGE(Strategy):
-    """k-means++ on the gradients of the task learner's last layer. Uploads all of ``D_S``, every cycle."""
+class BADGE(Sided):
+    """k-means++ on the gradients of the task learner's last layer.
+
+    In the cloud, uploads all of ``D_S``, every cycle.
+    """
 
     asks = ("logits", "features")
     pixels = False

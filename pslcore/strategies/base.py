@@ -40,6 +40,12 @@ class ClientLearner(Protocol):
     def answers(self, batches: Iterator[Tensor]) -> Tensor:
         """All peers' logits in eval mode, float32 [P, N, C]; of learners with peer students."""
 
+    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, np.ndarray]:
+        """What the first peer answers, as ``Cloud.ask``; of learners with peer students."""
+
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
+        """As ``Cloud.head``; of learners with peer students."""
+
     def weights(self) -> dict[str, Tensor]:
         """All weights, on the CPU."""
 
@@ -98,6 +104,16 @@ class Strategy(Settings):
     def students(self) -> tuple[str, ...]:
         """The network of each peer student; none for most methods."""
         return ()
+
+    @property
+    def at_home(self) -> bool:
+        """Whether what it asks for is answered by a student on the client, not by the task learner."""
+        return False
+
+    @property
+    def uploads(self) -> bool:
+        """Whether ``D_S`` is uploaded for it."""
+        return bool(self.asks) and not self.at_home
 
     def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
         """The networks that this method trains on the client, freshly made; none for most methods."""

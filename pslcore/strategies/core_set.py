@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
-from pslcore.strategies.base import Query, Strategy
+from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
+from pslcore.strategies.sided import Sided
 
 _ACTIVE = 64  # the least size of the active set
 _ROWS, _CENTERS = 2048, 64  # tile of a refresh, so that it stays in cache
@@ -226,8 +227,11 @@ def _tiles(*arrays):
         first += len(array)
 
 
-class CoreSet(Strategy):
-    """k-center greedy on the task learner's features, starting from all of ``D_L``. Uploads all of ``D_S``."""
+class CoreSet(Sided):
+    """k-center greedy on the task learner's features, starting from all of ``D_L``.
+
+    In the cloud, uploads all of ``D_S``, every cycle.
+    """
 
     asks = ("features",)
     asks_labelled = ("features",)

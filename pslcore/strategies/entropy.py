@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from pslcore.strategies.base import Query, Strategy, top
+from pslcore.strategies.base import Query, top
+from pslcore.strategies.sided import Sided
 
 
-class Entropy(Strategy):
-    """Top ``b`` by ``-sum p log p`` of the task learner's answer. Uploads all of ``D_S``, every cycle."""
+class Entropy(Sided):
+    """Top ``b`` by ``-sum p log p`` of the task learner's answer. In the cloud, uploads all of ``D_S``, every cycle."""
 
     asks = ("entropy",)
 

@@ -260,7 +260,7 @@ def spied(patch):
         seen.append(images)
         return network(images)
 
-    def task_loss(logits, labels):
+    def task_loss(logits, labels, *rest):
         reds = (seen.pop()[:, 0] * 63.75 + 127.5).flatten(1).max(1).values.round().int().tolist()
         seen.append(list(zip(reds, labels.tolist(), strict=True)))
         return loss(logits, labels)

@@ -1,0 +1,122 @@
+"""Peer students on the client: how they learn (Algorithm 1, lines 7 to 11) and what they say.
+
+The teacher's step (line 6) comes just before, in ``runs.training``.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pslcore import models
+from pslcore.data import Endless, Plan
+from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
+from pslcore.recipe import Descent, answer, forward, fresh
+from pslcore.settings import Real, Settings, Whole
+from pslcore.sides import Client, ask
+from pslcore.strategies.base import Setup
+from pslcore.streams import torch_stream
+
+
+class Study(Settings):
+    """How peer students learn.
+
+    Attributes
+    ----------
+    student : str
+        Network of every peer.
+    peers : int
+        ``P``, from 1; with one peer there is no out-of-class study and the score is its entropy (section 4.5).
+    alpha, temperature : float
+        Of Eq. 2.
+    margin : float
+        ``xi`` of Eq. 5.
+    ranking : {"paper", "ordered"}
+        Which reading of Eq. 5, see ``losses.margin_loss``.
+    in_class, out_of_class : bool
+        Switches of Fig. 5a. Without in-class study the peers learn from the labels alone (``alpha = 0``).
+    study_protected : bool
+        Whether out-of-class study uses the protected images as well, as the paper does.
+    """
+
+    student: models.NetworkName = "resnet8"
+    peers: Whole = Field(2, ge=1, le=64)
+    alpha: Real = Field(0.1, ge=0, le=1)
+    temperature: Real = Field(4.0, gt=0, le=1000)
+    margin: Real = Field(0.01, ge=0, le=1000)
+    ranking: Literal["paper", "ordered"] = "paper"
+    in_class: bool = True
+    out_of_class: bool = True
+    study_protected: bool = True
+
+
+class Peers(nn.Module):
+    """P peer students, independently initialised (``student-init-<j>``), on the client."""
+
+    def __init__(self, options: Study, client: Client, setup: Setup):
+        super().__init__()
+        self._options, self._client, self._recipe = options, client, setup.recipe
+        recipe = setup.recipe
+        self.students = nn.ModuleList(
+            fresh(
+                lambda: models.build(options.student, setup.num_classes, client.channels),
+                setup.seed, f"student-init-{j}", setup.cycle, client.device,
+            )
+            for j in range(options.peers)
+        )  # fmt: skip
+        if setup.weights is not None:
+            self.load_state_dict(setup.weights)
+        self._in_class = Descent(self.parameters(), recipe, setup.steps)
+        # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes no weight
+        # (but for what momentum is left; the running statistics of batch norm follow every batch).
+        self._out_of_class = Descent(self.parameters(), recipe, setup.steps, weight_decay=0.0)
+        self._pairs = torch_stream(setup.seed, "pairs", setup.cycle)
+        unlabelled = client.pools.unlabelled if options.study_protected else client.pools.safe
+        stream = torch_stream(setup.seed, "unlabelled", setup.cycle)
+        self._unlabelled = Endless(unlabelled, recipe.padding, recipe.flip, stream, recipe.zoom)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """All peers' logits, [P, N, C]."""
+        return torch.stack([student(images) for student in self.students])
+
+    def study(self, plan: Plan, teacher_logits: Tensor) -> None:
+        """One iteration: in class on the labelled batch (Eq. 2), then out of class on an unlabelled one (Eq. 5)."""
+        options = self._options
+        logits = forward(self, self._client.store.batch(plan), self._recipe)
+        alpha = options.alpha if options.in_class else 0.0
+        self._in_class.step(
+            in_class_loss(logits, teacher_logits, self._client.store.labels(plan), alpha, options.temperature)
+        )
+        if options.out_of_class and options.peers > 1:
+            unlabelled = self._unlabelled.draw(len(plan))
+            if unlabelled is not None:
+                logits = forward(self, self._client.store.batch(unlabelled), self._recipe)
+                self._out_of_class.step(out_of_class_loss(logits, options.margin, options.ranking, self._pairs))
+
+    def check(self) -> None:
+        self._in_class.check("peer students")
+        self._out_of_class.check("peer students")
+
+    def answers(self, batches: Iterator[Tensor]) -> Tensor:
+        """All peers' logits in eval mode, float32 [P, N, C], on the CPU."""
+        return answer(self, batches, lambda images: (self(images),), dim=1)[0]
+
+    def score(self, batches: Iterator[Tensor]) -> np.ndarray:
+        """Eq. 6: the discrepancy of each image, [N]; with one peer its entropy."""
+        score = discrepancy if self._options.peers > 1 else lambda logits: entropy(logits[0])
+        return answer(self, batches, lambda images: (score(self(images)),))[0].numpy()
+
+    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, np.ndarray]:
+        """What the first student answers, as ``Cloud.ask`` has it of the task learner."""
+        return ask(self.students[0], what, batches)
+
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [C, D] and bias [C] of the first student's last layer."""
+        weight, bias = (tensor.detach().cpu().numpy() for tensor in self.students[0].head.parameters())
+        return weight, bias
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: tensor.cpu() for name, tensor in self.state_dict().items()}
