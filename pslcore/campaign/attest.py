@@ -26,7 +26,7 @@ from pslcore.runs import Config, Record, records
 GOLDEN = Path(__file__).with_name("golden.yaml")
 ATTESTED = Path(__file__).with_name("attested.json")
 _SCALE = "golden"
-# Only what every revision has: the command line, torch's optimisers, and records that get their name when they are whole.
+# Only what every revision has: the command line, torch's optimisers, records that get their name when they are whole.
 # Accuracies are coarse, so every weight after every step counts as well.
 _RUN = """
 import hashlib, os, sys

@@ -64,6 +64,7 @@ class Protocol:
             If this cannot be run on that data set, in one sentence, before any work is done.
         """
         _check_kinds(config, dataset)
+        config.strategy.ready()
         return cls(
             config,
             dataset,

@@ -13,6 +13,7 @@ from pslcore.strategies.entropy import Entropy
 from pslcore.strategies.ll4al import LL4AL, LossPrediction
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
+from pslcore.strategies.skactiveml import ScikitActiveML
 from pslcore.strategies.vaal import VAAL, VAE, discriminator
 
 _STRATEGIES: dict[str, type[Strategy]] = {
@@ -24,6 +25,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "core_set": CoreSet,
     "badge": BADGE,
     "alfa_mix": ALFAMix,
+    "skactiveml": ScikitActiveML,
 }
 
 

@@ -105,6 +105,9 @@ class Strategy(Settings):
         """The network of each peer student; none for most methods."""
         return ()
 
+    def ready(self) -> None:
+        """Raise ``ValueError`` if something that the method needs is not there; asked before anything is trained."""
+
     @property
     def at_home(self) -> bool:
         """Whether what it asks for is answered by a student on the client, not by the task learner."""

@@ -1,5 +1,7 @@
 """What every method must do, whichever it is: a name in ``strategies.names()`` is all it takes to be tested here."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -216,9 +218,9 @@ def test_options_of_the_wrong_kind_are_refused_by_name(method):
     """Where they are set, not hours later; YAML reads 5e-4 as a text."""
     for name, option in type(strategies.get(method)).model_fields.items():
         bad = {bool: ["no", None, 1], int: ["5e-4", NAN, None, 1.5, 10**30], float: ["5e-4", NAN, None, 10**30],
-               str: [3, None]}  # fmt: skip
-        for value in bad[type(option.default)]:
-            with pytest.raises(ValueError, match=f"(?i){name}.*{value}"):
+               str: [3, None], dict: [3, None, [1]]}  # fmt: skip
+        for value in bad[type(option.get_default(call_default_factory=True))]:
+            with pytest.raises(ValueError, match=f"(?i){name}.*{re.escape(str(value))}"):
                 strategies.get(method, {name: value})
 
 

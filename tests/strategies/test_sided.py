@@ -13,7 +13,7 @@ SIDED = [name for name in strategies.names() if "side" in strategies.kind(name).
 
 
 def test_who_has_a_choice():
-    assert SIDED == ["entropy", "core_set", "badge", "alfa_mix"]
+    assert SIDED == ["entropy", "core_set", "badge", "alfa_mix", "skactiveml"]
 
 
 @pytest.fixture
