@@ -17,7 +17,7 @@ from pslcore.settings import Settings, short
 
 Experiment = Literal[
     "table1", "table2", "fig3a", "fig3b", "fig3c", "fig3d", "fig3e", "fig3f", "fig4a", "fig4b", "fig5a", "fig5b",
-    "fig5c", "choices", "fig6a", "fig6b", "fig6c", "fig7", "fig8",
+    "fig5c", "choices", "private", "fig6a", "fig6b", "fig6c", "fig7", "fig8",
 ]  # fmt: skip
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
 PAPER = "paper"  # the scale of the paper's own protocol

@@ -147,6 +147,29 @@ def give_or_take(mean: float, half: float, sign: str = "") -> str:
     return (f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
 
+def privacy(results: Results) -> go.Figure:
+    """The area under each curve, with its 95 % interval, against the unlabelled images that the cloud saw for it."""
+    table = frame(results)
+    area = 100 * statistics.areas(table)
+    seen = table.groupby(["method", "seed"])["unlabelled_seen"].max()
+    figure = go.Figure()
+    for number, method in enumerate(dict.fromkeys(table["method"])):
+        half = statistics.interval(area[method])
+        figure.add_scatter(
+            x=[seen[method].mean()], y=[area[method].mean()], name=method, mode="markers",
+            error_y={"type": "data", "array": [0 if np.isnan(half) else half], "thickness": 1.2, "width": 4},
+            marker={"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number // len(COLOURS)], "size": 11},
+            hovertemplate=f"{method}: %{{y:.1f}} %, %{{x:,}} unlabelled images seen<extra></extra>",
+        )  # fmt: skip
+    metric = results.runs[0][1]["metric"]
+    return figure.update_layout(
+        LAYOUT,
+        title_text=f"{heading(results)}: what the cloud saw, and what came of it",
+        xaxis={"title": "different unlabelled images that the cloud saw", "rangemode": "tozero"},
+        yaxis={"title": f"area under the {metric} curve (%)"},
+    )
+
+
 def win_matrix(results: Results) -> go.Figure:
     """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
     matrix = 100 * statistics.wins(frame(results))
