@@ -59,8 +59,8 @@ def json_schema() -> dict[str, Any]:
 def reference() -> str:
     """All settings as Markdown: name, what it takes, default, meaning."""
     parts = [
-        "# The settings\n\nWritten by `make schema` from the classes that check them. An experiment of `params.yaml`\nlays "
-        "its `config` over the scale's `base`, and each method's own settings over both.\n",
+        "# The settings\n\nWritten by `make schema` from the classes that check them. An experiment of `params.yaml`\n"
+        "lays its `config` over the scale's `base`, and each method's own settings over both.\n",
         _section("An experiment", Experiment),
         _section("A config", Config),
         _section("A federated config has these too", FederatedConfig, set(Config.model_fields) - {"teacher"}),

@@ -258,7 +258,8 @@ def test_what_cannot_be_averaged(counts):
 
 def test_a_record_holds_what_is_documented(whole, data):
     assert set(whole) == {
-        "config", "key", "data", "pools", "metric", "cycles", "source", "versions", "hardware", "clients", "failed",
+        "config", "key", "data", "pools", "metric", "precision", "cycles", "source", "versions", "hardware", "clients",
+        "failed",
     }  # fmt: skip
     assert [entry["labelled"] for entry in whole["cycles"]] == [30, 45]
     assert [len(entry["picked"]) for entry in whole["cycles"]] == [15, 0]

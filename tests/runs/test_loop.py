@@ -73,10 +73,12 @@ NAN, INF = float("nan"), float("inf")
         ({"warm_start": 1}, "warm_start = 1 must be true or false"),
         *[({"dataset": value}, "dataset = .* must be text") for value in (3, None, [1], {})],
         *[({"dataset": value}, "dataset = .* is no name") for value in ("", "../up", "a/b", ".hidden")],
-        *[({name: 10**30}, f"{name} = 10+ must be") for name in ("seed", "examine_peers", "initial", "budget", "final")],
+        *[({name: 10**30}, f"{name} = 10+ must be")
+          for name in ("seed", "examine_peers", "initial", "budget", "final")],
         *[({"recipe": {name: 10**30}}, f"recipe.{name} = 10+ must be at most")
           for name in ("epochs", "batch_size", "padding", "zoom", "lr", "momentum", "weight_decay")],
-        *[({"options": {name: 10**30}}, f"{name} = 10+ must be at most") for name in ("peers", "temperature", "margin")],
+        *[({"options": {name: 10**30}}, f"{name} = 10+ must be at most")
+          for name in ("peers", "temperature", "margin")],
     ],
 )  # fmt: skip
 def test_an_impossible_config_is_refused_in_a_sentence(tiny, changes, sentence):
@@ -219,7 +221,7 @@ def recorded(root, tiny):
 def test_a_record_holds_what_is_documented(recorded, root, tiny):
     record, config, dataset = recorded["psl"], tiny(), load("tiny", root)
     assert set(record) == {
-        "config", "key", "data", "pools", "metric", "cycles", "source", "versions", "hardware",
+        "config", "key", "data", "pools", "metric", "precision", "cycles", "source", "versions", "hardware",
     }  # fmt: skip
     assert record["config"] == config.settings()
     assert (record["key"], record["source"]) == (config.key, fingerprint(config))
@@ -227,9 +229,9 @@ def test_a_record_holds_what_is_documented(recorded, root, tiny):
         "name": "tiny", "fingerprint": dataset.fingerprint, "note": "", "train": 120, "test": 40, "classes": 4,
     }  # fmt: skip
     assert record["pools"] == Protocol.of(config, dataset).pools().fingerprint()
-    assert record["metric"] == "accuracy"
+    assert (record["metric"], record["precision"]) == ("accuracy", "float32")
     assert record["versions"] == records.versions()
-    assert record["hardware"] == records.hardware("cpu")
+    assert record["hardware"] == records.hardware(torch.device("cpu"))
     assert [cycle["labelled"] for cycle in record["cycles"]] == [8, 12, 16]
     for number, cycle in enumerate(record["cycles"]):
         assert set(cycle) == {"labelled", "metric", "picked", "unlabelled_seen", "crossed", "seconds", "memory"}

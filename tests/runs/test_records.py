@@ -277,7 +277,9 @@ def test_versions_and_hardware():
     ("flags", "told"), [("sse avx2", "emulated"), ("avx512_bf16", "native"), ("amx_bf16 avx2", "native")]
 )
 def test_two_processors_of_one_name_are_told_apart(monkeypatch, flags, told):
-    lines = f"processor\t: 0\nmodel name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: {flags}\n\nprocessor\t: 1\n"
+    lines = (
+        f"processor: 0\nmodel name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: {flags}\n\nprocessor: 1\n"
+    )
     monkeypatch.setattr(records.Path, "read_text", lambda path: lines)
     processor.cache_clear()
     machine = records.hardware(torch.device("cpu"))

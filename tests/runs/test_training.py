@@ -81,7 +81,7 @@ def test_an_iteration_is_teacher_then_lesson_then_students(monkeypatch):
 
 
 def test_divergence_of_either_side_stops_the_training(monkeypatch):
-    monkeypatch.setattr("pslcore.strategies.psl.in_class_loss", lambda logits, *rest: logits.sum() * float("nan"))
+    monkeypatch.setattr("pslcore.strategies.peers.in_class_loss", lambda logits, *rest: logits.sum() * float("nan"))
     with pytest.raises(FloatingPointError, match="the training of the peer students diverged"):
         trained({})
     monkeypatch.setattr("pslcore.sides.cloud.task_loss", lambda logits, *rest: logits.sum() * float("nan"))
