@@ -106,7 +106,7 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _attest(options: argparse.Namespace) -> int:
-    findings = campaign.attest(options.revision, **({"attested": None} if options.dry else {}))
+    findings = campaign.attest(options.revision, attested=None if options.dry else campaign.ATTESTED)
     print("\n".join(map(str, findings)))
     return 1 if any(finding.differs for finding in findings) else 0
 
