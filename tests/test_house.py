@@ -1,11 +1,10 @@
-"""The house itself: which room may know which, pins that agree, notebooks without outputs, a pipeline that fits."""
+"""The house itself: which room may know which, notebooks without outputs, a pipeline that fits."""
 
 import ast
 import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -109,38 +108,6 @@ def test_torchvision_comes_through_one_door(tracked):
     sources |= {path: code(path) for path in NOTEBOOKS}
     users = [path for path, source in sources.items() if {"torchvision"} & {n.split(".")[0] for n in imported(source)}]
     assert users == [vision]
-
-
-# Pins
-
-
-def pins(lines):
-    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+", line)] == []
-    return dict(line.split("==") for line in lines)
-
-
-def test_pins_agree():
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    extras = sum(project["optional-dependencies"].values(), project["dependencies"])
-    wanted = pins([line for line in extras if line != "pslcore[federated]"])  # dev holds the other extra
-    lines = (TOP / "requirements.lock").read_text().splitlines()
-    lock = pins(lines)
-    assert len(lock) == len(lines)
-    assert lines == sorted(lines)
-    assert not [version for version in (*wanted.values(), *lock.values()) if "+" in version]  # no build of one machine
-    assert {name: lock.get(name) for name in wanted} == wanted
-    assert {"torch", "dvc", "papermill", "pytest"} <= set(wanted)
-
-
-def test_conda_users_get_the_same_pins():
-    environment = yaml.safe_load((TOP / "environment.yml").read_text())
-    plain = [line for line in environment["dependencies"] if isinstance(line, str)]
-    (piped,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
-    assert plain == ["python=3.11", "pip"]
-    assert {re.sub(r"^(-e|--editable) ", "-e ", line) for line in piped} == {
-        "-e .[dev]", "--constraint requirements.lock",
-    }  # fmt: skip
-    assert tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["requires-python"] == ">=3.11"
 
 
 # Notebooks
