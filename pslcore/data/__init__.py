@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
-from pslcore.data.arrays import Array, Bytes, Indices, Labels, Parts, SomeLabels
+from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.losses import VOID
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -34,7 +34,7 @@ from tqdm import tqdm
 from pslcore.data import pictures
 from pslcore.data.arrays import Array, Indices, Labels, Parts
 from pslcore.data.pictures import Source
-from pslcore.settings import Settings, sentence
+from pslcore.settings import Settings, sentence, short
 
 _FORMAT = 1
 """Part of the signature: a change of the files' layout packs every source again."""
@@ -49,21 +49,18 @@ class Entry(Settings):
     values: list[Annotated[int, Field(ge=0, le=255)]] | None = None
 
 
-_Name = Literal["train-images", "train-labels", "test-images", "test-labels"]
-
-
 class Index(Settings):
     """What ``index.json`` says of the arrays beside it."""
 
     source: str
     classes: list[str]
     note: str
-    arrays: dict[_Name, Entry]
+    arrays: dict[str, Entry]
 
     @model_validator(mode="after")
     def _whole(self) -> "Index":
-        if len(self.arrays) < 4:
-            raise ValueError("an array is not listed.")
+        if set(self.arrays) != {f"{split}-{what}" for split in ("train", "test") for what in ("images", "labels")}:
+            raise ValueError(f"it lists {short(list(self.arrays))}, not images and labels to train and to test.")
         return self
 
 
@@ -206,7 +203,7 @@ def _fill(
 ) -> None:  # fmt: skip
     """Write all arrays and then the index; ``full`` and ``size`` are heights and widths."""
     height, width = size or full
-    arrays: dict[_Name, Entry] = {}
+    arrays: dict[str, Entry] = {}
     for split, examples in (("train", source.train), ("test", source.test)):
         shape = (len(examples), height, width)
         kind = (np.int64, shape[:1]) if source.table is None else (np.uint8, shape)
@@ -286,7 +283,7 @@ def _mend(folder: Path) -> str:
 def _open(folder: Path) -> Parts:
     index = _index(folder)
 
-    def split(images: _Name, labels: _Name) -> tuple[Array, Indices | Labels]:
+    def split(images: str, labels: str) -> tuple[Array, Indices | Labels]:
         values = index.arrays[labels].values
         stored = _mapped(folder, labels, index.arrays[labels], np.int64 if values is None else np.uint8)
         told = np.array(stored) if values is None else Labels(stored, np.array(values, dtype=np.int64))
