@@ -6,13 +6,13 @@ which it expects the highest loss are picked. It trains with the task learner, o
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore import models
+from pslcore.data import Indices
 from pslcore.losses import VOID, task_loss
 from pslcore.settings import Real
 from pslcore.strategies.base import Query, Strategy, top
@@ -32,9 +32,9 @@ class LL4AL(Strategy):
         in the authors' code).
     """
 
-    weight: Real = Field(1.0, ge=0, le=1000)
-    margin: Real = Field(1.0, ge=0, le=1000)
-    detach_after: Real = Field(0.6, ge=0, le=1)
+    weight: Real = Field(default=1.0, ge=0, le=1000)
+    margin: Real = Field(default=1.0, ge=0, le=1000)
+    detach_after: Real = Field(default=0.6, ge=0, le=1)
 
     asks: ClassVar[tuple[str, ...]] = ("companion",)
     accompanied: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class LL4AL(Strategy):
     def companion(self, network: nn.Module) -> "LossPrediction":
         return LossPrediction(self, network)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         return top(query, query.answers["companion"])
 
 
@@ -52,6 +52,7 @@ class LossPrediction(nn.Module):
     def __init__(self, options: LL4AL, network: nn.Module, width: int = 128):
         super().__init__()
         self._options = options
+        assert isinstance(network, models.Network)
         widths = models.stage_widths(network)
         self.stages = nn.ModuleList(nn.Linear(channels, width) for channels in widths)
         self.out = nn.Linear(width * len(widths), 1)
@@ -63,12 +64,14 @@ class LossPrediction(nn.Module):
 
     def answer(self, network: nn.Module, images: Tensor) -> Tensor:
         """Predicted losses of images, [N]."""
+        assert isinstance(network, models.Network)
         return self(network.stage_maps(images))
 
     def loss(
         self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
     ) -> Tensor:
         """Task loss plus the weighted ranking loss."""
+        assert isinstance(network, models.Network)
         maps, logits = models.maps_and_logits(network, images)
         if progress >= self._options.detach_after:
             maps = [x.detach() for x in maps]

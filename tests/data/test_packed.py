@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from pslcore import data
-from pslcore.data import packed
+from pslcore.data import packed, pictures
 from pslcore.losses import VOID
 
 FORK = multiprocessing.get_context("fork")  # a fresh process, without importing torch again
 SIZE = (6, 8)  # height, width
-TABLE = packed.table_of({0: 0, 1: 1}, known=3)
+TABLE = pictures.table_of({0: 0, 1: 1}, known=3)
 
 
 def pixels(*shape, seed=0, high=256):
@@ -40,7 +40,7 @@ def tree(tmp_path):
 
 def find(base, table=TABLE, of=lambda base, n: base / "source" / f"{n}-labels.png"):
     pairs = [(base / "source" / f"{n}.png", of(base, n)) for n in range(5)]
-    return packed.Source(base, pairs[:3], pairs[3:], ["ground", "thing"], "a note.", table)
+    return pictures.Source(base, pairs[:3], pairs[3:], ["ground", "thing"], "a note.", table)
 
 
 def read(root, size=None, find=find):
@@ -104,7 +104,7 @@ def test_reduced_size_has_a_folder_of_its_own(tree):
 
 def test_second_read_does_not_decode(tree, monkeypatch):
     first = read(tree)["contents"]
-    monkeypatch.setattr(packed, "_decode", lambda *_: pytest.fail("a picture was decoded again"))
+    monkeypatch.setattr(pictures, "_decode", lambda *_: pytest.fail("a picture was decoded again"))
     assert read(tree)["contents"] == first
 
 
@@ -137,14 +137,14 @@ def test_contents_do_not_depend_on_the_place(tree, tmp_path_factory):
 
 def test_a_changed_table_packs_again(tree):
     first = read(tree)["train"][1].values.tolist()
-    second = read(tree, find=lambda base: find(base, packed.table_of({0: 1, 1: 0, 2: 0}, 3)))["train"][1]
+    second = read(tree, find=lambda base: find(base, pictures.table_of({0: 1, 1: 0, 2: 0}, 3)))["train"][1]
     assert first == [0, 1, VOID]
     assert second.values.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
 def test_interrupted_packing_leaves_nothing_that_is_trusted(tree, monkeypatch, after):
-    decode, calls = packed._image, []
+    decode, calls = pictures.image, []
 
     def interrupted(*args):
         calls.append(args)
@@ -152,23 +152,23 @@ def test_interrupted_packing_leaves_nothing_that_is_trusted(tree, monkeypatch, a
             raise KeyboardInterrupt
         return decode(*args)
 
-    monkeypatch.setattr(packed, "_image", interrupted)
+    monkeypatch.setattr(pictures, "image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(tree)
     assert not folder(tree).exists()
-    monkeypatch.setattr(packed, "_image", decode)
+    monkeypatch.setattr(pictures, "image", decode)
     assert len(read(tree)["train"][0]) == 3
     assert not (tree / "set" / ".packed.part").exists()
 
 
 def _die_while_packing(root):
-    plain, calls = packed._image, []
+    plain, calls = pictures.image, []
 
     def dying(*args):
         calls.append(args)
         return os.kill(os.getpid(), signal.SIGKILL) if len(calls) == 5 else plain(*args)
 
-    packed._image = dying
+    pictures.image = dying
     read(root)
 
 
@@ -303,14 +303,14 @@ def test_only_pictures_have_a_size(tmp_path):
 def test_pictures_are_sorted_by_number(tmp_path):
     for name in ("a_10.JPEG", "a_2.JPEG", "a_1.JPEG", "list.txt"):
         (tmp_path / name).touch()
-    assert packed.pictures(tmp_path) == ["a_1.JPEG", "a_2.JPEG", "a_10.JPEG"]
+    assert pictures.names(tmp_path, "again.") == ["a_1.JPEG", "a_2.JPEG", "a_10.JPEG"]
 
 
 def _memory_taken(root):
     """MiB that packing and loading 64 times the one scene adds to the peak of a fresh process."""
     pair = [(root / "set" / "source" / "0.png", root / "set" / "source" / "0-labels.png")]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    parts = read(root, find=lambda base: packed.Source(base, pair * 60, pair * 4, ["ground"], "", TABLE))
+    parts = read(root, find=lambda base: pictures.Source(base, pair * 60, pair * 4, ["ground"], "", TABLE))
     assert parts["train"][0][59].shape == (3, 512, 1024)
     assert not parts["train"][1][59].any()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
