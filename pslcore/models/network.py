@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -29,6 +31,11 @@ class Network(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """The penultimate features, [N, D]; for pixel labels averaged over the image."""
         return self.pool(self.stage_maps(x)[-1])
+
+    def last_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weight [C, D] and bias [C] of ``head``, on the CPU."""
+        weight, bias = (tensor.detach().cpu().numpy() for tensor in self.head.parameters())
+        return weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images [N, in_channels, H, W]: [N, C], or [N, C, H, W] for pixel labels."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from pslcore.data import Floats, Indices, Plan
+from pslcore.models import Network
 from pslcore.recipe import Recipe
 from pslcore.settings import Settings
 from pslcore.sides import Client, Companion
@@ -131,7 +132,7 @@ class Strategy(Settings):
         """The networks that this method trains on the client, freshly made; none for most methods."""
         return None
 
-    def companion(self, network: nn.Module) -> Companion:
+    def companion(self, network: Network) -> Companion:
         """A module that the cloud trains together with this freshly made task learner, if it is to be
         ``accompanied``."""
         raise NotImplementedError

@@ -15,6 +15,7 @@ from pslcore import models
 from pslcore.data import Indices
 from pslcore.losses import VOID, task_loss
 from pslcore.settings import Real
+from pslcore.sides import Companion
 from pslcore.strategies.base import Query, Strategy, top
 
 
@@ -39,20 +40,19 @@ class LL4AL(Strategy):
     asks: ClassVar[tuple[str, ...]] = ("companion",)
     accompanied: ClassVar[bool] = True
 
-    def companion(self, network: nn.Module) -> "LossPrediction":
+    def companion(self, network: models.Network) -> "LossPrediction":
         return LossPrediction(self, network)
 
     def pick(self, query: Query) -> Indices:
         return top(query, query.answers["companion"])
 
 
-class LossPrediction(nn.Module):
+class LossPrediction(Companion):
     """Per stage: global average pool, linear to 128, ReLU; all joined; linear to 1. 123,905 parameters on ResNet-18."""
 
-    def __init__(self, options: LL4AL, network: nn.Module, width: int = 128):
+    def __init__(self, options: LL4AL, network: models.Network, width: int = 128):
         super().__init__()
         self._options = options
-        assert isinstance(network, models.Network)
         widths = models.stage_widths(network)
         self.stages = nn.ModuleList(nn.Linear(channels, width) for channels in widths)
         self.out = nn.Linear(width * len(widths), 1)
@@ -62,16 +62,14 @@ class LossPrediction(nn.Module):
         pooled = [F.relu(linear(x.mean((2, 3)))) for linear, x in zip(self.stages, maps, strict=True)]
         return self.out(torch.cat(pooled, 1)).squeeze(1).float()
 
-    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+    def answer(self, network: models.Network, images: Tensor) -> Tensor:
         """Predicted losses of images, [N]."""
-        assert isinstance(network, models.Network)
         return self(network.stage_maps(images))
 
     def loss(
-        self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
+        self, network: models.Network, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
     ) -> Tensor:
         """Task loss plus the weighted ranking loss."""
-        assert isinstance(network, models.Network)
         maps, logits = models.maps_and_logits(network, images)
         if progress >= self._options.detach_after:
             maps = [x.detach() for x in maps]

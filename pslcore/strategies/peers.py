@@ -111,14 +111,17 @@ class Peers(nn.Module, ClientLearner):
 
     def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, Floats]:
         """What the first student answers, as ``Cloud.ask`` has it of the task learner."""
-        return ask(self.students[0], what, batches)
+        return ask(self._first, what, batches)
 
     def head(self) -> tuple[Floats, Floats]:
         """Weight [C, D] and bias [C] of the first student's last layer."""
+        return self._first.last_layer()
+
+    @property
+    def _first(self) -> models.Network:
         first = self.students[0]
-        assert isinstance(first, models.Network)
-        weight, bias = (tensor.detach().cpu().numpy() for tensor in first.head.parameters())
-        return weight, bias
+        assert isinstance(first, models.Network)  # a ModuleList has forgotten what it holds
+        return first
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.cpu() for name, tensor in self.state_dict().items()}
