@@ -1,5 +1,8 @@
 """Packing: what is packed is what the pictures hold, and nothing half-written or out of date is ever trusted."""
 
+import contextlib
+import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -8,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pslcore import data
@@ -229,6 +234,60 @@ def test_damaged_index_is_named(tree, text):
     assert "delete the folder" in _one_sentence(error)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda index: index.pop("arrays"), "`arrays` is missing: say what it is"),
+        (lambda index: index["arrays"].pop("test-labels"), "not images and labels to train and to test"),
+        (lambda index: index["arrays"].update(more=index["arrays"]["test-labels"]), "not images and labels to train"),
+        (lambda index: index.update(arrays=[]), "arrays"),
+        (lambda index: index.update(more=1), "unknown setting 'more'"),
+        (lambda index: index.update(classes="ground"), "classes"),
+        (lambda index: index["arrays"]["train-labels"].update(bytes=-1), "bytes = -1 must be at least 0"),
+        (lambda index: index["arrays"]["train-labels"].update(bytes="many"), "bytes = 'many' must be a whole number"),
+        (lambda index: index["arrays"]["train-labels"].update(sha256="?"), "sha256"),
+        (lambda index: index["arrays"]["train-labels"].update(values=[300]), "must be at most 255"),
+        (
+            lambda index: index["arrays"]["train-labels"].update(shape=[3, 6, 9]),
+            r"train-labels.npy is damaged \(uint8 \[",
+        ),
+        (lambda index: index["arrays"]["train-labels"].pop("values"), r"train-labels.npy is damaged \(uint8 .*int64"),
+        (lambda index: index["arrays"]["train-labels"].update(values=[0, 7]), "label 7 is outside the table of 2"),
+    ],
+)
+def test_index_is_read_through_its_schema(tree, monkeypatch, change, sentence):
+    read(tree)
+    path = folder(tree) / "index.json"
+    index = json.loads(path.read_text())
+    change(index)
+    path.write_text(json.dumps(index))
+    monkeypatch.setitem(data._READERS, "camvid", lambda root: read(root))
+    with pytest.raises(ValueError, match=sentence) as error:
+        data.load("camvid", tree)
+    _one_sentence(error)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data())
+def test_index_with_random_damage(tree, draw):
+    """The same arrays, or one sentence; a signature that is damaged leads to packing again."""
+    contents, path = read(tree)["contents"], folder(tree) / "index.json"
+    whole = path.read_bytes()
+    place, junk = draw.draw(st.integers(0, len(whole))), draw.draw(st.binary(max_size=8))
+    path.write_bytes(whole[:place] + junk + whole[place + draw.draw(st.sampled_from([0, len(junk), 60])) :])
+    try:
+        parts = read(tree)
+    except ValueError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert "delete the folder" in message
+        path.write_bytes(whole)
+    else:  # the checksums are the contents: a reader cannot know better without reading everything
+        assert np.array_equal(parts["train"][0], read(tree)["train"][0])
+        path.write_bytes(whole)
+        assert read(tree)["contents"] == contents
+
+
 @pytest.mark.parametrize("name", ["0.png", "4.png", "2-labels.png"])
 def test_bad_picture_is_named(tree, name):
     path = tree / "set" / "source" / name
@@ -279,6 +338,39 @@ def test_full_disk_is_said_before_anything_is_written(tree, monkeypatch):
         read(tree)
     _one_sentence(error)
     assert not folder(tree).exists()
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_disk_that_fills_while_packing(tree, monkeypatch, after):
+    """One sentence, nothing half written, and after room is made it goes well; what was packed before stays."""
+    before = read(tree)["contents"]
+    write(tree / "set" / "source" / "1.png", np.zeros((*SIZE, 3), dtype=np.uint8))
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(packed.os, "fsync", full)
+    with pytest.raises(OSError, match=r"the disk was full before all was packed into .*packed: make room, or") as error:
+        read(tree)
+    _one_sentence(error)
+    monkeypatch.setattr(packed.os, "fsync", fsync)
+    assert sorted(path.name for path in (tree / "set").iterdir()) == [".packed.lock", "packed", "source"]
+    assert packed._open(folder(tree))["contents"] == before
+    assert read(tree)["contents"] != before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_disk_that_is_really_full(tree, monkeypatch):
+    monkeypatch.setattr(packed, "open", lambda *_: open("/dev/full", "wb"), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(packed, "_alone", lambda folder: contextlib.nullcontext())
+    with pytest.raises(OSError, match="the disk was full before all was packed") as error:
+        read(tree)
+    _one_sentence(error)
+    assert os.listdir(tree / "set") == ["source"]
 
 
 @pytest.mark.parametrize(
