@@ -395,3 +395,14 @@ def test_the_readme_names_files_that_are_there(tracked):
     links = re.findall(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|<img[^>]+src=\"([^\"]+)\"", text)
     relative = {link.split("#")[0] for pair in links for link in pair if link and "://" not in link} - {""}
     assert [link for link in relative if not (TOP / link).exists()] == []
+
+
+def test_the_map_names_files_that_are_there():
+    table = (TOP / "README.md").read_text().split("## Where is what")[1].split("\n\n")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    notebooks, places = (re.findall(r"[\w./]+(?:/|\.\w+)(?=`)", "".join(row[n] for row in rows)) for n in (1, 3))
+    assert {f"{path.stem}.ipynb" for path in NOTEBOOKS} >= set(notebooks) > {"tables.ipynb", "report.ipynb"}
+    there = {path.relative_to(house.PACKAGE).as_posix() for path in house.PACKAGE.rglob("*")}
+    within = [place.rstrip("/") for place in places if not place.startswith("Cloud.")]
+    assert len(within) > 10
+    assert [place for place in within if not any(f"/{name}".endswith(f"/{place}") for name in there)] == []

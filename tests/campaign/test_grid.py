@@ -167,6 +167,7 @@ def test_runs_that_ran_out_of_time_go_on(here, monkeypatch):
     assert not here().unfinished
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(here, tmp_path):
     alone = here(jobs=1)
     together = here(jobs=2, out=tmp_path / "parallel")
@@ -264,6 +265,7 @@ def test_a_folder_without_records(here, tmp_path):
             taken(here, tmp_path, source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -291,6 +293,7 @@ def test_a_sealed_record_must_be_of_a_records_form(here, elsewhere, tmp_path, ca
     assert re.search(sentence, capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"labelled": -1}, {"metric": "high"}, {"picked": [-1]}, {"unlabelled_seen": None}])
 def test_so_must_its_cycles(here, change):
     first = here()

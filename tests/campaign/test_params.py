@@ -42,6 +42,7 @@ def test_merge_leaves_its_arguments_alone():
     assert one == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
+@pytest.mark.slow
 def test_the_parameters_of_the_repository_are_all_good():
     """Every experiment at every scale, up to what needs the data."""
     for scale, sections in params.scales().items():
