@@ -158,17 +158,17 @@ def config_of(settings: Mapping[str, Any]) -> Config:
 
 def run_one(config: Config, *given: Any) -> Record:
     """Run what ``config_of`` made."""
-    return (federated.run if isinstance(config, FederatedConfig) else runs.run)(config, *given)
+    return federated.run(config, *given) if isinstance(config, FederatedConfig) else runs.run(config, *given)
 
 
 def check(config: Config, root: str | Path) -> None:
     """Raise ``ValueError`` or ``OSError`` if the config cannot be run on its data set."""
-    (federated.resolve if isinstance(config, FederatedConfig) else runs.resolve)(config, root)
+    _ = federated.resolve(config, root) if isinstance(config, FederatedConfig) else runs.resolve(config, root)
 
 
 def source(config: Config) -> str:
     """Fingerprint of the code that would run it today."""
-    return (federated.fingerprint if isinstance(config, FederatedConfig) else runs.fingerprint)(config)
+    return federated.fingerprint(config) if isinstance(config, FederatedConfig) else runs.fingerprint(config)
 
 
 def merge(*settings: Mapping[str, Any]) -> dict[str, Any]:

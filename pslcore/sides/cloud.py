@@ -19,7 +19,7 @@ from pslcore.sides.ledger import Ledger
 
 
 class Companion(nn.Module):
-    """Base of a module that a method has trained together with the task learner, on the cloud (LL4AL's loss prediction)."""
+    """Base of a module that a method has trained with the task learner, on the cloud (LL4AL's loss prediction)."""
 
     def loss(
         self, network: models.Network, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
