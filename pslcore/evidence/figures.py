@@ -12,7 +12,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from pslcore import models
-from pslcore.campaign import Cell, Results
+from pslcore.campaign import CEILING, Cell, Results
 from pslcore.evidence import statistics
 from pslcore.losses import VOID
 from pslcore.runs import Config, Record
@@ -48,10 +48,11 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def finished(results: Results) -> list[tuple[Cell, Record]]:
-    """The finished runs; ``ValueError`` if there is none."""
-    if not results.runs:
+    """The finished runs of all curves, the ceiling left out; ``ValueError`` if there is none."""
+    runs = [(cell, record) for cell, record in results.runs if cell.label != CEILING]
+    if not runs:
         raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
-    return results.runs
+    return runs
 
 
 def budget_curves(results: Results) -> go.Figure:

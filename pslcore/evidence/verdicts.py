@@ -8,15 +8,34 @@ The rules, which no result of ours had a part in:
   "Similar": 0 ± margin. It *holds* if the interval of every comparison lies inside the region, it *does not hold* if
   that of any one lies wholly outside (for "above": a true reversal), and else the runs are *too small to tell*: no
   difference found is never taken for no difference.
-* **Many comparisons** are corrected for their number (Holm) within the claim, in each direction. Alone, a comparison
-  has its plain interval. For "holds", where all must be inside, this is stricter than it need be.
+* **No difference that matters.** 0.5 points of area is the smallest difference of interest. Where a claim is a
+  direction ("above") in points of the metric, an interval wholly within ±0.5 is *no difference that matters*, whichever
+  side of 0 it may be on: neither a lead nor a reversal. A claim of several comparisons has this verdict if each is
+  either above or makes no such difference, and one at least makes none. The same bound serves areas, single cycles and
+  the growth of a lead, which are in the same points. It has no meaning, and is not used, where a claim names its own
+  margin ("about k", "similar", levels), and where the unit is another: steadiness (a ratio of spreads), the groups of
+  test images of Fig. 7 (their accuracies differ by tens of points), counts and seconds.
+* **Looks.** Where a scale names looks (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200), fixed before the first
+  run, verdicts are passed at these numbers alone: a comparison is judged on its first so many seeds, in order, at the
+  last look that is fully reached; seeds beyond it wait for the next. The error probability of 0.05 is split over the
+  looks evenly (union bound), so that stopping at any of them is honest; the intervals shown are those of the look
+  (98.3 % with three). Before the first look a claim is *too small to tell*. A seed that is not finished yet is passed
+  over: which seeds are finished has nothing to do with what they say.
+* **One precision a pair.** A pair of runs counts only if both trained in the same precision; a seed whose runs are
+  mixed is left out and named.
+* **Many comparisons** are corrected for their number (Holm) within the claim, in each direction (within ±0.5 by
+  Bonferroni). Alone, a comparison has its plain interval. For "holds", where all must be inside, this is stricter than
+  it need be.
 * **No verdict without spread.** Fewer than two shared seeds, a metric that is no number, or differences that are equal
   in all seeds (on a small test set they may coincide) leave a comparison undecided.
-* **Missing runs.** A curve with an unfinished seed counts as missing, so that nobody stops where the numbers please.
-  With nothing to compare a claim is *not run*; with a part missing the rest can refute it, but it cannot hold.
+* **Missing runs.** At a scale without looks a curve with an unfinished seed counts as missing, so that nobody stops
+  where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest can refute it,
+  but it cannot hold.
 * **Levels** ("78.06 %", "0.001 s") belong to the paper's protocol: they are judged at scale ``paper`` alone, on the
   paper's data. All other verdicts are of the scale, data and hardware that their row names.
-* **Counts are exact**: one counterexample refutes; a printed figure is met if ours, rounded or truncated, prints as it.
+* **Counts are exact**: what crossed and what was picked needs no seeds. Such a claim holds if it does in all runs that
+  exist, with what is missing named; one counterexample refutes. A printed figure is met if ours, rounded or truncated,
+  prints as it.
 * **Seconds** of two methods are told apart if they differ by more than 10 %.
 """
 
@@ -28,7 +47,8 @@ import yaml
 from pydantic import ValidationError
 
 from pslcore.evidence.claim import PAPER, Claim, Evidence
-from pslcore.evidence.kinds import ARGUMENTS, KINDS, NOT_RUN, VERDICTS, told
+from pslcore.evidence.kinds import ARGUMENTS, KINDS, told
+from pslcore.evidence.rule import NOT_RUN, VERDICTS
 from pslcore.runs import records
 from pslcore.settings import sentence, short
 
@@ -79,11 +99,12 @@ def judge(
     """
     evidence, rows = Evidence(scale, params, out), []
     for claim in (claim for claim in load() if experiment is None or experiment in claim.experiments):
-        evidence.used.clear()
+        evidence.forget()
         finding = KINDS[claim.check.kind](evidence, claim, **claim.check.arguments)
         ran = finding.verdict != NOT_RUN
         data, hardware, stale = evidence.provenance() if ran else ("–", "–", 0)
-        said = [finding.reason, claim.note]
+        mixed = "; ".join(f"seed {', '.join(map(str, seeds))} of {name}" for name, seeds in evidence.left_out.items())
+        said = [finding.reason, f"left out for mixed precision: {mixed}" if mixed else "", claim.note]
         if data != "–" and scale != PAPER:
             said.insert(1, f"at scale {scale} on {data}, not by the paper's protocol")
         rows.append(
@@ -95,7 +116,7 @@ def judge(
 
 
 def counts(rows: list[dict]) -> dict[str, int]:
-    """How many claims have each verdict; all four are there."""
+    """How many claims have each verdict; all five are there."""
     return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
 
 

@@ -140,7 +140,7 @@ def test_looks_are_of_a_scale_and_no_experiment(here):
     here.params_file.write_text(yaml.safe_dump(content))
     assert params.looks("quick", here.params_file) == (5, 10)
     assert params.experiments("quick", here.params_file) == ["fig", "other"]
-    with pytest.raises(ValueError, match="unknown experiment 'looks' .* choose one of fig, other"):
+    with pytest.raises(ValueError, match=r"unknown experiment 'looks' .* choose one of fig, other"):
         params.cells("looks", "quick", here.params_file)
     for wrong, told in (
         ([10, 5], "must rise"),
