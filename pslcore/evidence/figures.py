@@ -85,7 +85,7 @@ def _curves(table: pd.DataFrame, along: str, metric: str, hover: str) -> go.Figu
             name=method,
             mode="lines+markers",
             line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
-            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+            marker={"symbol": SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)], "size": 9},
             hovertemplate=f"{method}: {hover}<extra></extra>",
         )
     return figure.update_layout(LAYOUT, yaxis={"title": f"{metric} on the test set (%)"})
@@ -342,6 +342,11 @@ def provenance(results: Results) -> str:
     return " ".join(part for part in parts if part)
 
 
+def seconds_of(record: Record) -> float:
+    """All clocked seconds of a run, one process."""
+    return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
+
+
 def cost(results: Results) -> float:
     """Processor time of the runs, in minutes: all their clocked phases, one process each."""
-    return sum(sum(entry["seconds"].values()) for _, record in results.runs for entry in record["cycles"]) / 60
+    return sum(seconds_of(record) for _, record in results.runs) / 60

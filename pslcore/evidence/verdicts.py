@@ -40,14 +40,16 @@ The rules, which no result of ours had a part in:
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from pslcore.evidence import forecast
 from pslcore.evidence.claim import PAPER, Claim, Evidence
-from pslcore.evidence.kinds import ARGUMENTS, KINDS, told
+from pslcore.evidence.kinds import ARGUMENTS, KINDS, Finding, told
 from pslcore.evidence.rule import NOT_RUN, VERDICTS
 from pslcore.runs import records
 from pslcore.settings import sentence, short
@@ -78,6 +80,14 @@ def load(path: str | Path = FILE) -> list[Claim]:
     return list(claims.values())
 
 
+def findings(evidence: Evidence, experiment: str | None = None) -> Iterator[tuple[Claim, Finding]]:
+    """Every claim, or those that rest on one experiment, with what was found; ``evidence.used`` is what it rests on."""
+    for claim in load():
+        if experiment is None or experiment in claim.experiments:
+            evidence.forget()
+            yield claim, KINDS[claim.check.kind](evidence, claim, **claim.check.arguments)
+
+
 def judge(
     scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs", experiment: str | None = None
 ) -> list[dict]:
@@ -89,8 +99,9 @@ def judge(
     -------
     list of dict
         ``id``, ``experiment``, ``claim``, ``source``, ``paper``, ``ours`` (text, with 95 % intervals), ``seeds``,
-        ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code); in the order
-        of ``claims.yaml``.
+        ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code), ``forecast``
+        (text: what would settle it, empty where it is settled or seeds cannot), ``more_seeds`` and ``core_minutes``
+        (the same as numbers, or None); in the order of ``claims.yaml``.
 
     Raises
     ------
@@ -98,19 +109,20 @@ def judge(
         If the scale is unknown, or a file is missing or not what it should be.
     """
     evidence, rows = Evidence(scale, params, out), []
-    for claim in (claim for claim in load() if experiment is None or experiment in claim.experiments):
-        evidence.forget()
-        finding = KINDS[claim.check.kind](evidence, claim, **claim.check.arguments)
+    for claim, finding in findings(evidence, experiment):
         ran = finding.verdict != NOT_RUN
         data, hardware, stale = evidence.provenance() if ran else ("–", "–", 0)
         mixed = "; ".join(f"seed {', '.join(map(str, seeds))} of {name}" for name, seeds in evidence.left_out.items())
         said = [finding.reason, f"left out for mixed precision: {mixed}" if mixed else "", claim.note]
         if data != "–" and scale != PAPER:
             said.insert(1, f"at scale {scale} on {data}, not by the paper's protocol")
+        ahead = forecast.expected(evidence, claim, finding)
         rows.append(
             {"id": claim.id, "experiment": ", ".join(claim.experiments), "claim": claim.claim, "source": claim.source,
              "paper": claim.paper, "ours": finding.ours, "seeds": finding.seeds, "scale": scale, "data": data,
-             "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale}
+             "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale,
+             "forecast": ahead.text if ahead else "", "more_seeds": ahead and ahead.seeds,
+             "core_minutes": round(ahead.minutes, 1) if ahead and ahead.minutes is not None else None}
         )  # fmt: skip
     return rows
 
@@ -128,7 +140,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
             "seeds": row["seeds"] or "–",
             "scale, data, hardware": f"{row['scale']}; {row['data']}; {row['hardware']}",
             "verdict": row["verdict"],
-            "why": row["reason"] + f" ({row['stale']} records made by other code)" * bool(row["stale"]),
+            "why": told([row["reason"], f"to settle it: {row['forecast']}" if row["forecast"] else ""])
+            + f" ({row['stale']} records made by other code)" * bool(row["stale"]),
         }
         for row in rows
     )
