@@ -104,7 +104,7 @@ def test_seeds_to_be_avoided_or_mixed_are_passed_over(world):
 
 
 def test_rows_show_it(world, tmp_path):
-    finished(world, 5)
+    finished(world, 5, lead=3.0)
     rows = {row["id"]: row for row in verdicts.judge("quick", tmp_path / "params.yaml", tmp_path / "outputs")}
     assert rows["fig3a-psl-first"]["forecast"].startswith("not by seeds alone: what is not at this scale would")
     row = rows["fig3a-lead-random"]
