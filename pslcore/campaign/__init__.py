@@ -2,4 +2,16 @@
 
 from pslcore.campaign.attest import ATTESTED, attest, current
 from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
-from pslcore.campaign.params import BASE, Cell, cells, config_of, scales, section, source, top
+from pslcore.campaign.params import (
+    BASE,
+    CEILING,
+    Cell,
+    cells,
+    config_of,
+    experiments,
+    looks,
+    scales,
+    section,
+    source,
+    top,
+)
