@@ -14,11 +14,12 @@ import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-from pslcore.campaign import grid
+from pslcore import campaign
 
 TOP = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
-SCALES = list(PARAMS["scales"])
+SCALES = ["quick", "laptop", "paper"]
+PARTS = ["digits", "small"]  # some experiments, run by `grid` alone
 NOTEBOOKS = sorted((TOP / "notebooks").glob("*.ipynb"))
 
 SPEC = importlib.util.spec_from_file_location("house", TOP / "tools/house.py")
@@ -341,7 +342,8 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
                 assert (top, within) == ("scales", scale)
                 assert section in PARAMS["scales"][scale], (stage.addressing, name)
                 followed.add(section)
-    assert followed == set(PARAMS["scales"][scale])  # and no experiment is forgotten
+    # No experiment is forgotten.
+    assert followed == {campaign.BASE, *campaign.experiments(scale, TOP / "params.yaml")}
 
 
 def test_the_page_shows_all_figures(pipeline):
@@ -351,14 +353,15 @@ def test_the_page_shows_all_figures(pipeline):
     assert figures == {path for path in paths(report.deps, folder) if "/figures/" in path}
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES + PARTS)
 def test_every_experiment_is_well_said(scale):
-    sections = PARAMS["scales"][scale]
-    assert set(sections) == set(PARAMS["scales"]["quick"])
-    for experiment in set(sections) - {grid.BASE}:
-        cells = grid.cells(experiment, scale, TOP / "params.yaml")
-        assert len(cells) == sections[experiment]["seeds"] * len(sections[experiment]["methods"]) > 0
+    params, sections = TOP / "params.yaml", PARAMS["scales"][scale]
+    assert set(campaign.experiments(scale, params)) <= set(campaign.experiments("quick", params))
+    for experiment in campaign.experiments(scale, params):
+        cells, said = campaign.cells(experiment, scale, params), sections[experiment]
+        assert len(cells) == said["seeds"] * (len(said["methods"]) + said.get("ceiling", False)) > 0
         assert len({cell.config.key for cell in cells}) == len(cells)
+    assert set(SCALES + PARTS) == set(PARAMS["scales"])
     assert PARAMS["scale"] in SCALES
 
 

@@ -88,8 +88,10 @@ def _section(title: str, settings: type[Settings], leave_out: Collection[str] = 
 def _takes(form: dict[str, Any]) -> str:
     if "enum" in form:
         return " or ".join(f"`{value}`" for value in form["enum"])
-    words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}
-    text = words.get(form.get("type", "object"), "mapping")
+    words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text",
+             "array": "list"}  # fmt: skip
+    kinds = {one["type"] for one in form.get("anyOf", [form]) if "type" in one} - {"null"}
+    text = words.get("".join(kinds), "mapping")
     bounds = [("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")]
     return text + "".join(f" {word} {form[bound]:,}" for bound, word in bounds if bound in form)
 

@@ -161,7 +161,8 @@ class Evidence:
         try:
             both = self.pair(one, other, at)
         except Early as early:
-            early.values = early.values.iloc[:, 0] - early.values.iloc[:, 1]
+            if isinstance(early.values, pd.DataFrame):
+                early.values = early.values.iloc[:, 0] - early.values.iloc[:, 1]
             raise
         return both.iloc[:, 0] - both.iloc[:, 1]
 

@@ -90,15 +90,15 @@ def settle(
         except Early as error:
             early = True
             missing.append(str(error))
-            if np.ndim(error.values) == 1:
+            if isinstance(error.values, pd.Series):
                 part.values = np.asarray(error.values, dtype=float)
         except Missing as error:
             missing.append(str(error))
     known = {part.name: part.values for part in parts if part.judged}
     if not known:
         return Finding(UNSURE if early else NOT_RUN, reason=told([], missing), parts=parts, region=region)
-    summaries = zip(*(rule.summary(values) for values in known.values()), strict=True)
-    inside, outside, negligible = rule.decide(*map(np.array, summaries), region)
+    mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
+    inside, outside, negligible = rule.decide(mean, sd, n, region)
     verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
 
     def named(which: np.ndarray) -> str:

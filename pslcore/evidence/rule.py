@@ -88,10 +88,10 @@ def decide(
     """
     level = (1 - statistics.CONFIDENCE) / 2 / region.looks
     inside, outside = chances(mean, sd, n, region.low, region.high)
-    holm = [np.apply_along_axis(statistics.holm, -1, p) < level for p in (inside, outside)]
+    within, beyond = (np.apply_along_axis(statistics.holm, -1, p) < level for p in (inside, outside))
     if not region.matters:
-        return *holm, np.zeros(inside.shape, dtype=bool)
-    return *holm, chances(mean, sd, n, -region.matters, region.matters)[0] * inside.shape[-1] < level
+        return within, beyond, np.zeros(inside.shape, dtype=bool)
+    return within, beyond, chances(mean, sd, n, -region.matters, region.matters)[0] * inside.shape[-1] < level
 
 
 def verdict(inside: np.ndarray, outside: np.ndarray, negligible: np.ndarray, whole: bool = True) -> np.ndarray:

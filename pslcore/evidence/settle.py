@@ -60,14 +60,11 @@ def run(
         evidence = Evidence(scale, params, out)
         still = open_claims(evidence, avoid)
         left = _left(evidence, choices[-1], avoid) if choices else set()
-        if not left:
-            choice = choose(evidence, still)
-            if choice is None:
-                return still
-        if time.time() >= deadline:
+        following = None if left else choose(evidence, still)
+        if (following is None and not left) or time.time() >= deadline:
             return still
-        if not left:
-            choices.append(choice)
+        if following is not None:
+            choices.append(following)
             records.write_bytes(path, (json.dumps([asdict(each) for each in choices], indent=1) + "\n").encode())
         choice = choices[-1]
         names = ", ".join(dict.fromkeys(label for _, label in choice.runs))

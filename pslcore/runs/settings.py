@@ -63,7 +63,7 @@ class Config(Settings):
     final: Images = 3000
     protected_fraction: Real = Field(0.9, ge=0, lt=1)
     teacher: models.NetworkName = "resnet18"
-    recipe: Recipe = Recipe()
+    recipe: Recipe = Field(default_factory=Recipe)
     options: dict[str, Any] = Field(default_factory=dict)
     warm_start: bool = False
     examine_peers: Whole = Field(0, ge=0, le=10**9)
