@@ -63,7 +63,8 @@ class Page(HTMLParser):
 def claim(number, experiment, verdict, **more):
     return {"id": f"claim{number}", "experiment": experiment, "claim": f"Claim {number} & more.", "source": "section 4",
             "paper": f"{number} points", "ours": f"{number}.5 ± 0.5", "seeds": 3, "scale": "quick", "data": "digits",
-            "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0, "forecast": ""} | more  # fmt: skip
+            "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0,
+            "forecast": ""} | more  # fmt: skip
 
 
 CLAIMS = [
