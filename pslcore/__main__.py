@@ -44,6 +44,18 @@ def main(arguments: list[str] | None = None) -> int:
     claims.add_argument("--out", default="outputs", help="the table goes to OUT/SCALE/claims.json")
     claims.add_argument("--params", default="params.yaml")
 
+    ask = commands.add_parser("ask", help="which pictures of a folder to label next: a CSV file and a page")
+    tell = commands.add_parser("tell", help="take in the labels of a folder's pictures, learn from them")
+    for command in (ask, tell):
+        command.add_argument("folder", help="of pictures; nothing in it is changed")
+        command.add_argument("--out", help="where the album's own files go: outputs/album/<hash of the folder>")
+    ask.add_argument("--budget", type=int, default=20, help="pictures to ask about")
+    ask.add_argument("--classes", help="a,b,c; needed the first time")
+    ask.add_argument("--protect", help="YAML file of rules, see docs/album.md")
+    ask.add_argument("--label-studio", metavar="FILE", help="write tasks for Label Studio as well")
+    tell.add_argument("labels", help="CSV with file and label, or an export of Label Studio (JSON)")
+    tell.add_argument("--by", default="", help="who says so, where the file does not")
+
     options = parser.parse_args(arguments)
     try:
         return _COMMANDS[options.command](options)
@@ -111,7 +123,19 @@ def _attest(options: argparse.Namespace) -> int:
     return 1 if any(finding.differs for finding in findings) else 0
 
 
-_COMMANDS = {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest}
+def _ask(options: argparse.Namespace) -> int:
+    from pslcore.hands_on import command
+
+    return command.ask(options)
+
+
+def _tell(options: argparse.Namespace) -> int:
+    from pslcore.hands_on import command
+
+    return command.tell(options)
+
+
+_COMMANDS = {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "ask": _ask, "tell": _tell}
 
 
 if __name__ == "__main__":

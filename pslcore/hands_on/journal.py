@@ -63,7 +63,9 @@ class Journal:
             os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, start)
-            told = f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
+            told = (
+                f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
+            )
             raise OSError(told) from error
         self.events.append(event)
         return event

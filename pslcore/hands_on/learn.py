@@ -1,4 +1,4 @@
-"""A round of the album: the very sides, door, ledger and training of the experiments, on pictures and answers of people.
+"""A round of the album: the very sides, door, ledger and training of the experiments, on people's answers.
 
 The cloud gets labelled pictures only. The task learner's weights come down to the client, and whatever it is asked
 about all other pictures it answers there.

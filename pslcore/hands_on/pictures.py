@@ -92,7 +92,8 @@ def find(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     found: dict[str, str] = {}
     left_out: dict[str, str] = {}
     visited: set[str] = set()
-    todo, links = [folder], []
+    todo: list[Path] = [folder]
+    links: list[Path] = []
     while todo or links:
         here = todo.pop() if todo else links.pop()  # real folders first: rules go by a folder's own name
         real = os.path.realpath(here)
@@ -198,7 +199,9 @@ class Cache:
         for key in known.keys() - set(keys.values()):
             self._run("delete from pictures where name = ?", (key,))
         self._commit()
-        rows = {row[0]: row[1:] for row in self._run("select name, digest, pixels, dates, lat, lon, reason from pictures")}
+        rows = {
+            row[0]: row[1:] for row in self._run("select name, digest, pixels, dates, lat, lon, reason from pictures")
+        }
         seen, pixels = [], []
         for name, real in found.items():
             digest, square, dates, lat, lon, reason = rows.get(
@@ -238,12 +241,14 @@ class Cache:
         try:
             return self._base.execute(command, tuple(values))
         except sqlite3.Error as error:
+            self._base.rollback()
             raise _unwritten(error) from error
 
     def _commit(self) -> None:
         try:
             self._base.commit()
         except sqlite3.Error as error:
+            self._base.rollback()
             raise _unwritten(error) from error
 
 
@@ -332,12 +337,8 @@ def _taken(file: Image.Image) -> tuple[tuple[date, ...], tuple[float, float] | N
 def _days(tags: dict) -> Iterator[date]:
     # Not the plain DateTime: that is when somebody last changed the file.
     for tag in (ExifTags.Base.DateTimeOriginal, ExifTags.Base.DateTimeDigitized):
-        with suppress(ValueError, TypeError):
-            yield datetime.strptime(str(tags[tag])[:10], "%Y:%m:%d").date() if tag in tags else _none()
-
-
-def _none() -> date:
-    raise ValueError
+        with suppress(KeyError, ValueError, TypeError):
+            yield datetime.strptime(str(tags[tag])[:10], "%Y:%m:%d").date()
 
 
 def _place(tags: dict) -> tuple[float, float] | None:

@@ -127,7 +127,7 @@ class Protect(Settings):
         """The names of folders, patterns and by hand that fit no picture: perhaps misspelt."""
         rules = [("folders", word) for word in self.folders] + [("patterns", word) for word in self.patterns]
         rules += [("by_hand", word) for word in self.by_hand if not word.startswith("#")]
-        return [word for kind, word in rules if not any(Protect(**{kind: (word,)}).reason(seen) for seen in pictures)]
+        return [word for kind, word in rules if not any(Protect.of({kind: (word,)}).reason(seen) for seen in pictures)]
 
     def kept(self) -> dict[str, Any]:
         """The rules for a file; names of single pictures are hashed. ``of`` takes it back."""

@@ -1,12 +1,16 @@
 """What an album tells: plain data, and the same in words."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from scipy.stats import binomtest
 
+from pslcore.hands_on.learn import TaskLearner
 from pslcore.hands_on.pictures import Picture
+from pslcore.hands_on.roll import Roll
+from pslcore.hands_on.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,39 @@ class Report:
     classes: dict[str, int] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, tally: Tally, roll: Roll, learner: TaskLearner | None, classes: tuple[str, ...], left: int, untrained: int
+    ) -> "Report":
+        """From what was said, the pictures as they are now, and the task learner of the last training."""
+        held, right = roll.answers(tally, held_out=True), None
+        if learner is not None and held:
+            given = learner.probabilities(roll.images[[roll.at[key] for key in held]]).argmax(1)
+            right = sum(classes[at] == label for at, label in zip(given, held.values(), strict=True))
+        last = Counter(word.what for key in tally.asked if (word := tally.word(key)) is not None)
+        return cls(
+            rounds=tally.rounds,
+            pictures=len(roll.pictures),
+            protected=len(roll.protected),
+            left_out=len(roll.left_out),
+            learned_from=len(roll.answers(tally, held_out=False)),
+            held_out=len(held),
+            right=right,
+            skipped=last["skip"],
+            unsure=last["not sure"],
+            waiting=len(roll.now(tally.waiting())),
+            left=left,
+            untrained=untrained,
+            gone=sum(key not in roll.at for key in tally.answers()),
+            protected_since=sum(roll.at.get(key) in roll.protected for key in tally.uploaded),
+            people=tally.people(),
+            disagreements={
+                roll.now([key])[0].path: said for key, said in tally.disagreements().items() if roll.usable(key)
+            },
+            classes=dict(Counter(roll.answers(tally).values())),
+            ledger=tally.crossings(),
+        )
+
     @property
     def accuracy(self) -> float | None:
         """Part of the held-out answers that the task learner gives as well, 0 to 1."""
@@ -98,10 +135,14 @@ class Report:
             )
         else:
             lines.append("No estimate of the accuracy yet: it needs a training and an answer that is held out.")
-        lines.append("Answers: " + (", ".join(f"{name} {n}" for name, n in sorted(self.classes.items())) or "none") + ".")
+        lines.append(
+            "Answers: " + (", ".join(f"{name} {n}" for name, n in sorted(self.classes.items())) or "none") + "."
+        )
         lines.append("By: " + (", ".join(f"{who} {n}" for who, n in sorted(self.people.items())) or "nobody") + ".")
         for path, said in self.disagreements.items():
-            lines.append(f"Not of one mind on {path}: " + ", ".join(f"{who}: {label}" for who, label in said.items()) + ".")
+            lines.append(
+                f"Not of one mind on {path}: " + ", ".join(f"{who}: {label}" for who, label in said.items()) + "."
+            )
         if self.untrained:
             lines.append(f"{self.untrained} answers are new since the last training.")
         if self.gone:
@@ -116,3 +157,16 @@ class Report:
         for what, row in self.ledger.get("crossed", {}).items():
             lines.append(f"In all {what}: {row['items']:,} items, {row['bytes']:,} bytes.")
         return "\n".join(lines)
+
+
+def suggest(
+    learner: TaskLearner, roll: Roll, answered: Iterable[Picture], classes: tuple[str, ...], protected: bool
+) -> list[Suggestion]:
+    """What the task learner would answer for every picture that is not answered."""
+    out = {roll.at[key] for key in answered if key in roll.at} | (set() if protected else set(roll.protected))
+    rest = [number for number in range(len(roll.pictures)) if number not in out]
+    given = learner.probabilities(roll.images[rest])
+    return [
+        Suggestion(roll.pictures[number], classes[row.argmax()], float(row.max()))
+        for number, row in zip(rest, given, strict=True)
+    ]

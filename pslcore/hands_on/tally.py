@@ -1,5 +1,7 @@
 """What a journal amounts to: what was asked, who said what, what was uploaded and trained."""
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,3 +128,22 @@ class Tally:
             if len(set(last.values())) > 1:
                 found[picture] = last
         return found
+
+    def crossings(self) -> dict[str, Any]:
+        """``uploads``: when, pictures, bytes, protected, one a time; ``crossed``: the ledger in all, by kind."""
+        uploads = [
+            {name: event[name] for name in ("when", "bytes", "protected")} | {"pictures": len(event["pictures"])}
+            for event in self.uploads
+        ]
+        return {"uploads": uploads, "crossed": (self.ledger or {}).get("crossings", {})}
+
+
+def fingerprint(answers: dict[Picture, str]) -> str:
+    """Hash of answers, whatever their order; empty for none."""
+    text = json.dumps(sorted([key.path, key.digest, label] for key, label in answers.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if answers else ""
+
+
+def uploaded_bytes(ledger: dict[str, Any] | None) -> int:
+    """Bytes of all labelled pictures that were uploaded, by a ledger's state."""
+    return (ledger or {}).get("crossings", {}).get("up: labelled images", {}).get("bytes", 0)
