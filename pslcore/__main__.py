@@ -135,7 +135,9 @@ def _tell(options: argparse.Namespace) -> int:
     return command.tell(options)
 
 
-_COMMANDS = {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "ask": _ask, "tell": _tell}
+_COMMANDS = {
+    "grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "ask": _ask, "tell": _tell,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class _Bar:
     """A progress bar on a terminal."""
 
     def __init__(self, what: str):
-        self._what, self._bar = what, None
+        self._what = what
+        self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None:
