@@ -75,9 +75,7 @@ def test_a_damaged_line_is_told(opened, tmp_path):
     album.answer(album.next(3)[0], "red")
     album.close()
     path = tmp_path / "out" / "journal.jsonl"
-    path.write_text(
-        path.read_text().replace('"red", "digest"', '"blue", "digest"').replace('"label": "red"', '"label": "blue"')
-    )
+    path.write_text(path.read_text().replace('"label": "red"', '"label": "blue"'))
     with pytest.raises(ValueError, match="line 3 is damaged"):
         opened()
 
@@ -91,14 +89,12 @@ def test_a_full_disk_in_the_middle_of_an_answer(opened, tmp_path, monkeypatch, p
     write = os.write
 
     def full(file, payload):
-        if part and len(payload) > part:
+        if 0 < part < len(payload):
             return write(file, payload[:part])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(
-            os, "write", lambda file, payload: full(file, payload) if len(payload) > part else full(file, b"")
-        )
+        patch.setattr(os, "write", full)
         for act in (lambda: album.answer(two, "blue"), lambda: album.skip(two), album.undo):
             with pytest.raises(OSError, match="free some space") as caught:
                 act()

@@ -30,8 +30,8 @@ def canaries(tmp_path):
         exif = Image.Exif()
         exif[ExifTags.Base.ImageDescription] = secret
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = secret
-        (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(tmp_path / "photos" / path, exif=exif)
+        (tmp_path / "noise" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "noise" / path, exif=exif)
         found[path] = (name, secret, pixels)
     return found
 
@@ -61,7 +61,7 @@ def test_nothing_of_a_protected_picture_gets_out(canaries, opened, tmp_path, mon
 
     monkeypatch.setattr(Cloud, "upload", spy)
     by_hand = [path for path in canaries if path.startswith("private")]
-    album = opened(protect=by_hand)  # the names themselves are the rule
+    album = opened(folder=tmp_path / "noise", protect=by_hand)  # the names themselves are the rule
     asked = []
     for _ in range(2):
         pictures = album.next(8)
@@ -105,7 +105,7 @@ def test_nothing_of_a_protected_picture_gets_out(canaries, opened, tmp_path, mon
 
 def test_the_search_sees_exif_where_there_is_some(canaries, tmp_path):
     for path, canary in canaries.items():
-        assert {"name", "exif"} <= traces(canary, path.encode() + (tmp_path / "photos" / path).read_bytes())
+        assert {"name", "exif"} <= traces(canary, path.encode() + (tmp_path / "noise" / path).read_bytes())
 
 
 def test_the_task_learner_does_not_depend_on_what_protected_pictures_show(canaries, opened, tmp_path):
@@ -114,8 +114,8 @@ def test_the_task_learner_does_not_depend_on_what_protected_pictures_show(canari
         if turn:
             for path in canaries:
                 if path.startswith("private"):
-                    Image.new("RGB", (30, 20), "white").save(tmp_path / "photos" / path)
-        album = opened(protect={"folders": ["private"]}, out=tmp_path / f"out-{turn}")
+                    Image.new("RGB", (30, 20), "white").save(tmp_path / "noise" / path)
+        album = opened(folder=tmp_path / "noise", protect={"folders": ["private"]}, out=tmp_path / f"out-{turn}")
         for number, picture in enumerate(album.next(10)):
             album.answer(picture, album.classes[number % 3])
         album.train()

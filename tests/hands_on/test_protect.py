@@ -103,7 +103,7 @@ def test_rules_from_yaml(tmp_path):
     assert found.dates[0].first == date(2024, 1, 1)
     assert found.folders == ("a", "b")
     file.write_text("dates: [")
-    with pytest.raises(ValueError, match="rules.yaml"):
+    with pytest.raises(ValueError, match=r"rules\.yaml"):
         rules(str(file))
 
 
