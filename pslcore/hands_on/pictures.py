@@ -290,14 +290,16 @@ def _decode(payload: bytes, size: int) -> _Decoded:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(payload)) as file:
                 dates, place = _taken(file)
-                file.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+                file.draft("RGB", (max(THUMBNAIL, size),) * 2)
                 picture = _upright(_eight_bits(file))
     except Exception as error:  # Pillow's readers raise whatever they meet in damaged bytes
         return _Decoded(digest, b"", b"", reason=f"it is damaged or too large ({type(error).__name__})")
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    view = picture.copy()
+    view.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
+    large = view if min(view.size) >= 2 * size else picture
+    square = ImageOps.fit(large, (size, size), Image.Resampling.BICUBIC)
     small = io.BytesIO()
-    Image.fromarray(np.asarray(picture)).save(small, "JPEG", quality=80)  # a new picture: no metadata comes along
+    Image.fromarray(np.asarray(view)).save(small, "JPEG", quality=80)  # a new picture: no metadata comes along
     return _Decoded(digest, square.tobytes(), small.getvalue(), dates, place)
 
 

@@ -1,5 +1,8 @@
 """The album: what is asked, what is taken in, what is learned; the same answers give the same picks."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -305,3 +308,26 @@ def test_opened_again_in_one_process_the_first_lets_go(opened):
         first.next(3)
     second.next(3)
     assert isinstance(second, Album)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_full_disk_during_training(opened, labelled, monkeypatch, at):
+    album, calls, sync = opened(), [], os.fsync
+    labelled(album, 10)
+
+    def full(file):
+        calls.append(file)
+        if len(calls) == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        album.train()
+    album.close()
+    album = opened()
+    assert album.report().rounds == 0
+    report = album.train()
+    assert (report.rounds, report.learned_from) == (1, 8)
+    assert [upload["pictures"] for upload in report.ledger["uploads"]] == [8]
+    assert album.next(5)
