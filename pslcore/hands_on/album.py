@@ -76,7 +76,8 @@ class Album:
             self._cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
             self._roll = Roll(self.folder, self._cache, self._choices.protect)
             self.refresh(progress)
-            missing = set(self._roll.idle()) & set(self._choices.protect.by_hand) if protect is not None else set()
+            unused = self._roll.idle() if protect is not None else []
+            missing = set(unused) & set(self._choices.protect.by_hand) - set(self.left_out)
             if missing:
                 raise ValueError(f"by_hand protects {min(missing)!r}, which is no picture here: mend the name.")
             self._choices.keep(self._journal)
@@ -146,10 +147,8 @@ class Album:
     @property
     def unsure(self) -> list[Picture]:
         """Pictures that the last person to see them was not sure about."""
-        words = {picture: self._tally.word(picture) for picture in self._tally.asked}
-        return self._roll.now(
-            picture for picture, word in words.items() if word is not None and word.what == "not sure"
-        )
+        words = ((picture, self._tally.word(picture)) for picture in self._tally.asked)
+        return self._roll.now(picture for picture, word in words if word is not None and word.what == "not sure")
 
     def labels(self) -> dict[str, str]:
         """Path to label of every answered picture that is there, held-out ones included."""
@@ -177,7 +176,7 @@ class Album:
             raise ValueError(f"{n!r} is no number of pictures: ask for at least 1.")
         if self.waiting:
             return self.waiting[:n]
-        if self.untrained and len(self._known()) > 1:
+        if self.ready:
             raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
         askable = self._askable()
         if n > len(askable):
@@ -266,6 +265,11 @@ class Album:
         if fingerprint(known) == self._tally.learned:
             return 0
         return max(1, sum(self._tally.uploaded.get(key) != label for key, label in known.items()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something new to learn from, and enough of it."""
+        return self.untrained > 0 and len(self._known()) > 1
 
     def train(
         self, progress: Callable[[int, int], object] | None = None, stop: Callable[[], bool] | None = None

@@ -72,9 +72,9 @@ def _classes(given: Iterable[str]) -> tuple[str, ...]:
     for name in classes:
         if not isinstance(name, str) or not name.strip() or name != name.strip():
             raise ValueError(f"{name!r} is no name of a class: use text without spaces around it.")
-        if name in (".", "..") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        if name in (".", "..", "-") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
             raise ValueError(
-                f'the class {name!r} cannot name a folder: use no dots alone and none of / \\ : * ? " < > |.'
+                f'the class {name!r} cannot name a folder: use no dots or dash alone and none of / \\ : * ? " < > |.'
             )
     if len({name.casefold() for name in classes}) < len(classes):
         raise ValueError(f"the classes {', '.join(classes)} name one twice: name each once.")

@@ -14,7 +14,7 @@ def ask(options: argparse.Namespace) -> int:
     with Album(options.folder, options.classes, options.protect, options.out, progress=_Bar("pictures")) as album:
         if not album.waiting:
             print(album.preview())
-            if album.untrained > 1:
+            if album.ready:
                 album.train(_Bar("epochs"))
         pictures = album.next(options.budget)
         page, table = album.home / "ask.html", album.home / "ask.csv"
@@ -33,7 +33,7 @@ def tell(options: argparse.Namespace) -> int:
         print(f"Taken in: {taken.answers} answers, {taken.skipped} skipped, {taken.unsure} not sure.")
         if album.waiting:
             print(f"{len(album.waiting)} pictures of this round wait for a label.")
-        elif album.untrained:
+        elif album.ready:
             album.train(_Bar("epochs"))
         exchange.labels_csv(album, album.home / "labels.csv")
         print(album.report())

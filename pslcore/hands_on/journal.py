@@ -89,15 +89,17 @@ class Lock:
     """
 
     def __init__(self, folder: Path, what: str):
-        self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = open(folder / "lock", "a+")  # noqa: SIM115 it is held
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
-            os.close(self._file)
+            self._file.seek(0)
+            holder = self._file.read(20).strip()
+            self._file.close()
             raise ValueError(f"{what} is open in process {holder or '?'}: close it there first.") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
 
     def release(self) -> None:
-        os.close(self._file)
+        self._file.close()

@@ -1,11 +1,14 @@
 """The album: what is asked, what is taken in, what is learned; the same answers give the same picks."""
 
 import errno
+import gc
 import os
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pslcore.hands_on import Album
 from pslcore.sides import Cloud, Oracle, ProtectedDataError
@@ -331,3 +334,39 @@ def test_a_full_disk_during_training(opened, labelled, monkeypatch, at):
     assert (report.rounds, report.learned_from) == (1, 8)
     assert [upload["pictures"] for upload in report.ledger["uploads"]] == [8]
     assert album.next(5)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["answer", "skip", "unsure", "undo"]), st.integers(0, 4), st.integers(0, 1))))
+def test_whatever_is_said_in_whatever_order_the_journal_tells_the_same(opened, tmp_path_factory, acts):
+    out = tmp_path_factory.mktemp("out")
+    album = opened(out=out)
+    asked, stack, last = album.next(5), [], {}
+    for act, which, who in acts:
+        picture, by = asked[which], ("Ada", "Bob")[who]
+        if act == "answer":
+            album.answer(picture, album.classes[who], by)
+        elif act == "skip":
+            album.skip(picture, by)
+        elif act == "unsure":
+            album.not_sure(picture, by)
+        elif stack:
+            assert album.undo() == stack.pop()[0]
+        if act != "undo":
+            stack.append((picture, album.classes[who] if act == "answer" else None))
+    for picture, label in stack:
+        last[picture.path] = label
+    expected = {path: label for path, label in last.items() if label is not None}
+    assert album.labels() == expected
+    album.close()
+    again = opened(out=out)
+    assert again.labels() == expected
+    assert again._tally == album._tally
+    assert {picture.path for picture in again.waiting} == {picture.path for picture in asked} - last.keys()
+
+
+def test_a_forgotten_album_lets_go(opened, folder, tmp_path):
+    Album(folder, ["a", "b"], out=tmp_path / "other")
+    gc.collect()
+    with Album(folder, out=tmp_path / "other") as album:
+        assert album.classes == ("a", "b")
