@@ -1,22 +1,34 @@
 # make repro   the whole paper at the scale that params.yaml names, from nothing to outputs/<scale>/report.html
-# make test    lint and all tests
+# make check   lint, types, and every test that needs no pipeline, no browser and no minutes
+# make test    the same lint and types, and all tests
 # make lab     JupyterLab on the notebooks
 # make bench   the timings of bench/, side by side
+# make house   docs/house.svg drawn anew from the imports of the package
+# make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
-# make lock    write requirements.lock anew from the pins in pyproject.toml
+# make lock    requirements.lock written anew from the pins in pyproject.toml
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that runs; a name alone may lead to nothing (pyenv).
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c pass 2>/dev/null && echo $$name && break; done)
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+# One thread a process: on busy cores more are many times slower.
+test check: export OMP_NUM_THREADS := 1
 
-.PHONY: repro test lab bench env lock
+QUICK := not slow and not pipeline and not browser
+PARALLEL := -n 2 --dist worksteal
+
+.PHONY: repro check lint test lab bench house schema env lock
 .DEFAULT_GOAL := repro
 
 env: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
+	{ echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
 	touch $@
@@ -24,10 +36,17 @@ $(VENV)/ready: pyproject.toml requirements.lock
 repro: env
 	dvc repro
 
-test: env
+lint: env
 	ruff check .
 	ruff format --check .
-	pytest
+	mypy
+
+check: lint
+	pytest -m "$(QUICK)" $(PARALLEL)
+
+test: lint
+	pytest -m "not pipeline" $(PARALLEL)
+	pytest -m pipeline
 
 lab: env
 	jupyter lab notebooks
@@ -35,8 +54,11 @@ lab: env
 bench: env
 	for file in bench/*.py; do python $$file || exit 1; done
 
+house: env
+	python tools/house.py
+
+schema: env
+	python -m pslcore.campaign.schema
+
 lock:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed --report $(VENV)/report.json --editable ".[dev]"
-	$(BIN)/python -c "import json; rows = json.load(open('$(VENV)/report.json'))['install']; \
-	print('\n'.join(sorted(f\"{r['metadata']['name'].lower()}=={r['metadata']['version'].partition('+')[0]}\" for r in rows if r['metadata']['name'] != 'pslcore')))" > requirements.lock
+	$(PYTHON) tools/lock.py

@@ -44,6 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
     claims.add_argument("--out", default="outputs", help="the table goes to OUT/SCALE/claims.json")
     claims.add_argument("--params", default="params.yaml")
 
+    settle = commands.add_parser("settle", help="run what would decide most of the open claims for the least time")
+    settle.add_argument("--scale", required=True)
+    settle.add_argument("--minutes", type=float, required=True, help="begin no further cycle after so many minutes")
+    settle.add_argument("--out", default="outputs", help="records go to OUT/SCALE/runs")
+    settle.add_argument("--data", default="data", help="folder of the data sets")
+    settle.add_argument("--params", default="params.yaml")
+    settle.add_argument("--jobs", type=int, help="processes at a time (the number of cores)")
+    settle.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
     ask = commands.add_parser("ask", help="which pictures of a folder to label next: a CSV file and a page")
     tell = commands.add_parser("tell", help="take in the labels of a folder's pictures, learn from them")
     for command in (ask, tell):
@@ -66,9 +75,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if isinstance(error, campaign.GridError) else 2
 
 
-def _grid(options: argparse.Namespace) -> int:
+def _in_time(options: argparse.Namespace) -> None:
     if options.minutes is not None and not options.minutes >= 0:
         raise ValueError(f"--minutes {options.minutes} is no length of time: give a number from 0.")
+
+
+def _grid(options: argparse.Namespace) -> int:
+    _in_time(options)
     results = campaign.run(
         options.experiment,
         options.scale,
@@ -114,11 +127,24 @@ def _claims(options: argparse.Namespace) -> int:
     verdicts.write(rows, options.scale, options.out)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items()) + "\n")
     print(verdicts.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
+    ahead = [f"{row['id']}: {row['forecast']}" for row in rows if row["forecast"]]
+    print("\nExpected to settle what is open:\n" + "\n".join(ahead) if ahead else "")
     return 0
 
 
+def _settle(options: argparse.Namespace) -> int:
+    from pslcore.evidence import forecast, settle
+
+    _in_time(options)
+    still = settle.run(
+        options.scale, options.minutes, options.params, options.data, options.out, options.jobs, options.device
+    )
+    print(f"{len(still)} claims are open that more seeds could settle.\n" + forecast.told(still), end="")
+    return 3 if any(each.runs for each in still) else 0
+
+
 def _attest(options: argparse.Namespace) -> int:
-    findings = campaign.attest(options.revision, **({"attested": None} if options.dry else {}))
+    findings = campaign.attest(options.revision, attested=None if options.dry else campaign.ATTESTED)
     print("\n".join(map(str, findings)))
     return 1 if any(finding.differs for finding in findings) else 0
 
@@ -136,7 +162,8 @@ def _tell(options: argparse.Namespace) -> int:
 
 
 _COMMANDS = {
-    "grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "ask": _ask, "tell": _tell,
+    "grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "settle": _settle,
+    "ask": _ask, "tell": _tell,
 }  # fmt: skip
 
 

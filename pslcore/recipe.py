@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -86,12 +86,15 @@ def native_bfloat16(device: torch.device) -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
 
 
-def fresh(builder: Callable[[], nn.Module], seed: int, purpose: str, cycle: int, device: torch.device) -> nn.Module:
+N = TypeVar("N", bound=nn.Module)
+
+
+def fresh(builder: Callable[[], N], seed: int, purpose: str, cycle: int, device: torch.device) -> N:
     """Build a network with weights from the stream (seed, purpose, cycle), whatever was drawn elsewhere."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, purpose, cycle))
         network = builder()
-    return network.to(device, memory_format=torch.channels_last)
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Descent:

@@ -235,9 +235,12 @@ def images(*shape):
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"images": np.zeros((120, 3, 8, 8))}, "tiny train: images are float64, but must be uint8 from 0 to 255"),
-        ({"images": images(120, 8)}, "tiny train: images have the shape (120, 8)"),
-        ({"labels": np.full(120, np.nan)}, "tiny train: labels hold NaN, but must be whole numbers"),
+        (
+            {"images": np.zeros((120, 3, 8, 8))},
+            "data/tiny/train.npz: images are float64, but must be uint8 from 0 to 255",
+        ),
+        ({"images": images(120, 8)}, "data/tiny/train.npz: images have the shape (120, 8)"),
+        ({"labels": np.full(120, np.nan)}, "data/tiny/train.npz: labels are float64, but must be whole numbers"),
     ],
 )
 def test_data_sets_that_are_wrong(here, new_set, arrays, sentence):

@@ -1,39 +1,30 @@
-"""The house itself: which room may know which, pins that agree, notebooks without outputs, a pipeline that fits."""
+"""The house itself: which wing may know which, the picture of it, notebooks without outputs, a pipeline that fits."""
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-from pslcore.campaign import grid
+from pslcore import campaign
 
 TOP = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
-SCALES = list(PARAMS["scales"])
+SCALES = ["quick", "laptop", "paper"]
+PARTS = ["digits", "small"]  # some experiments, run by `grid` alone
 NOTEBOOKS = sorted((TOP / "notebooks").glob("*.ipynb"))
 
-FLOORS = [
-    {"streams", "guard", "losses", "vision", "records", "statistics"},
-    {"pools", "oracle", "models", "data", "recipe"},
-    {"sides"},
-    {"strategies"},
-    {"training"},
-    {"experiment"},
-    {"trial", "federated"},
-    {"grid", "tables", "flower"},
-    {"figures", "report"},
-    {"claims"},
-    {"__main__"},
-]
-"""A room imports from itself and from floors below, and from nowhere else."""
+SPEC = importlib.util.spec_from_file_location("house", TOP / "tools/house.py")
+house = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(house)
 
 
 @pytest.fixture(scope="module")
@@ -45,61 +36,201 @@ def tracked():
     return [TOP / name for name in listed.stdout.split("\0") if name and (TOP / name).is_file()]
 
 
-# Floors
+# Wings and floors
 
 
-def imported(source):
-    """Dotted names of all that a source imports, wherever in it; ``a.b`` and ``a.b.c`` for ``from a.b import c``."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+@pytest.fixture
+def package(tmp_path):
+    """``package({"losses.py": source, ...})``: a folder ``pslcore`` with these files, and empty ``__init__`` beside."""
+
+    def write(sources):
+        top = tmp_path / "pslcore"
+        for name, source in sources.items():
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text(source)
+        for folder in {path.parent for path in top.rglob("*.py")}:
+            (folder / "__init__.py").touch()
+        return top
+
+    return write
 
 
-def trespasses(room, source):
-    """What a source of that room imports from its own floor (but itself) or above; or relatively, which is not read."""
-    (floor,) = (number for number, rooms in enumerate(FLOORS) if room in rooms)
-    allowed = {room}.union(*FLOORS[:floor])
-    for name in imported(source):
-        first, _, rest = name.partition(".")
-        other = rest.split(".")[0]
-        if first == "" or (first == "pslcore" and other in set().union(*FLOORS) and other not in allowed):
-            yield name
+def trespasses(package):
+    """Imports that go to the same floor or up; past a wing's `__init__`; for a private name; relatively."""
+    modules = house.files(package)
+    for name, targets in house.arrows(package).items():
+        for target in targets:
+            own, other = house.wing(name), house.wing(target)
+            if own != other and own and house.floor(own) <= house.floor(other):
+                yield f"{name} looks up to {target}"
+    for name, path in modules.items():
+        source = path.read_text()
+        if name == "pslcore" and list(house.imported(source)):
+            yield "pslcore imports"
+        known = set()
+        for module, what in house.imported(source):
+            if module.startswith("."):
+                yield f"{name} imports relatively"
+            if module.split(".")[0] != "pslcore":
+                continue
+            known.add(what)
+            if what.startswith("_") and not what.startswith("__"):
+                yield f"{name} takes {what} from {module}"
+            if house.wing(module) not in ("", house.wing(name)) and module.count(".") > 1:
+                yield f"{name} reaches into {module}"
+            if module.count(".") == 1 and house.wing(module) != house.wing(name) and what:
+                handed_out = names(modules[module].read_text()) if module in modules else {what}
+                if what not in handed_out:
+                    yield f"{name} takes {what}, which {module} does not hand out"
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Attribute(value=ast.Name(id=room), attr=what) if room in known and re.match("_[^_]", what):
+                    yield f"{name} takes {what} from {room}"
 
 
-def test_rooms_import_from_below_only():
-    package = TOP / "pslcore"
-    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert rooms - {"__init__"} == set().union(*FLOORS)  # a new room: give it a floor
-    assert not list(imported((package / "__init__.py").read_text()))
-    for path in package.rglob("*.py"):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        if room != "__init__":
-            assert not list(trespasses(room, path.read_text())), path
+def names(source):
+    """What a source binds at its top level."""
+    tree = ast.parse(source)
+    found = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    found |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return found | {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def circles(package):
+    """Modules that come back to themselves along imports."""
+    arrows = house.arrows(package)
+    for start in arrows:
+        seen, todo = set(), list(arrows[start])
+        while todo:
+            if (name := todo.pop()) not in seen:
+                seen.add(name)
+                todo += arrows[name]
+        if start in seen:
+            yield start
+
+
+def test_every_wing_has_a_floor():
+    assert {house.wing(name) for name in house.files()} - {""} <= set().union(*house.FLOORS)  # a new wing: give it one
+    assert sum(map(len, house.FLOORS)) == len(set().union(*house.FLOORS))
+
+
+def test_arrows_only_go_down_and_through_the_door():
+    assert list(trespasses(house.PACKAGE)) == []
+
+
+def test_no_circle_inside_a_wing():
+    assert list(circles(house.PACKAGE)) == []
+
+
+def test_no_file_is_long():
+    long = {name: len(path.read_text().splitlines()) for name, path in house.files().items()}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
 
 
 @pytest.mark.parametrize(
-    ("room", "source", "found"),
+    ("file", "source", "found"),
     [
-        ("losses", "from pslcore.models import build", ["pslcore.models", "pslcore.models.build"]),
-        ("oracle", "from pslcore import pools", ["pslcore.pools"]),  # the same floor
-        ("grid", "def late():\n    import pslcore.figures as f", ["pslcore.figures"]),
-        ("grid", "from . import figures", [".", "..figures"]),
-        ("figures", "from pslcore import __version__, grid\nimport numpy, experiment", []),
-        ("data", "from pslcore.data import npz\nfrom pslcore.losses import VOID", []),
+        ("losses.py", "from pslcore.data import load", "pslcore.losses looks up to pslcore.data"),
+        ("recipe.py", "from pslcore.data import load", "pslcore.recipe looks up to pslcore.data"),  # the same floor
+        (
+            "campaign/grid.py",
+            "def f():\n    import pslcore.evidence as e",
+            "campaign.grid looks up to pslcore.evidence",
+        ),
+        ("campaign/grid.py", "from pslcore import evidence", "pslcore.campaign.grid looks up to pslcore.evidence"),
+        ("campaign/grid.py", "from . import data", "pslcore.campaign.grid imports relatively"),
+        (
+            "campaign/grid.py",
+            "from pslcore.data.npz import read",
+            "pslcore.campaign.grid reaches into pslcore.data.npz",
+        ),
+        ("campaign/grid.py", "from pslcore.data import _x", "pslcore.campaign.grid takes _x from pslcore.data"),
+        ("campaign/grid.py", "from pslcore import data\ndata._x()", "pslcore.campaign.grid takes _x from data"),
+        ("campaign/grid.py", "from pslcore.data import y", "takes y, which pslcore.data does not hand out"),
+        ("campaign/grid.py", "from pslcore.data import load\nimport numpy, evidence", None),
+        ("data/npz.py", "from pslcore.losses import VOID", None),
+        ("__init__.py", "import numpy", "pslcore imports"),
     ],
 )
-def test_trespasses_are_seen(room, source, found):
-    assert list(trespasses(room, source)) == found
+def test_trespasses_are_seen(package, file, source, found):
+    rest = {"data/__init__.py": "from pslcore.data.batches import load", "data/batches.py": "load = 1",
+            "data/npz.py": "", "evidence/__init__.py": "", "losses.py": "VOID = 255"}  # fmt: skip
+    seen = list(trespasses(package(rest | {file: source})))
+    assert (found in seen[0]) if found else seen == []
+
+
+def test_circles_are_seen(package):
+    sources = {"a/x.py": "from pslcore.a import y", "a/y.py": "from pslcore.a.z import f", "a/z.py": ""}
+    assert list(circles(package(sources))) == []
+    sources["a/z.py"] = "def late():\n    from pslcore.a.x import g"
+    assert list(circles(package(sources))) == ["pslcore.a.x", "pslcore.a.y", "pslcore.a.z"]
+
+
+# The picture and the page of the house
+
+
+def test_the_picture_is_current():
+    assert house.PICTURE.read_text() == house.drawn()  # or: make house
+
+
+def test_the_picture_shows_what_is_imported(package):
+    top = package({"losses.py": "", "data/__init__.py": "", "data/npz.py": "from pslcore.losses import VOID",
+                   "runs/__init__.py": "import pslcore.losses"})  # fmt: skip
+    picture = house.drawn(top)
+    assert picture == house.drawn(top)
+    tree = ElementTree.fromstring(picture)
+    said = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}title")][1:]
+    assert said == ["runs uses losses", "data uses losses"]
+    shown = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}tspan") if element.get("font-weight")]
+    assert shown == ["runs/", "data/", "losses.py"]
+    assert "npz" in picture
+
+
+def test_the_picture_has_room_for_its_words():
+    for wings in house.FLOORS:
+        for wing, about in wings.items():
+            assert 9 * len(f"{wing}.py") + 6.4 * len(about) + 25 < house.BOX, wing
+    lanes = sum(any(wing in used for used in house.between_wings(house.arrows()).values()) for wing in WINGS)
+    assert house.MARGIN + house.BOX + 30 + house.LANE * (lanes - 1) + 5 < house.WIDTH
+
+
+WINGS = [wing for wings in reversed(house.FLOORS) for wing in reversed(wings)]
+PAGE = (TOP / "docs/house.md").read_text()
+
+
+def test_the_page_has_a_line_for_each_wing():
+    listed = re.findall(r"^\| (\d) \| `(\w+)(?:/|\.py)` \| (.+) \|$", PAGE, re.M)
+    there = {house.wing(name) for name in house.files()}
+    told = [(int(floor), wing) for floor, wing, _ in listed]
+    assert [row for row in told if row[1] in there] == [(house.floor(wing), wing) for wing in WINGS if wing in there]
+    assert {wing for _, wing in told} <= set(WINGS)
+
+
+def test_the_page_says_where_to_change_what():
+    table = PAGE.split("## Where do I change")[1].split("\n\n")[1]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    wishes = "method network data experiment claim figure metric recipe oracle scale"
+    assert [row[0].split()[1].strip(",") for row in rows] == wishes.split()
+    for row in rows:
+        files = [name for name in re.findall(r"`([^`]+)`", " ".join(row[1:])) if "/" in name or "." in name]
+        assert files, row
+        assert [name for name in files if not (TOP / name).exists()] == [], row
 
 
 def test_methods_do_not_know_each_other():
-    shared = ("pslcore.strategies.base", "pslcore.strategies._checks")
-    for path in (TOP / "pslcore" / "strategies").glob("[!_]*.py"):
-        for name in imported(path.read_text()):
-            assert not name.startswith("pslcore.strategies") or name == "pslcore.strategies" or name.startswith(shared)
+    shared = ("base", "checks", "peers", "sided")
+    for name, targets in house.arrows().items():
+        if house.wing(name) == "strategies" and name != "pslcore.strategies":
+            assert {target for target in targets if house.wing(target) == "strategies"} <= {
+                f"pslcore.strategies.{file}" for file in shared
+            }, name
 
 
 def test_torchvision_comes_through_one_door(tracked):
@@ -107,40 +238,12 @@ def test_torchvision_comes_through_one_door(tracked):
     sources = {path: path.read_text() for path in (TOP / "pslcore").rglob("*.py")}
     sources |= {path: path.read_text() for path in tracked if path.suffix == ".py"}
     sources |= {path: code(path) for path in NOTEBOOKS}
-    users = [path for path, source in sources.items() if {"torchvision"} & {n.split(".")[0] for n in imported(source)}]
+    users = [
+        path
+        for path, source in sources.items()
+        if "torchvision" in {n.split(".")[0] for n, _ in house.imported(source)}
+    ]
     assert users == [vision]
-
-
-# Pins
-
-
-def pins(lines):
-    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+", line)] == []
-    return dict(line.split("==") for line in lines)
-
-
-def test_pins_agree():
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    extras = sum(project["optional-dependencies"].values(), project["dependencies"])
-    wanted = pins([line for line in extras if line != "pslcore[federated]"])  # dev holds the other extra
-    lines = (TOP / "requirements.lock").read_text().splitlines()
-    lock = pins(lines)
-    assert len(lock) == len(lines)
-    assert lines == sorted(lines)
-    assert not [version for version in (*wanted.values(), *lock.values()) if "+" in version]  # no build of one machine
-    assert {name: lock.get(name) for name in wanted} == wanted
-    assert {"torch", "dvc", "papermill", "pytest"} <= set(wanted)
-
-
-def test_conda_users_get_the_same_pins():
-    environment = yaml.safe_load((TOP / "environment.yml").read_text())
-    plain = [line for line in environment["dependencies"] if isinstance(line, str)]
-    (piped,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
-    assert plain == ["python=3.11", "pip"]
-    assert {re.sub(r"^(-e|--editable) ", "-e ", line) for line in piped} == {
-        "-e .[dev]", "--constraint requirements.lock",
-    }  # fmt: skip
-    assert tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["requires-python"] == ">=3.11"
 
 
 # Notebooks
@@ -172,9 +275,9 @@ def test_notebooks_are_as_nbstripout_leaves_them():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_use_the_library(path):
-    names = set(imported(code(path)))
-    assert any(name.startswith("pslcore") for name in names)
-    assert not {"torch", "torchvision"} & {name.split(".")[0] for name in names}
+    names = {module.split(".")[0] for module, _ in house.imported(code(path))}
+    assert "pslcore" in names
+    assert not {"torch", "torchvision"} & names
     assert not [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.ClassDef)]
 
 
@@ -239,7 +342,8 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
                 assert (top, within) == ("scales", scale)
                 assert section in PARAMS["scales"][scale], (stage.addressing, name)
                 followed.add(section)
-    assert followed == set(PARAMS["scales"][scale])  # and no experiment is forgotten
+    # No experiment is forgotten.
+    assert followed == {campaign.BASE, *campaign.experiments(scale, TOP / "params.yaml")}
 
 
 def test_the_page_shows_all_figures(pipeline):
@@ -249,14 +353,15 @@ def test_the_page_shows_all_figures(pipeline):
     assert figures == {path for path in paths(report.deps, folder) if "/figures/" in path}
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", SCALES + PARTS)
 def test_every_experiment_is_well_said(scale):
-    sections = PARAMS["scales"][scale]
-    assert set(sections) == set(PARAMS["scales"]["quick"])
-    for experiment in set(sections) - {grid.BASE}:
-        cells = grid.cells(experiment, scale, TOP / "params.yaml")
-        assert len(cells) == sections[experiment]["seeds"] * len(sections[experiment]["methods"]) > 0
+    params, sections = TOP / "params.yaml", PARAMS["scales"][scale]
+    assert set(campaign.experiments(scale, params)) <= set(campaign.experiments("quick", params))
+    for experiment in campaign.experiments(scale, params):
+        cells, said = campaign.cells(experiment, scale, params), sections[experiment]
+        assert len(cells) == said["seeds"] * (len(said["methods"]) + said.get("ceiling", False)) > 0
         assert len({cell.config.key for cell in cells}) == len(cells)
+    assert set(SCALES + PARTS) == set(PARAMS["scales"])
     assert PARAMS["scale"] in SCALES
 
 
@@ -293,3 +398,14 @@ def test_the_readme_names_files_that_are_there(tracked):
     links = re.findall(r"\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|<img[^>]+src=\"([^\"]+)\"", text)
     relative = {link.split("#")[0] for pair in links for link in pair if link and "://" not in link} - {""}
     assert [link for link in relative if not (TOP / link).exists()] == []
+
+
+def test_the_map_names_files_that_are_there():
+    table = (TOP / "README.md").read_text().split("## Where is what")[1].split("\n\n")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    notebooks, places = (re.findall(r"[\w./]+(?:/|\.\w+)(?=`)", "".join(row[n] for row in rows)) for n in (1, 3))
+    assert {f"{path.stem}.ipynb" for path in NOTEBOOKS} >= set(notebooks) > {"tables.ipynb", "report.ipynb"}
+    there = {path.relative_to(house.PACKAGE).as_posix() for path in house.PACKAGE.rglob("*")}
+    within = [place.rstrip("/") for place in places if not place.startswith("Cloud.")]
+    assert len(within) > 10
+    assert [place for place in within if not any(f"/{name}".endswith(f"/{place}") for name in there)] == []

@@ -1,5 +1,17 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
-from pslcore.campaign.attest import attest, current
+from pslcore.campaign.attest import ATTESTED, attest, current
 from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
-from pslcore.campaign.params import BASE, Cell, cells, config_of, scales, section, source, top
+from pslcore.campaign.params import (
+    BASE,
+    CEILING,
+    Cell,
+    cells,
+    config_of,
+    experiments,
+    looks,
+    scales,
+    section,
+    source,
+    top,
+)

@@ -107,7 +107,7 @@ def attest(revision: str, golden: str | Path = GOLDEN, attested: str | Path | No
     here = Path(__file__).parents[2]
     cells = {
         (name, cell.label): cell.config
-        for name in params.scales(golden)[_SCALE] if name != params.BASE
+        for name in params.experiments(_SCALE, golden)
         for cell in params.cells(name, _SCALE, golden)
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -4,10 +4,11 @@
 torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone.
 """
 
+import os
 import re
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from pslcore.campaign import params as parameters
+from pslcore.campaign import precision
 from pslcore.campaign.attest import current
+from pslcore.campaign.leash import hold
 from pslcore.campaign.params import Cell, cells, config_of, run_one
 from pslcore.runs import Config, OutOfTime, Record, prepare_process, records, schema
 from pslcore.settings import Name, short
@@ -72,8 +75,12 @@ def run(
     minutes: float | None = None,
     keep_stale: bool = False,
     device: str = "auto",
+    only: Collection[tuple[str, int]] | None = None,
 ) -> Results:
     """Run what is not finished of an experiment, and give all that is.
+
+    A seed goes on in the precision that it was begun in (``precision``); where this machine cannot, it is left out.
+    Whatever ends this process ends its workers (``leash``).
 
     Parameters
     ----------
@@ -89,6 +96,8 @@ def run(
         Keep finished records that other code than today's has made, marked as such, in place of running them again.
     device : str
         As for ``runs.run``.
+    only : collection of (label, seed), optional
+        Of what is not finished these alone.
 
     Returns
     -------
@@ -111,7 +120,15 @@ def run(
     todo = before.unfinished + again
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
-    prepare_process(device)
+    made_again = {cell.config.key for cell in again}
+    kept = [run for run in before.runs if run[0].config.key not in made_again]
+    todo = [cell for cell in todo if only is None or (cell.label, cell.config.seed) in only]
+    todo, later = precision.fitting(todo, kept, prepare_process(device))
+    if later:
+        print(
+            f"{experiment} at {scale}: seed {', '.join(map(str, later))} was begun in bfloat16, which this processor "
+            "does not compute itself: left for a machine that does."
+        )
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
     workers = max(1, min(jobs or cpu_count(), len(todo)))
@@ -149,7 +166,8 @@ def _attempts(
     todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int
 ) -> Iterator[tuple[Cell, Trouble | None]]:
     """Each cell as it ends, with what went wrong; cells that ran out of time are left out."""
-    calls = (delayed(_attempt)(number, cell.config, root, folder, device, deadline) for number, cell in enumerate(todo))
+    given = root, folder, device, deadline, os.getpid()
+    calls = (delayed(_attempt)(number, cell.config, *given) for number, cell in enumerate(todo))
     with parallel_config(backend="loky", inner_max_num_threads=1) if workers > 1 else parallel_config(n_jobs=1):
         for number, in_time, trouble in Parallel(n_jobs=workers, return_as="generator_unordered")(calls):
             if in_time:
@@ -157,8 +175,9 @@ def _attempts(
 
 
 def _attempt(
-    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
+    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None, owner: int
 ) -> tuple[int, bool, Trouble | None]:
+    hold(owner)
     try:
         run_one(config, root, folder, device, deadline)
     except OutOfTime:

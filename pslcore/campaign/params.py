@@ -16,6 +16,12 @@ from pslcore.settings import Name, Settings, Whole, sentence
 BASE = "base"
 """The section of a scale that all of its experiments start from."""
 
+LOOKS = "looks"
+"""The key of a scale that says after how many paired seeds its verdicts are passed."""
+
+CEILING = "all safe images labelled"
+"""The curve of ``ceiling: true``: what any choice from that pool could come to at most."""
+
 
 def _shared(config: dict[str, Any]) -> dict[str, Any]:
     for name, where in (("seed", "`seeds`"), ("method", "`methods`")):
@@ -35,6 +41,31 @@ _SHARED: TypeAdapter[dict[str, Any]] = TypeAdapter(Shared, config={"strict": Tru
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+def _rising(looks: list[int]) -> list[int]:
+    if looks != sorted(set(looks)):
+        raise ValueError(f"= {looks} must rise: each look has more seeds than the one before.")
+    return looks
+
+
+Looks = Annotated[list[Annotated[Whole, Field(ge=2, le=1_000_000)]], Field(min_length=1), AfterValidator(_rising)]
+"""Numbers of paired seeds, fixed before the first run."""
+
+
+class Plan(Settings):
+    """Of a scale: what is no experiment.
+
+    Attributes
+    ----------
+    base : dict
+        What all experiments of the scale start from.
+    looks : list of int
+        Paired seeds at which verdicts are passed, and at no other number; without it at all seeds.
+    """
+
+    base: Shared = Field(default_factory=dict)
+    looks: Looks | None = None
+
+
 class Experiment(Settings):
     """An experiment at a scale.
 
@@ -46,11 +77,14 @@ class Experiment(Settings):
         The label of each curve, and what is its own: ``method`` and ``options`` at least.
     seeds : int
         Runs of each method, with the seeds from 0.
+    ceiling : bool
+        One more run a seed, ``all safe images labelled``: the task learner on all that may leave the client.
     """
 
     config: Shared = Field(default_factory=dict)
     methods: dict[Label, Annotated[dict[str, Any], AfterValidator(_own)]] = Field(min_length=1)
     seeds: Whole = Field(ge=1, le=1_000_000)
+    ceiling: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +137,32 @@ def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
         raise ValueError(f"{params}: {error}") from None
 
 
+def experiments(scale: str, params: str | Path = "params.yaml") -> list[str]:
+    """The names of all experiments of a scale; ``ValueError`` if it is unknown."""
+    return [name for name in _scale(scale, params) if name not in Plan.model_fields]
+
+
+def looks(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
+    """The paired seeds at which a scale is judged; none where it is judged by all that there are.
+
+    Raises
+    ------
+    ValueError
+        If the scale is unknown, or they are not what they should be.
+    """
+    try:
+        return tuple(Plan(looks=_scale(scale, params).get(LOOKS)).looks or ())
+    except ValueError as error:
+        raise ValueError(f"{params}: {scale}: {error}") from None
+
+
+def _scale(scale: str, params: str | Path) -> dict[str, Any]:
+    known = scales(params)
+    if scale not in known:
+        raise ValueError(f"unknown scale {scale!r}: choose one of {', '.join(known)}.")
+    return known[scale]
+
+
 def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> tuple[dict[str, Any], Experiment]:
     """The scale's ``base`` and one of its experiments.
 
@@ -111,23 +171,17 @@ def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> 
     ValueError
         If the scale or the experiment is unknown, or a section is not what it should be.
     """
-    known = scales(params)
-    if scale not in known:
-        raise ValueError(f"unknown scale {scale!r}: choose one of {', '.join(known)}.")
-    experiments = [name for name in known[scale] if name != BASE]
-    if experiment not in experiments:
-        raise ValueError(
-            f"unknown experiment {experiment!r} at scale {scale!r}: choose one of {', '.join(experiments)}."
-        )
-    place = f"{params}: {scale}"
+    known = experiments(scale, params)
+    if experiment not in known:
+        raise ValueError(f"unknown experiment {experiment!r} at scale {scale!r}: choose one of {', '.join(known)}.")
     try:
-        base = _SHARED.validate_python(known[scale].get(BASE, {}))
+        base = _SHARED.validate_python(_scale(scale, params).get(BASE, {}))
     except ValidationError as error:
-        raise ValueError(sentence(error, f"{place}.{BASE}")) from None
+        raise ValueError(sentence(error, f"{params}: {scale}.{BASE}")) from None
     try:
-        return base, Experiment.of(known[scale][experiment])
+        return base, Experiment.of(_scale(scale, params)[experiment])
     except ValueError as error:
-        raise ValueError(f"{place}.{experiment}: {error}") from None
+        raise ValueError(f"{params}: {scale}.{experiment}: {error}") from None
 
 
 def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> list[Cell]:
@@ -147,7 +201,21 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
                 found.append(Cell(label, config_of(merge(shared, own, {"seed": seed}))))
             except ValueError as error:
                 raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
+        if said.ceiling:
+            try:
+                found.append(Cell(CEILING, _ceiling(shared, seed)))
+            except ValueError as error:
+                raise ValueError(f"{params}: {scale}.{experiment}: {CEILING}: {error}") from None
     return found
+
+
+def _ceiling(shared: Mapping[str, Any], seed: int) -> Config:
+    """One cycle on all safe images, with nothing to pick any more."""
+    config = config_of(merge(shared, {"method": "random", "seed": seed}))
+    if not config.fraction:
+        raise ValueError("it needs the protected setting, elsewhere it would be the whole training set: leave it out.")
+    safe = round(1 - config.fraction, 12)
+    return config.but(initial=safe, final=safe)
 
 
 def config_of(settings: Mapping[str, Any]) -> Config:
@@ -158,17 +226,17 @@ def config_of(settings: Mapping[str, Any]) -> Config:
 
 def run_one(config: Config, *given: Any) -> Record:
     """Run what ``config_of`` made."""
-    return (federated.run if isinstance(config, FederatedConfig) else runs.run)(config, *given)
+    return federated.run(config, *given) if isinstance(config, FederatedConfig) else runs.run(config, *given)
 
 
 def check(config: Config, root: str | Path) -> None:
     """Raise ``ValueError`` or ``OSError`` if the config cannot be run on its data set."""
-    (federated.resolve if isinstance(config, FederatedConfig) else runs.resolve)(config, root)
+    _ = federated.resolve(config, root) if isinstance(config, FederatedConfig) else runs.resolve(config, root)
 
 
 def source(config: Config) -> str:
     """Fingerprint of the code that would run it today."""
-    return (federated.fingerprint if isinstance(config, FederatedConfig) else runs.fingerprint)(config)
+    return federated.fingerprint(config) if isinstance(config, FederatedConfig) else runs.fingerprint(config)
 
 
 def merge(*settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pslcore import strategies
-from pslcore.campaign.params import BASE, Experiment
+from pslcore.campaign.params import BASE, LOOKS, Experiment, Plan
 from pslcore.federated import FederatedConfig
 from pslcore.recipe import Recipe
 from pslcore.runs import Config, records
@@ -24,7 +24,7 @@ def json_schema() -> dict[str, Any]:
     """JSON schema of ``params.yaml``. Settings are laid over each other, so that none is required in any one place."""
     settings = FederatedConfig.model_json_schema()
     shared = {name: form for name, form in settings["properties"].items() if name not in _ELSEWHERE}
-    experiment = Experiment.model_json_schema()
+    experiment, looks = Experiment.model_json_schema(), Plan.model_json_schema()["properties"][LOOKS]
     own = {"method": settings["properties"]["method"], **shared}
     options = [
         {"if": {"properties": {"method": {"const": name}}, "required": ["method"]},
@@ -44,7 +44,7 @@ def json_schema() -> dict[str, Any]:
         "properties": {
             "scale": {"type": "string", "description": "The scale that `dvc repro` works at."},
             "scales": {"type": "object", "additionalProperties": {
-                "type": "object", "properties": {BASE: {"$ref": "#/$defs/Shared"}},
+                "type": "object", "properties": {BASE: {"$ref": "#/$defs/Shared"}, LOOKS: looks},
                 "additionalProperties": {"$ref": "#/$defs/Experiment"},
             }},
         },
@@ -61,6 +61,7 @@ def reference() -> str:
     parts = [
         "# The settings\n\nWritten by `make schema` from the classes that check them. An experiment of `params.yaml`\n"
         "lays its `config` over the scale's `base`, and each method's own settings over both.\n",
+        _section("A scale, beside its experiments", Plan),
         _section("An experiment", Experiment),
         _section("A config", Config),
         _section("A federated config has these too", FederatedConfig, set(Config.model_fields) - {"teacher"}),
@@ -87,8 +88,10 @@ def _section(title: str, settings: type[Settings], leave_out: Collection[str] = 
 def _takes(form: dict[str, Any]) -> str:
     if "enum" in form:
         return " or ".join(f"`{value}`" for value in form["enum"])
-    words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}
-    text = words.get(form.get("type", "object"), "mapping")
+    words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text",
+             "array": "list"}  # fmt: skip
+    kinds = {one["type"] for one in form.get("anyOf", [form]) if "type" in one} - {"null"}
+    text = words.get("".join(kinds), "mapping")
     bounds = [("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below")]
     return text + "".join(f" {word} {form[bound]:,}" for bound, word in bounds if bound in form)
 

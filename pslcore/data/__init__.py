@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
+from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
-from pslcore.data.packed import Labels
 from pslcore.losses import VOID
 
 
@@ -21,8 +21,8 @@ class Split:
     Of a large set both may stay on the disk (see ``packed``): index them, do not read them whole.
     """
 
-    images: np.ndarray
-    labels: np.ndarray | packed.Labels
+    images: Bytes
+    labels: SomeLabels
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,7 +50,7 @@ class Dataset:
     train: Split
     test: Split
     classes: tuple[str, ...]
-    coarse: np.ndarray | None = None
+    coarse: Indices | None = None
     note: str = ""
     contents: str = ""
 
@@ -71,12 +71,11 @@ class Dataset:
         for split in (self.train, self.test):
             for array in (split.images, split.labels):
                 digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
-# name -> reader(root) -> {"train": (images, labels), "test": ..., "classes": ..., "coarse": ..., "note": ...}
-_READERS: dict[str, Callable[..., dict]] = {
+_READERS: dict[str, Callable[..., Parts]] = {
     "digits": digits.read,
     "numbers": composed.read_numbers,
     "digit_scenes": composed.read_digit_scenes,
@@ -133,43 +132,25 @@ def load(name: str, root: str | Path = "data") -> Dataset:
             f"unknown data set {name!r}: choose one of {', '.join(names())}, "
             f"or put your own into {folder / 'train.npz'} and test.npz (see data/README.md)."
         )
-    train, test = (Split(*_validated(*parts[split], f"{name} {split}")) for split in ("train", "test"))
-    told = {key: parts[key] for key in ("coarse", "note", "contents") if key in parts}
-    dataset = Dataset(name, train, test, tuple(parts["classes"]), **told)
+    train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
+    told = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
+    dataset = Dataset(name, train, test, tuple(parts["classes"]), *told)
     _check_together(dataset)
-    if parts.get("coarse_labels") is not None:
-        coarse = npz.superclasses(train.labels, parts["coarse_labels"], len(dataset.classes))
+    coarse_labels = parts.get("coarse_labels")
+    if coarse_labels is not None:
+        coarse = npz.superclasses(train.labels, coarse_labels, len(dataset.classes), f"{folder / 'train.npz'}: ")
         dataset = replace(dataset, coarse=coarse)
     return dataset
 
 
-def _validated(images: np.ndarray, labels: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _split(images: Array, labels: Array | Labels, what: str) -> Split:
     """The arrays as uint8 [N, C, H, W] and int64, or one sentence about what is wrong with them."""
-    if images.dtype != np.uint8:
-        raise ValueError(f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; convert them first.")
+    npz.check_fit(what, images, labels)
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[-1] in (1, 3):
+    elif images.shape[-1] in (1, 3):
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(
-            f"{what}: images have the shape {images.shape}; they must be N x H x W, N x H x W x C or N x C x H x W "
-            "with one or three channels."
-        )
-    if labels.dtype.kind == "f":
-        odd = "NaN" if np.isnan(labels).any() else f"{labels.dtype} values"
-        raise ValueError(f"{what}: labels hold {odd}, but must be whole numbers (the index of the class).")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{what}: labels are {labels.dtype}, but must be whole numbers (the index of the class).")
-    count = len(labels) if labels.ndim else 0
-    if count != len(images):
-        raise ValueError(f"{what}: {len(images)} images but {count} labels; there must be one label an image.")
-    if labels.shape not in (images.shape[:1], images.shape[:1] + images.shape[2:]):
-        raise ValueError(
-            f"{what}: labels have the shape {labels.shape}; for images of the shape {images.shape} they must be "
-            f"{images.shape[:1]} or, for pixel labels, {images.shape[:1] + images.shape[2:]}."
-        )
-    return images, labels if labels.dtype == np.int64 else labels.astype(np.int64)
+    return Split(images, labels if isinstance(labels, Labels) else labels.astype(np.int64, copy=False))
 
 
 def _check_together(dataset: Dataset) -> None:
@@ -186,7 +167,7 @@ def _check_together(dataset: Dataset) -> None:
             "both splits must be alike."
         )
     for what, split in (("train", train), ("test", test)):
-        values = split.labels.values if isinstance(split.labels, packed.Labels) else np.unique(split.labels)
+        values = split.labels.values if isinstance(split.labels, Labels) else np.unique(split.labels)
         outside = values[(values < 0) | (values >= n_classes)]
         if dataset.pixel_labels:
             outside = outside[outside != VOID]

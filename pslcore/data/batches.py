@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
+from pslcore.data.arrays import Bytes, Indices
 from pslcore.losses import VOID
 
 _AT_ONCE, _PIXELS = 512, {"cpu": 32 * 32 * 32, "cuda": 512 * 32 * 32}
@@ -39,7 +40,7 @@ class Plan:
 
 
 def plans(
-    indices: np.ndarray, batch_size: int, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0
+    indices: Indices, batch_size: int, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0
 ) -> Iterator[Plan]:
     """One epoch: every image once, in random order, each with its random crop, flip and zoom.
 
@@ -54,7 +55,7 @@ def plans(
 class Endless:
     """Batches of any size from ``indices``, which are gone through in random order again and again."""
 
-    def __init__(self, indices: np.ndarray, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0):
+    def __init__(self, indices: Indices, padding: int, flip: bool, generator: torch.Generator, zoom: float = 1.0):
         self._indices = torch.as_tensor(indices)
         self._padding, self._flip, self._generator, self._zoom = padding, flip, generator, zoom
         self._queue = self._indices[:0]
@@ -101,10 +102,10 @@ class ImageStore:
         self._label_row = torch.full((n,), -1, dtype=torch.int64)
         self._labels: Tensor | None = None  # [rows] int64 or [rows, H + 2 padding, W + 2 padding] uint8
         self._pixels: Tensor | None = None  # [rows, H + 2 padding, W + 2 padding, C]
-        self._lent: np.ndarray | None = None  # [n, C, H, W]
-        self._size = (1, 1)
+        self._lent: Bytes | None = None  # [n, C, H, W]
+        self._size: tuple[int, ...] = (1, 1)
 
-    def add(self, indices: np.ndarray, images: np.ndarray) -> None:
+    def add(self, indices: Indices, images: Bytes) -> None:
         """Keep images (uint8, [B, C, H, W]) under their dataset indices."""
         if len(indices) == 0:
             return
@@ -113,23 +114,23 @@ class ImageStore:
         self._row[torch.as_tensor(indices)] = torch.arange(held, held + len(indices))
         self._pixels = pixels if self._pixels is None else torch.cat([self._pixels, pixels])
 
-    def lend(self, images: np.ndarray) -> None:
+    def lend(self, images: Bytes) -> None:
         """Look all images of the training set up in an array on the disk (uint8, [n, C, H, W]), batch by batch."""
         self._lent, self._size = images, images.shape[2:]
         self._row = torch.arange(len(images))
 
-    def _padded(self, images: np.ndarray) -> Tensor:
+    def _padded(self, images: Bytes) -> Tensor:
         p = self.padding
         pixels = torch.as_tensor(np.array(images)).to(self.device).permute(0, 2, 3, 1)
         return pad(pixels, (0, 0, p, p, p, p)).contiguous()
 
-    def tell(self, indices: np.ndarray, labels: np.ndarray) -> None:
+    def tell(self, indices: Indices, labels: Indices) -> None:
         """Learn the labels (int64, [B] or [B, H, W]) of some images."""
-        labels = torch.tensor(labels).to(self.device)
-        if labels.ndim == 3:
-            labels = pad(labels, (self.padding,) * 4, value=VOID).to(torch.uint8)
+        told = torch.tensor(labels).to(self.device)
+        if told.ndim == 3:
+            told = pad(told, (self.padding,) * 4, value=VOID).to(torch.uint8)
         self._label_row[torch.as_tensor(indices)] = torch.arange(self._told, self._told + len(indices))
-        self._labels = labels if self._labels is None else torch.cat([self._labels, labels])
+        self._labels = told if self._labels is None else torch.cat([self._labels, told])
 
     @property
     def _told(self) -> int:
@@ -148,15 +149,16 @@ class ImageStore:
         rows = self._label_row[plan.indices]
         if (rows < 0).any():
             raise ValueError(f"the label of image {int(plan.indices[rows < 0][0])} is not known in this store.")
-        rows = rows.to(self.device)
-        if self._labels.ndim == 1:
-            return self._labels[rows]
+        rows, known = rows.to(self.device), self._labels
+        assert known is not None
+        if known.ndim == 1:
+            return known[rows]
         if plan.zoom is not None:
-            inside = self._labels[rows, None].float() - VOID  # 0 is what lies beyond the border
+            inside = known[rows, None].float() - VOID  # 0 is what lies beyond the border
             return (self._zoomed(inside, plan, "nearest")[:, 0] + VOID).long()
-        return self._crop(self._labels.flatten(), plan, rows, self._labels.shape[1:]).long()
+        return self._crop(known.flatten(), plan, rows, known.shape[1:]).long()
 
-    def _crop(self, flat: Tensor, plan: Plan, rows: Tensor, padded: tuple[int, int]) -> Tensor:
+    def _crop(self, flat: Tensor, plan: Plan, rows: Tensor, padded: tuple[int, ...]) -> Tensor:
         """One gather from pixels laid out in a row (of values or of channels): crops and mirrors at once."""
         height, width = (extent - 2 * self.padding for extent in padded)
         across = torch.arange(width, device=self.device)
@@ -168,24 +170,26 @@ class ImageStore:
 
     def _zoomed(self, padded: Tensor, plan: Plan, mode: str) -> Tensor:
         """Crops [B, C, H, W] of padded images at their own zoom; zeros beyond the border."""
+        zoom, shifts = plan.zoom, plan.shift
+        assert zoom is not None and shifts is not None  # noqa: PT018
 
         def along(start: Tensor, shift: Tensor, extent: int) -> Tensor:
             """Where to look, [B, extent], from -1 to 1 over the padded image."""
             inner = extent - 2 * self.padding
-            window = inner / plan.zoom
+            window = inner / zoom
             middle = start + inner / 2 + shift * (inner - window).abs() / 2
             steps = (torch.arange(inner) + 0.5) / inner - 0.5
             return (2 * (middle[:, None] + window[:, None] * steps) / extent - 1).to(self.device)
 
-        y, x = (along(s, d, e) for s, d, e in zip((plan.top, plan.left), plan.shift, padded.shape[2:], strict=True))
+        y, x = (along(s, d, e) for s, d, e in zip((plan.top, plan.left), shifts, padded.shape[2:], strict=True))
         x = torch.where(plan.mirrored.to(self.device)[:, None], x.flip(1), x)
         places = torch.stack([x[:, None, :].expand(-1, y.shape[1], -1), y[:, :, None].expand(-1, -1, x.shape[1])], 3)
         return grid_sample(padded, places, mode, align_corners=False)
 
-    def plain(self, indices: np.ndarray, chunk: int | None = None) -> Iterator[Tensor]:
+    def plain(self, indices: Indices, chunk: int | None = None) -> Iterator[Tensor]:
         """The images as they are (test transforms), float32 [<= chunk, C, H, W], in the order of the indices."""
         p = self.padding
-        for part in torch.as_tensor(indices).split(chunk or _at_once(*self._size, self.device)):
+        for part in torch.as_tensor(indices).split(chunk or _at_once(self._size, self.device)):
             pixels, rows = self._held(part)
             inner = pixels[:, p : pixels.shape[1] - p, p : pixels.shape[2] - p]
             yield normalise(inner[rows].permute(0, 3, 1, 2))
@@ -197,16 +201,17 @@ class ImageStore:
             raise ValueError(f"image {int(indices[rows < 0][0])} is not in this store: it was never uploaded here.")
         if self._lent is not None:
             return self._padded(self._lent[indices.numpy()]), torch.arange(len(indices), device=self.device)
+        assert self._pixels is not None
         return self._pixels, rows.to(self.device)
 
 
-def _at_once(height: int, width: int, device: torch.device) -> int:
-    return max(1, min(_AT_ONCE, _PIXELS[device.type] // (height * width)))
+def _at_once(size: tuple[int, ...], device: torch.device) -> int:
+    return max(1, min(_AT_ONCE, _PIXELS[device.type] // (size[0] * size[1])))
 
 
-def chunks(images: np.ndarray, device: torch.device, size: int | None = None) -> Iterator[Tensor]:
+def chunks(images: Bytes, device: torch.device, size: int | None = None) -> Iterator[Tensor]:
     """uint8 images [N, C, H, W] from anywhere as normalised batches on the device, in their order."""
-    size = size or _at_once(*images.shape[2:], device)
+    size = size or _at_once(images.shape[2:], device)
     for start in range(0, len(images), size):
         yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
 

@@ -14,7 +14,8 @@ its ``labels.py``.
 
 from pathlib import Path
 
-from pslcore.data import packed
+from pslcore.data import packed, pictures
+from pslcore.data.arrays import Parts
 
 CLASSES = {
     7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light",
@@ -24,10 +25,11 @@ CLASSES = {
 """The 19 of the 34 ids that are trained on and scored; the others are void."""
 
 N_IDS = 34
-OFFICIAL = {"training": 2975, "test": 500}
+OFFICIAL = (2975, 500)
+"""Pictures to train and to test on."""
 
 
-def read(root: Path, size: tuple[int, int] | None = None) -> dict:
+def read(root: Path, size: tuple[int, int] | None = None) -> Parts:
     """The set as ``load`` wants it, from its packed arrays (see ``packed``)."""
     get = (
         "register at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and "
@@ -36,12 +38,12 @@ def read(root: Path, size: tuple[int, int] | None = None) -> dict:
     return packed.read(root, "cityscapes", ["cityscapes"], "leftImg8bit", _find, get, size)
 
 
-def _find(base: Path) -> packed.Source:
+def _find(base: Path) -> pictures.Source:
     train, test = _pairs(base, "train"), _pairs(base, "val")
-    table = packed.table_of({number: label for label, number in enumerate(CLASSES)}, N_IDS)
+    table = pictures.table_of({number: label for label, number in enumerate(CLASSES)}, N_IDS)
     note = "The official validation scenes are the test split."
-    note += packed.counts_note({"training": len(train), "test": len(test)}, OFFICIAL)
-    return packed.Source(base, train, test, list(CLASSES.values()), note, table)
+    note += pictures.counts_note(train, test, OFFICIAL)
+    return pictures.Source(base, train, test, list(CLASSES.values()), note, table)
 
 
 def _pairs(base: Path, split: str) -> list[tuple[Path, Path]]:

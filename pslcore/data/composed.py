@@ -12,33 +12,38 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data import digits
+from pslcore.data.arrays import Array, Bytes, Indices, Parts
 from pslcore.losses import VOID
 from pslcore.streams import numpy_stream
+
+_Digits = tuple[Bytes, Indices]
+"""Images with their labels."""
 
 _SEED = 0
 """Of the composition. It is part of the data sets, not of an experiment."""
 
 
-def read_numbers(root: Path) -> dict:
+def read_numbers(root: Path) -> Parts:
     """100 classes, 6,000 training and 2,000 test images of 8x16, grey, the same number of each class."""
-    source = digits.read(root)
+    train, test = digits.splits()
     names = [f"{number:02d}" for number in range(100)]
     return {
-        "train": _numbers(*source["train"], 6000, numpy_stream(_SEED, "numbers-train")),
-        "test": _numbers(*source["test"], 2000, numpy_stream(_SEED, "numbers-test")),
+        "train": _numbers(train, 6000, numpy_stream(_SEED, "numbers-train")),
+        "test": _numbers(test, 2000, numpy_stream(_SEED, "numbers-test")),
         "classes": names,
         "coarse": np.arange(100) // 10,
         "note": "Numbers 00 to 99 composed from the 1,797 handwritten digits of scikit-learn; superclasses: the tens.",
     }
 
 
-def _numbers(images: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(source: _Digits, n: int, rng: np.random.Generator) -> _Digits:
+    images, labels = source
     numbers = rng.permutation(np.arange(n) % 100)
     tens, units = (images[_draw(labels, wanted, rng)] for wanted in (numbers // 10, numbers % 10))
     return np.concatenate([tens, units], axis=3), numbers
 
 
-def _draw(labels: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _draw(labels: Indices, wanted: Indices, rng: np.random.Generator) -> Indices:
     """For each wanted label the index of an image that has it, drawn with replacement."""
     drawn = np.empty(wanted.shape, dtype=np.int64)
     for digit in np.unique(wanted):
@@ -52,22 +57,23 @@ HEIGHT, WIDTH, DIGIT, HOOD = 32, 48, 24, 4
 the void strip along the lower edge, as the bonnet of the car is in street scenes."""
 
 
-def read_digit_scenes(root: Path) -> dict:
+def read_digit_scenes(root: Path) -> Parts:
     """11 classes (10 digits, then background), 400 training and 100 test images of 32x48, grey, labels per pixel.
 
     Each scene holds two different digits, each at a height of its own. A pixel has the label of a digit where it lies
     on its strokes or next to them.
     """
-    source = digits.read(root)
+    train, test = digits.splits()
     return {
-        "train": _scenes(*source["train"], 400, numpy_stream(_SEED, "digit-scenes-train")),
-        "test": _scenes(*source["test"], 100, numpy_stream(_SEED, "digit-scenes-test")),
-        "classes": [*source["classes"], "background"],
+        "train": _scenes(train, 400, numpy_stream(_SEED, "digit-scenes-train")),
+        "test": _scenes(test, 100, numpy_stream(_SEED, "digit-scenes-test")),
+        "classes": [*digits.CLASSES, "background"],
         "note": "Scenes composed from the 1,797 handwritten digits of scikit-learn over made-up ground.",
     }
 
 
-def _scenes(images: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _scenes(source: _Digits, n: int, rng: np.random.Generator) -> _Digits:
+    images, labels = source
     pixels = _ground(n, rng)
     table = np.full((n, HEIGHT, WIDTH), 10, dtype=np.int64)
     kinds = rng.permuted(np.tile(np.arange(10), (n, 1)), axis=1)[:, : WIDTH // DIGIT]
@@ -83,7 +89,7 @@ def _scenes(images: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Gener
     return pixels.clip(0, 255).astype(np.uint8)[:, None], table
 
 
-def _ground(n: int, rng: np.random.Generator) -> np.ndarray:
+def _ground(n: int, rng: np.random.Generator) -> Array:
     """Coarse patches, blurred, under fine grain: [n, HEIGHT, WIDTH], darker than strokes."""
     patches = rng.uniform(0, 110, (n, HEIGHT // 4, WIDTH // 4)).repeat(4, axis=1).repeat(4, axis=2)
     for axis in (1, 2):
@@ -91,7 +97,7 @@ def _ground(n: int, rng: np.random.Generator) -> np.ndarray:
     return (patches + rng.normal(0, 8, patches.shape)).astype(np.float32)
 
 
-def _enlarged(digit: np.ndarray) -> np.ndarray:
+def _enlarged(digit: Array) -> Array:
     """8x8 to DIGIT x DIGIT, bilinear."""
     at = ((np.arange(DIGIT) + 0.5) * 8 / DIGIT - 0.5).clip(0, 7)
     low = np.minimum(at.astype(int), 6)
@@ -100,7 +106,7 @@ def _enlarged(digit: np.ndarray) -> np.ndarray:
     return rows[:, low] * (1 - part) + rows[:, low + 1] * part
 
 
-def _thickened(mask: np.ndarray) -> np.ndarray:
+def _thickened(mask: Array) -> Array:
     """The mask and its neighbours above, below, left and right."""
     wide = np.pad(mask, 1)
     return mask | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]

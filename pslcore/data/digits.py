@@ -11,16 +11,21 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from pslcore.data.arrays import Bytes, Indices, Parts
+
 N_TEST = 500
+CLASSES = [str(digit) for digit in range(10)]
 
 
-def read(root: Path) -> dict:
-    """The set as ``load`` wants it; nothing is read from ``root``."""
+def splits() -> tuple[tuple[Bytes, Indices], tuple[Bytes, Indices]]:
+    """Images and labels to train and to test on."""
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    return {
-        "train": (images[:-N_TEST], bunch.target[:-N_TEST]),
-        "test": (images[-N_TEST:], bunch.target[-N_TEST:]),
-        "classes": [str(name) for name in bunch.target_names],
-        "note": "The 1,797 handwritten digits of scikit-learn; the first 1,297 train, the last 500 test.",
-    }
+    return (images[:-N_TEST], bunch.target[:-N_TEST]), (images[-N_TEST:], bunch.target[-N_TEST:])
+
+
+def read(root: Path) -> Parts:
+    """The set as ``load`` wants it; nothing is read from ``root``."""
+    train, test = splits()
+    note = "The 1,797 handwritten digits of scikit-learn; the first 1,297 train, the last 500 test."
+    return {"train": train, "test": test, "classes": CLASSES, "note": note}

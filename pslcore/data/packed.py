@@ -16,76 +16,52 @@ packed again when its list of files, their sizes, or the table of labels changed
 looked at; delete the folder to force it), and may be deleted once it is packed.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from PIL import Image
+from pydantic import Field, ValidationError, model_validator
 from tqdm import tqdm
 
-from pslcore.losses import VOID
-
-UNKNOWN = 254
-"""In a table of labels: this number must not appear in a picture."""
+from pslcore.data import pictures
+from pslcore.data.arrays import Array, Indices, Labels, Parts
+from pslcore.data.pictures import Source
+from pslcore.settings import Settings, sentence, short
 
 _FORMAT = 1
 """Part of the signature: a change of the files' layout packs every source again."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a reader found in a folder of pictures.
+class Entry(Settings):
+    """One packed array, as the index has it; ``values`` are the numbers that occur in pixel labels."""
 
-    Attributes
-    ----------
-    base : path
-        The folder that everything lies in.
-    train, test : lists of (path, int) or (path, path)
-        Each picture with its class, or with the grey picture of its pixels' labels.
-    classes : list of str
-    note : str
-    table : uint8 array, [256], optional
-        For pixel labels: from the number in the picture to the class, ``VOID`` or ``UNKNOWN``.
-    """
+    shape: list[Annotated[int, Field(ge=0)]]
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    values: list[Annotated[int, Field(ge=0, le=255)]] | None = None
 
-    base: Path
-    train: list[tuple[Path, int | Path]]
-    test: list[tuple[Path, int | Path]]
+
+class Index(Settings):
+    """What ``index.json`` says of the arrays beside it."""
+
+    source: str
     classes: list[str]
-    note: str = ""
-    table: np.ndarray | None = None
+    note: str
+    arrays: dict[str, Entry]
 
-
-class Labels:
-    """Pixel labels that stay on the disk as uint8: whatever is taken out of them is int64 [..., H, W] in memory.
-
-    Only what indexing needs of an array: ``labels[indices]``, ``len``, ``shape``, ``ndim``, ``dtype``. ``np.asarray``
-    gives all of them, eight bytes a pixel. ``values`` are the numbers that occur.
-    """
-
-    dtype = np.dtype(np.int64)
-
-    def __init__(self, stored: np.ndarray, values: np.ndarray):
-        self._stored = stored
-        self.values = values
-        self.shape = stored.shape
-        self.ndim = stored.ndim
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def __getitem__(self, key) -> np.ndarray:
-        return np.asarray(self._stored[key]).astype(np.int64)
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.asarray(self._stored).astype(dtype or np.int64)
+    @model_validator(mode="after")
+    def _whole(self) -> "Index":
+        if set(self.arrays) != {f"{split}-{what}" for split in ("train", "test") for what in ("images", "labels")}:
+            raise ValueError(f"it lists {short(list(self.arrays))}, not images and labels to train and to test.")
+        return self
 
 
 def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
@@ -113,7 +89,7 @@ def read(
     find: Callable[[Path], Source],
     get: str,
     size: tuple[int, int] | None = None,
-) -> dict:
+) -> Parts:
     """A data set from its packed arrays, which are made first where there are none or the source has changed.
 
     Parameters
@@ -135,7 +111,7 @@ def read(
 
     Returns
     -------
-    dict
+    Parts
         As ``load`` wants it, with ``contents``, a SHA-256 over all of it that is read from the index. Images, and
         pixel labels as ``Labels``, stay on the disk.
 
@@ -155,25 +131,11 @@ def read(
     if base is not None:
         source = find(base)
         signature = _signature(source)
-        if not folder.is_dir() or _index(folder)["source"] != signature:
+        if not folder.is_dir() or _index(folder).source != signature:
             with _alone(folder):
-                if not folder.is_dir() or _index(folder)["source"] != signature:  # nobody was faster
+                if not folder.is_dir() or _index(folder).source != signature:  # nobody was faster
                     _pack(source, signature, folder, size)
     return _open(folder)
-
-
-def pictures(folder: Path) -> list[str]:
-    """Names of the pictures in a folder; shorter names first, so that number 2 comes before number 10."""
-    endings = (".jpeg", ".jpg", ".png")
-    return sorted((name for name in os.listdir(folder) if name.lower().endswith(endings)), key=lambda n: (len(n), n))
-
-
-def counts_note(found: dict[str, int], official: dict[str, int]) -> str:
-    """A sentence where the numbers of pictures are not the official ones."""
-    if found == official:
-        return ""
-    told = [" and ".join(f"{n:,} {what}" for what, n in numbers.items()) for numbers in (found, official)]
-    return f" It holds {told[0]} pictures where the official set holds {told[1]}."
 
 
 # Packing
@@ -183,7 +145,7 @@ def _signature(source: Source) -> str:
     """SHA-256 over what decides the packed arrays, the files' contents represented by their sizes."""
     digest = sha256(json.dumps([_FORMAT, source.classes, source.note]).encode())
     if source.table is not None:
-        digest.update(source.table)
+        digest.update(source.table.data)
     base = os.path.join(source.base, "")
     for split in (source.train, source.test):
         digest.update(b"%d;" % len(split))
@@ -209,50 +171,64 @@ def _pack(source: Source, signature: str, folder: Path, size: tuple[int, int] | 
     part, old = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    full = _decode(source.train[0][0], "RGB").shape[1::-1]  # PIL's order: width, height
-    height, width = size or full[::-1]
+    full = pictures.size(source.train[0][0])
+    height, width = size or full
     per_picture = height * width * (3 if source.table is None else 4)
     needed, free = per_picture * (len(source.train) + len(source.test)), shutil.disk_usage(folder.parent).free
+    less = f"or take a smaller size, for example {folder.parent.name}@{height // 4 or 1}x{width // 4 or 1}."
     if needed > free:
         raise OSError(
             f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "
-            f"make room, or take a smaller size, for example {folder.parent.name}@{height // 4}x{width // 4}."
+            f"make room, {less}"
         )
-    part.mkdir()
-    arrays = {}
-    for split in ("train", "test"):
-        examples = getattr(source, split)
+    try:
+        part.mkdir()
+        _fill(part, source, signature, full, size)
+        if folder.is_dir():
+            folder.rename(old)
+        part.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(f"the disk was full before all was packed into {folder}: make room, {less}") from error
+        raise
+    parent = os.open(folder.parent, os.O_RDONLY)
+    os.fsync(parent)  # the new name, too, survives a power cut
+    os.close(parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fill(
+    part: Path, source: Source, signature: str, full: tuple[int, int], size: tuple[int, int] | None
+) -> None:  # fmt: skip
+    """Write all arrays and then the index; ``full`` and ``size`` are heights and widths."""
+    height, width = size or full
+    arrays: dict[str, Entry] = {}
+    for split, examples in (("train", source.train), ("test", source.test)):
         shape = (len(examples), height, width)
         kind = (np.int64, shape[:1]) if source.table is None else (np.uint8, shape)
         images = _Writer(part / f"{split}-images.npy", np.uint8, (shape[0], 3, *shape[1:]))
         labels = _Writer(part / f"{split}-labels.npy", *kind)
         seen = np.zeros(256, dtype=bool)
         with images, labels:
-            title = f"packing {folder.parent.name} {split}"
+            title = f"packing {part.parent.name} {split}"
             for picture, label in tqdm(examples, title, unit="picture", mininterval=1):
-                images.append(_image(picture, full, size).transpose(2, 0, 1))
-                if source.table is None:
-                    labels.append(np.int64(label))
+                images.append(pictures.image(picture, full, size).transpose(2, 0, 1))
+                if isinstance(label, int):
+                    labels.append(np.array(label))
                 else:
-                    classes = _pixel_labels(label, full, size, source.table)
+                    assert source.table is not None
+                    classes = pictures.pixel_labels(label, full, size, source.table)
                     seen[classes] = True
                     labels.append(classes)
-        arrays |= {f"{split}-images": images.entry, f"{split}-labels": labels.entry}
-        if source.table is not None:
-            arrays[f"{split}-labels"]["values"] = np.flatnonzero(seen).tolist()
-    note = source.note + (f" Pictures brought from {full[1]}x{full[0]} to {height}x{width}." if size else "")
-    index = {"source": signature, "classes": source.classes, "note": note, "arrays": arrays}
+        values = None if source.table is None else np.flatnonzero(seen).tolist()
+        arrays |= {f"{split}-images": images.entry(), f"{split}-labels": labels.entry(values)}
+    note = source.note + (f" Pictures brought from {full[0]}x{full[1]} to {height}x{width}." if size else "")
+    index = Index(source=signature, classes=source.classes, note=note, arrays=arrays)
     with open(part / "index.json", "w") as file:
-        json.dump(index, file, indent=1)
+        file.write(index.model_dump_json(indent=1, exclude_none=True))
         file.flush()
         os.fsync(file.fileno())
-    if folder.is_dir():
-        folder.rename(old)
-    part.rename(folder)
-    parent = os.open(folder.parent, os.O_RDONLY)
-    os.fsync(parent)  # the new name, too, survives a power cut
-    os.close(parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 class _Writer:
@@ -271,113 +247,70 @@ class _Writer:
         np.lib.format.write_array_header_1_0(self._file, header)
         return self
 
-    def append(self, item: np.ndarray) -> None:
+    def append(self, item: Array) -> None:
         content = np.ascontiguousarray(item, dtype=self._dtype).tobytes()
         self._file.write(content)
         self._digest.update(content)
 
-    def __exit__(self, *_) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.entry = {"shape": self._shape, "bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
-        self._file.close()
+    def __exit__(self, *_: object) -> None:
+        with self._file:  # closed, even if the disk is full
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._bytes = self._file.tell()
 
-
-def _decode(path: Path, mode: str | None = None) -> np.ndarray:
-    """The pixels of a picture, [H, W, 3] in mode RGB; without a mode it must be grey and gives [H, W]."""
-    try:
-        with Image.open(path) as picture:
-            colours = mode is None and picture.mode not in ("L", "P")
-            pixels = np.asarray(picture.convert(mode) if mode else picture)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: copy or download it again.") from None
-    except Exception as error:  # PIL raises half a dozen kinds of error for files that are damaged
-        raise ValueError(f"{path} is damaged or cut short ({error}): copy or download it again.") from error
-    if colours:
-        raise ValueError(f"{path} is no grey picture of 8 bits: pictures of labels must hold one number a pixel.")
-    return pixels
-
-
-def _image(path: Path, full: tuple[int, int], size: tuple[int, int] | None) -> np.ndarray:
-    return _fitted(path, _decode(path, "RGB"), full, size, Image.Resampling.BILINEAR)
-
-
-def _pixel_labels(path: Path, full: tuple[int, int], size: tuple[int, int] | None, table: np.ndarray) -> np.ndarray:
-    numbers = _decode(path)
-    classes = table[numbers]
-    if (classes == UNKNOWN).any():
-        known = np.flatnonzero(table != UNKNOWN)
-        raise ValueError(
-            f"{path} holds the label {numbers[classes == UNKNOWN][0]}, which is outside the table of labels "
-            f"({known[0]} to {known[-1]}): take the label pictures of the original data set."
-        )
-    return _fitted(path, classes, full, size, Image.Resampling.NEAREST)
-
-
-def _fitted(path: Path, pixels: np.ndarray, full: tuple[int, int], size, resampling) -> np.ndarray:
-    """The pixels at the wanted size, where the picture has the size of all others."""
-    if pixels.shape[1::-1] != full:
-        raise ValueError(
-            f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels where the first picture has {full[0]}x{full[1]}: "
-            "all pictures, and those of their labels, must have the same size."
-        )
-    return pixels if size is None else np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))
+    def entry(self, values: list[int] | None = None) -> Entry:
+        """What the index says of the file, once it is closed."""
+        return Entry(shape=list(self._shape), bytes=self._bytes, sha256=self._digest.hexdigest(), values=values)
 
 
 # Opening
 
 
-def _index(folder: Path) -> dict:
+def _index(folder: Path) -> Index:
     path = folder / "index.json"
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return Index.model_validate_json(path.read_bytes())
+    except OSError as error:
         raise ValueError(f"{path} is missing or damaged ({error}): {_mend(folder)}") from error
+    except ValidationError as error:
+        raise ValueError(f"{path} is missing or damaged ({sentence(error).rstrip('.')}): {_mend(folder)}") from None
 
 
 def _mend(folder: Path) -> str:
     return f"delete the folder {folder}; it is made again from the source."
 
 
-def _open(folder: Path) -> dict:
+def _open(folder: Path) -> Parts:
     index = _index(folder)
-    arrays = {name: _mapped(folder, name, entry) for name, entry in index["arrays"].items()}
-    splits = {}
-    for split in ("train", "test"):
-        labels = arrays[f"{split}-labels"]
-        values = index["arrays"][f"{split}-labels"].get("values")
-        splits[split] = (
-            arrays[f"{split}-images"],
-            np.array(labels) if values is None else Labels(labels, np.array(values, dtype=np.int64)),
-        )
-    contents = json.dumps({name: [entry["shape"], entry["sha256"]] for name, entry in sorted(index["arrays"].items())})
+
+    def split(images: str, labels: str) -> tuple[Array, Indices | Labels]:
+        values = index.arrays[labels].values
+        stored = _mapped(folder, labels, index.arrays[labels], np.int64 if values is None else np.uint8)
+        told = np.array(stored) if values is None else Labels(stored, np.array(values, dtype=np.int64))
+        return _mapped(folder, images, index.arrays[images], np.uint8), told
+
+    contents = json.dumps({name: [entry.shape, entry.sha256] for name, entry in sorted(index.arrays.items())})
     return {
-        **splits,
-        "classes": index["classes"],
-        "note": index["note"],
+        "train": split("train-images", "train-labels"),
+        "test": split("test-images", "test-labels"),
+        "classes": index.classes,
+        "note": index.note,
         "contents": sha256(contents.encode()).hexdigest(),
     }
 
 
-def _mapped(folder: Path, name: str, entry: dict) -> np.ndarray:
+def _mapped(folder: Path, name: str, entry: Entry, dtype: type) -> Array:
     path = folder / f"{name}.npy"
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {_mend(folder)}")
     held = path.stat().st_size
-    if held != entry["bytes"]:
-        raise ValueError(f"{path} is cut short or damaged ({held} of {entry['bytes']} bytes): {_mend(folder)}")
+    if held != entry.bytes:
+        raise ValueError(f"{path} is cut short or damaged ({held} of {entry.bytes} bytes): {_mend(folder)}")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): {_mend(folder)}") from error
-    if list(array.shape) != entry["shape"]:
-        raise ValueError(f"{path} is damaged ({array.shape} in place of {tuple(entry['shape'])}): {_mend(folder)}")
+    except Exception as error:  # NumPy raises several kinds over a damaged header
+        raise ValueError(f"{path} is damaged ({' '.join(str(error).split())}): {_mend(folder)}") from error
+    found, told = (array.dtype, list(array.shape)), (np.dtype(dtype), entry.shape)
+    if found != told:
+        raise ValueError(f"{path} is damaged ({found[0]} {found[1]} in place of {told[0]} {told[1]}): {_mend(folder)}")
     return array
-
-
-def table_of(classes: dict[int, int], known: int) -> np.ndarray:
-    """A table of labels: ``classes`` maps a number to its class, the other numbers below ``known`` are void."""
-    table = np.full(256, UNKNOWN, dtype=np.uint8)
-    table[:known] = VOID
-    table[list(classes)] = list(classes.values())
-    return table

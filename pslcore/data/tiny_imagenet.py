@@ -9,12 +9,14 @@ Source: Le & Yang, "Tiny ImageNet Visual Recognition Challenge", Stanford CS 231
 
 from pathlib import Path
 
-from pslcore.data import packed
+from pslcore.data import packed, pictures
+from pslcore.data.arrays import Parts
 
-OFFICIAL = {"training": 100_000, "test": 10_000}
+OFFICIAL = (100_000, 10_000)
+"""Pictures to train and to test on."""
 
 
-def read(root: Path, size: tuple[int, int] | None = None) -> dict:
+def read(root: Path, size: tuple[int, int] | None = None) -> Parts:
     """The set as ``load`` wants it, from its packed arrays (see ``packed``)."""
     get = (
         "unpack tiny-imagenet-200.zip (http://cs231n.stanford.edu/tiny-imagenet-200.zip) there, "
@@ -24,14 +26,14 @@ def read(root: Path, size: tuple[int, int] | None = None) -> dict:
     return packed.read(root, "tiny_imagenet", places, "train", _find, get, size)
 
 
-def _find(base: Path) -> packed.Source:
+def _find(base: Path) -> pictures.Source:
     wnids = _wnids(base)
     train = _class_folders(base / "train", wnids)
     val = base / "val"
     test = _annotated(val, wnids) if (val / "images").is_dir() else _class_folders(val, wnids)
     note = "The official validation images are the test split."
-    note += packed.counts_note({"training": len(train), "test": len(test)}, OFFICIAL)
-    return packed.Source(base, train, test, _names(base, wnids), note)
+    note += pictures.counts_note(train, test, OFFICIAL)
+    return pictures.Source(base, train, test, _names(base, wnids), note)
 
 
 def _wnids(base: Path) -> list[str]:
@@ -39,7 +41,7 @@ def _wnids(base: Path) -> list[str]:
     folders = {path.name for path in (base / "train").iterdir() if path.is_dir()}
     if not (base / "wnids.txt").exists():
         return sorted(folders)
-    wnids = set((base / "wnids.txt").read_text().split())
+    wnids = set(" ".join(pictures.lines(base / "wnids.txt", _AGAIN)).split())
     if folders - wnids:
         raise ValueError(f"{base / 'train' / min(folders - wnids)} is no class of wnids.txt: remove it or mend that.")
     return sorted(wnids)
@@ -49,10 +51,9 @@ def _names(base: Path, wnids: list[str]) -> list[str]:
     """The first name of each class in words.txt; its id where there is none."""
     names = {}
     if (base / "words.txt").exists():
-        with open(base / "words.txt", encoding="utf-8") as lines:
-            for line in lines:
-                wnid, _, words = line.strip().partition("\t")
-                names[wnid] = words.split(",")[0]
+        for line in pictures.lines(base / "words.txt", _AGAIN):
+            wnid, _, words = line.strip().partition("\t")
+            names[wnid] = words.split(",")[0]
     return [names.get(wnid) or wnid for wnid in wnids]
 
 
@@ -61,13 +62,11 @@ def _class_folders(split: Path, wnids: list[str]) -> list[tuple[Path, int]]:
     examples, counts = [], {}
     for label, wnid in enumerate(wnids):
         folder = split / wnid
-        if not folder.is_dir():
-            raise FileNotFoundError(f"the class folder {folder} is missing: {_AGAIN}")
         inside = folder / "images" if (folder / "images").is_dir() else folder
-        names = packed.pictures(inside)
+        names = pictures.names(inside, _AGAIN)
         boxes = folder / f"{wnid}_boxes.txt"
         if boxes.exists():
-            _all_there(inside, names, (line.split("\t")[0] for line in boxes.read_text().splitlines()), boxes)
+            _all_there(inside, names, (line.split("\t")[0] for line in pictures.lines(boxes, _AGAIN)), boxes)
         examples += [(inside / name, label) for name in names]
         counts[inside] = len(names)
     most = max(counts.values())
@@ -82,14 +81,12 @@ def _class_folders(split: Path, wnids: list[str]) -> list[tuple[Path, int]]:
 def _annotated(split: Path, wnids: list[str]) -> list[tuple[Path, int]]:
     """Pictures in ``images/``, their classes in ``val_annotations.txt``."""
     path, inside = split / "val_annotations.txt", split / "images"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: {_AGAIN}")
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
-    rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split("\t") for line in pictures.lines(path, _AGAIN)]
     for row in rows:
         if len(row) < 2 or row[1] not in label_of:
             raise ValueError(f"{path} is damaged, the line of {row[0]} names none of {len(wnids)} classes: {_AGAIN}")
-    names = packed.pictures(inside)
+    names = pictures.names(inside, _AGAIN)
     _all_there(inside, names, (row[0] for row in rows), path)
     unlisted = sorted(set(names) - {row[0] for row in rows})
     if unlisted or not rows:

@@ -63,14 +63,24 @@ class Missing(Exception):
     """Says which runs a comparison lacks."""
 
 
+class Early(Missing):
+    """Says how many seeds a comparison has so far, fewer than its first look; ``values`` are for forecasts alone."""
+
+    values: pd.DataFrame | pd.Series | None = None
+
+
 @dataclass
 class Evidence:
-    """The records of one scale, each experiment read once; ``used`` is what was asked for since it was last cleared."""
+    """The records of one scale, each experiment read once; ``used`` is what was asked for since ``forget``.
+
+    So is ``left_out``: seeds whose two runs are of mixed precision, by comparison.
+    """
 
     scale: str
     params: str | Path = "params.yaml"
     out: str | Path = "outputs"
     used: set[Curve] = field(default_factory=set)
+    left_out: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = campaign.scales(self.params)
@@ -79,11 +89,20 @@ class Evidence:
         self.results = cache(lambda name: campaign.collect(name, self.scale, self.params, self.out))
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
-        self.labels: dict[str, list[str]] = {  # of all curves, finished or not
-            name: list(dict.fromkeys(cell.label for cell in campaign.cells(name, self.scale, self.params)))
+        self.cells: dict[str, list[Cell]] = {
+            name: [cell for cell in campaign.cells(name, self.scale, self.params) if cell.label != campaign.CEILING]
             for name in EXPERIMENTS if name in known[self.scale]
         }  # fmt: skip
+        self.labels: dict[str, list[str]] = {  # of all curves, finished or not; the ceiling is none
+            name: list(dict.fromkeys(cell.label for cell in cells)) for name, cells in self.cells.items()
+        }
+        self.looks = campaign.looks(self.scale, self.params)
         self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"
+
+    def forget(self) -> None:
+        """What is asked for is another claim's from now on."""
+        self.used.clear()
+        self.left_out.clear()
 
     def found(self, experiment: str, label: str = "", method: str = "") -> tuple[list[tuple[Cell, Record]], list[str]]:
         """The finished runs, of one curve or method if it is named; what is missing of them: nothing, or one phrase."""
@@ -91,7 +110,7 @@ class Evidence:
             return [], [f"{experiment} (not at this scale)"]
 
         def wanted(cell: Cell) -> bool:
-            return label in ("", cell.label) and method in ("", cell.config.method)
+            return label in ("", cell.label) and method in ("", cell.config.method) and cell.label != campaign.CEILING
 
         results = self.results(experiment)
         runs = [(cell, record) for cell, record in results.runs if wanted(cell)]
@@ -100,11 +119,16 @@ class Evidence:
         why = f"{left} unfinished" if left else "" if runs else "not at this scale"
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
 
-    def curve(self, experiment: str, label: str, at: At) -> pd.Series:
-        """Metric in per cent by seed, at a cycle or as area; ``Missing`` unless every seed is run to its end."""
-        _, missing = self.found(experiment, label)
-        if missing:
+    def runs(self, experiment: str, label: str = "") -> list[tuple[Cell, Record]]:
+        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without looks, if one lacks."""
+        runs, missing = self.found(experiment, label)
+        if missing and not (runs and self.looks):
             raise Missing(missing[0])
+        return runs
+
+    def curve(self, experiment: str, label: str, at: At) -> pd.Series:
+        """Metric in per cent by seed, at a cycle or as area; raises as ``runs``."""
+        self.runs(experiment, label)
         if at == "area":
             return 100 * self.areas(experiment)[label]
         rows = self.table(experiment).query("method == @label").pivot(index="seed", columns="labelled", values="metric")
@@ -112,11 +136,46 @@ class Evidence:
             raise Missing(f"{label} of {experiment} (no cycle {at})")
         return 100 * rows.iloc[:, at]
 
+    def pair(self, one: Curve, other: Curve, at: At) -> pd.DataFrame:
+        """Two curves by seed, [seeds, 2]: over the seeds that both have, in one precision, up to the look.
+
+        Raises
+        ------
+        Missing
+            As ``runs``; ``Early`` before the first look.
+        """
+        both = pd.concat([self.curve(*one, at), self.curve(*other, at)], axis=1, join="inner").sort_index()
+        kinds = [
+            {cell.config.seed: record.get("precision") or cell.config.recipe.precision
+             for cell, record in self.runs(*curve)} for curve in (one, other)
+        ]  # fmt: skip
+        mixed = [int(seed) for seed in both.index if kinds[0][seed] != kinds[1][seed]]
+        names = [one[1], other[1]] if one[1] != other[1] else [one[1]]
+        name = f"{' – '.join(names)} of {' and '.join(dict.fromkeys((one[0], other[0])))}"
+        if mixed:
+            self.left_out[name] = mixed
+        return self.counted(both.drop(index=mixed), name)
+
     def lead(self, one: Curve, other: Curve, at: At) -> pd.Series:
-        """Difference by seed of two curves, over the seeds that both have."""
-        first, second = self.curve(*one, at), self.curve(*other, at)
-        seeds = first.index.intersection(second.index)
-        return first[seeds] - second[seeds]
+        """Difference by seed of two curves; raises as ``pair``."""
+        try:
+            both = self.pair(one, other, at)
+        except Early as early:
+            if isinstance(early.values, pd.DataFrame):
+                early.values = early.values.iloc[:, 0] - early.values.iloc[:, 1]
+            raise
+        return both.iloc[:, 0] - both.iloc[:, 1]
+
+    def counted(self, rows: Any, name: str) -> Any:
+        """Of rows by seed, in order, those that count: all, or those of the last look that is reached (``Early``)."""
+        if not self.looks:
+            return rows
+        reached = [look for look in self.looks if look <= len(rows)]
+        if reached:
+            return rows.iloc[: reached[-1]]
+        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next look at {self.looks[0]})")
+        early.values = rows
+        raise early
 
     def seconds(self) -> dict[str, float]:
         """Table 2: seconds to pick per method, forward pass, scoring and selection together; empty if not run."""

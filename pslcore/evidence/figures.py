@@ -12,7 +12,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from pslcore import models
-from pslcore.campaign import Cell, Results
+from pslcore.campaign import CEILING, Cell, Results
 from pslcore.evidence import statistics
 from pslcore.losses import VOID
 from pslcore.runs import Config, Record
@@ -48,10 +48,11 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def finished(results: Results) -> list[tuple[Cell, Record]]:
-    """The finished runs; ``ValueError`` if there is none."""
-    if not results.runs:
+    """The finished runs of all curves, the ceiling left out; ``ValueError`` if there is none."""
+    runs = [(cell, record) for cell, record in results.runs if cell.label != CEILING]
+    if not runs:
         raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
-    return results.runs
+    return runs
 
 
 def budget_curves(results: Results) -> go.Figure:
@@ -84,7 +85,7 @@ def _curves(table: pd.DataFrame, along: str, metric: str, hover: str) -> go.Figu
             name=method,
             mode="lines+markers",
             line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
-            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+            marker={"symbol": SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)], "size": 9},
             hovertemplate=f"{method}: {hover}<extra></extra>",
         )
     return figure.update_layout(LAYOUT, yaxis={"title": f"{metric} on the test set (%)"})
@@ -341,6 +342,11 @@ def provenance(results: Results) -> str:
     return " ".join(part for part in parts if part)
 
 
+def seconds_of(record: Record) -> float:
+    """All clocked seconds of a run, one process."""
+    return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
+
+
 def cost(results: Results) -> float:
     """Processor time of the runs, in minutes: all their clocked phases, one process each."""
-    return sum(sum(entry["seconds"].values()) for _, record in results.runs for entry in record["cycles"]) / 60
+    return sum(seconds_of(record) for _, record in results.runs) / 60

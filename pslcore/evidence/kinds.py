@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache, partial
 from itertools import pairwise, product
@@ -16,12 +16,12 @@ from pydantic import AfterValidator, BaseModel, ValidationInfo, create_model
 from pslcore import models
 from pslcore.campaign import Cell
 from pslcore.evidence import buckets as fig7
-from pslcore.evidence import figures, statistics, tables
-from pslcore.evidence.claim import PAPER, At, Claim, Curve, Evidence, Missing
+from pslcore.evidence import figures, rule, statistics, tables
+from pslcore.evidence.claim import PAPER, At, Claim, Curve, Early, Evidence, Missing
+from pslcore.evidence.rule import FAILS, HOLDS, MATTERS, NEGLIGIBLE, NOT_RUN, UNSURE, Region
 from pslcore.runs import Record
 from pslcore.settings import Settings
 
-HOLDS, FAILS, UNSURE, NOT_RUN = VERDICTS = ("holds", "does not hold", "too small to tell", "not run")
 SLACK = 1.1  # two times within this ratio are the same
 KINDS: dict[str, Callable[..., "Finding"]] = {}
 """Name of a check to its rule ``(evidence, claim, *, arguments of the data file) -> Finding``."""
@@ -30,13 +30,25 @@ ARGUMENTS: dict[str, type[BaseModel]] = {}
 
 
 @dataclass
+class Part:
+    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict."""
+
+    name: str
+    curves: tuple[Curve, ...] = ()
+    values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    judged: bool = False
+
+
+@dataclass
 class Finding:
-    """Verdict, our value as text, the seeds it rests on, and why."""
+    """Verdict, our value as text, the seeds it rests on, and why; what more seeds could do, where they can."""
 
     verdict: str
     ours: str = "–"
     seeds: int = 0
     reason: str = ""
+    parts: list[Part] = field(default_factory=list)
+    region: Region = field(default_factory=Region)
 
 
 def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
@@ -62,57 +74,62 @@ def told(said: Iterable[str], missing: Iterable[str] = ()) -> str:
 
 Labels = list[str]
 Rivals = Labels | Literal["others"]
-Comparisons = Iterable[tuple[str, Callable[[], ArrayLike]]]
-"""Each a name, and a function that gives one value a seed or raises ``Missing``."""
+Comparisons = Iterable[tuple[Any, ...]]
+"""Each a name, a function that gives one value a seed or raises ``Missing``, and the curves that it is of."""
 
 
-def settle(comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+") -> Finding:
+def settle(
+    comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", looks: int = 1, matters: float = 0.0
+) -> Finding:  # fmt: skip
     """Whether the mean of every comparison lies between ``low`` and ``high``, by the rules of ``verdicts``."""
-    known: dict[str, np.ndarray] = {}
-    missing: list[str] = []
-    for name, values in comparisons:
+    region, parts, missing, early = Region(low, high, matters, max(looks, 1)), [], [], False
+    for name, values, *curves in comparisons:
+        parts.append(part := Part(name, tuple(curves)))
         try:
-            known[name] = np.asarray(values(), dtype=float)
+            part.values, part.judged = np.asarray(values(), dtype=float), True
+        except Early as error:
+            early = True
+            missing.append(str(error))
+            if isinstance(error.values, pd.Series):
+                part.values = np.asarray(error.values, dtype=float)
         except Missing as error:
             missing.append(str(error))
+    known = {part.name: part.values for part in parts if part.judged}
     if not known:
-        return Finding(NOT_RUN, reason=told([], missing))
-    chances = np.array([_chances(values, low, high) for values in known.values()])
-    inside, outside = (statistics.holm(column) < (1 - statistics.CONFIDENCE) / 2 for column in chances.T)
-    wrong, undecided = (", ".join(np.array(list(known))[which]) for which in (outside, ~inside & ~outside))
+        return Finding(UNSURE if early else NOT_RUN, reason=told([], missing), parts=parts, region=region)
+    mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
+    inside, outside, negligible = rule.decide(mean, sd, n, region)
+    verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
+
+    def named(which: np.ndarray) -> str:
+        return ", ".join(np.array(list(known))[which])
+
     wanted = f"above {low:g}" if np.isinf(high) else f"between {low:g} and {high:g}"
-    verdict = FAILS if wrong else UNSURE if undecided or missing else HOLDS
-    why = {FAILS: f"not {wanted}: {wrong}", HOLDS: f"{wanted} in {len(known)} of {len(known)}"}
-    said = why.get(verdict, f"undecided whether {wanted}: {undecided}" if undecided else "")
-    return Finding(verdict, _shown(known, sign), min(map(len, known.values())), told([said], missing))
+    wrong, undecided = named(outside & ~negligible), named(~inside & ~outside & ~negligible)
+    said = f"undecided whether {wanted}: {undecided}" if undecided else ""
+    if verdict in (HOLDS, NEGLIGIBLE):
+        said = f"{wanted} in {(inside & ~negligible).sum()} of {len(known)}"
+    elif wrong:
+        said = f"not {wanted}: {wrong}"
+    within = f"within ±{matters:g}: {named(negligible)}" if negligible.any() else ""
+    seeds = min(map(len, known.values()))
+    return Finding(verdict, _shown(known, sign, region.looks), seeds, told([said, within], missing), parts, region)
 
 
-def _chances(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """One-sided p of the mean being inside the region, and outside; 1 where there is nothing to judge by."""
-    if len(values) < 2 or not np.isfinite(values).all() or np.ptp(values) < 1e-9:
-        return 1.0, 1.0
-
-    def above(bound: float) -> float:
-        half = statistics.paired_p(values - bound) / 2 if np.isfinite(bound) else 0.0
-        return half if values.mean() > bound else 1 - half
-
-    return max(above(low), 1 - above(high)), min(1 - above(low), above(high))
-
-
-def _shown(known: dict[str, np.ndarray], sign: str) -> str:
+def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
         low, high = (f"{edge(list(means.values())):{sign}.1f}" for edge in (np.nanmin, np.nanmax))
         return f"{len(known)} comparisons, means from {low} to {high}"
-    half = {name: statistics.interval(values) for name, values in known.items()}
+    half = {name: statistics.interval(values, looks) for name, values in known.items()}
     return "; ".join(f"{name} {figures.give_or_take(mean, half[name], sign)}" for name, mean in means.items())
 
 
 def _pairs(
     evidence: Evidence, claim: Claim, better: Labels, worse: Rivals,
     values: Callable[[Curve, Curve], ArrayLike],
-) -> Iterator[tuple[str, Callable[[], ArrayLike]]]:  # fmt: skip
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Every better curve with every worse one, in every experiment; ``others``: all curves that are not better ones."""
     for experiment in claim.experiments:
         rivals = worse
@@ -120,7 +137,7 @@ def _pairs(
             rivals = [label for label in evidence.labels.get(experiment, ()) if label not in better] or ["others"]
         for one, other in product(better, rivals):
             name = f"{experiment}: " * (len(claim.experiments) > 1) + f"{one} – {other}"
-            yield name, partial(values, (experiment, one), (experiment, other))
+            yield name, partial(values, (experiment, one), (experiment, other)), (experiment, one), (experiment, other)
 
 
 def _fitting(margin: float, others: ValidationInfo) -> float:
@@ -138,15 +155,18 @@ def lead(
 ) -> Finding:  # fmt: skip
     """Every better curve lies above every worse one, or ahead by ``points`` give or take ``margin`` (0: "similar").
 
-    With ``than`` it is the growth of the lead from that cycle to ``at``.
+    With ``than`` it is the growth of the lead from that cycle to ``at``. Without ``points`` it is a direction, so that
+    there may be no difference that matters.
     """
 
     def values(one: Curve, other: Curve) -> pd.Series:
         ahead = evidence.lead(one, other, at)
         return ahead if than is None else ahead - evidence.lead(one, other, than)
 
-    region = (0.0, np.inf) if points is None else (points - margin, points + margin)
-    return settle(_pairs(evidence, claim, better, worse, values), *region)
+    pairs, looks = _pairs(evidence, claim, better, worse, values), len(evidence.looks)
+    if points is None:
+        return settle(pairs, 0.0, looks=looks, matters=MATTERS)
+    return settle(pairs, points - margin, points + margin, looks=looks)
 
 
 @kind
@@ -156,7 +176,11 @@ def across(evidence: Evidence, claim: Claim, *, curves: Labels | Literal["both"]
     if curves == "both":
         one, other = (evidence.labels.get(experiment, []) for experiment in (first, second))
         curves = [label for label in one if label in other] or one or ["curves"]
-    return settle(((curve, partial(evidence.lead, (first, curve), (second, curve), at)) for curve in curves), 0)
+    pairs = (
+        (curve, partial(evidence.lead, (first, curve), (second, curve), at), (first, curve), (second, curve))
+        for curve in curves
+    )
+    return settle(pairs, 0, looks=len(evidence.looks), matters=MATTERS)
 
 
 @kind
@@ -164,10 +188,17 @@ def level(
     evidence: Evidence, claim: Claim, *, curves: Labels, value: float, margin: float, data: str, at: At
 ) -> Finding:  # fmt: skip
     """Every curve is at so many per cent, give or take the margin."""
-    values = ((curve, partial(evidence.curve, claim.experiments[0], curve, at)) for curve in curves)
-    finding = settle(values, value - margin, value + margin, sign="")
-    if finding.verdict != NOT_RUN and (evidence.scale != PAPER or evidence.provenance()[0] != data):
-        finding.verdict, finding.reason = UNSURE, f"absolute numbers belong to the paper's protocol, on {data}"
+    experiment = claim.experiments[0]
+
+    def values(curve: str) -> pd.Series:
+        return evidence.counted(evidence.curve(experiment, curve, at), f"{curve} of {experiment}")
+
+    looked = ((curve, partial(values, curve), (experiment, curve)) for curve in curves)
+    finding = settle(looked, value - margin, value + margin, sign="", looks=len(evidence.looks))
+    if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0] != data):
+        finding.parts = []  # more seeds would change nothing
+        if finding.verdict != NOT_RUN:
+            finding.verdict, finding.reason = UNSURE, f"absolute numbers belong to the paper's protocol, on {data}"
     return finding
 
 
@@ -176,19 +207,22 @@ def steadier(evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals,
     """Less deviation over the seeds: the logarithm of the other's over its own is above 0 (jackknife, Miller 1968)."""
 
     def values(one: Curve, other: Curve) -> np.ndarray:
-        both = pd.concat([evidence.curve(*one, at), evidence.curve(*other, at)], axis=1, join="inner").to_numpy()
+        both = evidence.pair(one, other, at).to_numpy()
         return statistics.jackknife(lambda rows: np.log(rows[:, 1].std() / rows[:, 0].std()), both)
 
-    return settle(_pairs(evidence, claim, better, worse, values), 0)
+    return settle(_pairs(evidence, claim, better, worse, values), 0, looks=len(evidence.looks))
 
 
 def groups(evidence: Evidence) -> np.ndarray:
     """Fig. 7: images [seeds, groups, consensus or not, correct or not]."""
-    _, missing = evidence.found("fig7")
-    if missing:
-        raise Missing(missing[0])
+    evidence.runs("fig7")
     images = fig7.table(evidence.results("fig7")).groupby(["seed", "group", "consensus", "correct"])["images"].sum()
-    return images.to_numpy(dtype=float).reshape(-1, fig7.GROUPS, 2, 2)[:, :, ::-1, ::-1]
+    seeds = evidence.counted(images.index.unique("seed").to_series(), "runs of fig7")
+    return images.loc[seeds.tolist()].to_numpy(dtype=float).reshape(-1, fig7.GROUPS, 2, 2)[:, :, ::-1, ::-1]
+
+
+def _of_fig7(evidence: Evidence) -> list[Curve]:
+    return [("fig7", label) for label in evidence.labels.get("fig7", ())]
 
 
 @kind
@@ -207,7 +241,9 @@ def buckets(evidence: Evidence, claim: Claim) -> Finding:
     def values(group: int) -> np.ndarray:
         return statistics.jackknife(difference, groups(evidence)[:, group])
 
-    return settle(((f"group {group + 1}", partial(values, group)) for group in range(fig7.GROUPS)), 0)
+    curves = _of_fig7(evidence)
+    looked = ((f"group {group + 1}", partial(values, group), *curves) for group in range(fig7.GROUPS))
+    return settle(looked, 0, looks=len(evidence.looks))
 
 
 @kind
@@ -218,35 +254,45 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
         images = groups(evidence)[:, -1].sum(1)
         return 100 * images[:, 1] / images.sum(1)
 
-    return settle([("wrong", share)], 50, sign="")
+    return settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", looks=len(evidence.looks))
 
 
 # Exact claims
 
 
-def _exact(wrong: list[str], ours: str, missing: Iterable[str] = (), seeds: int = 0) -> Finding:
-    """One counterexample refutes; without anything to look at (``ours`` empty) it is not run."""
+def _exact(
+    wrong: list[str], ours: str, missing: Iterable[str] = (), seeds: int = 0, close: Iterable[str] = ()
+) -> Finding:  # fmt: skip
+    """One counterexample refutes; without anything to look at (``ours`` empty) it is not run.
+
+    What is missing is named and changes nothing; what is too ``close``, or must not be missing, leaves it undecided.
+    """
     if not ours:
         return Finding(NOT_RUN, reason=told([], missing))
     said = f"not so: {', '.join(wrong[:3])}" + f" and {len(wrong) - 3} more" * (len(wrong) > 3) if wrong else ""
-    return Finding(FAILS if wrong else UNSURE if [*missing] else HOLDS, ours, seeds, told([said], missing))
+    return Finding(FAILS if wrong else UNSURE if close else HOLDS, ours, seeds, told([said], [*missing, *close]))
 
 
 def _every(
     evidence: Evidence, claim: Claim, look: Callable[[str, Cell, Record], bool], methods: Iterable[str] = ("",)
 ) -> Finding:
-    """Whether ``look(experiment, cell, record)`` says yes to every run of the methods (the empty name: of all)."""
+    """Whether ``look(experiment, cell, record)`` says yes to every run of the methods (the empty name: of all).
+
+    It is exact, so that the runs that exist decide, however few.
+    """
     wrong, missing, seeds = [], [], []  # of every run its seed
     for experiment, method in product(claim.experiments, methods):
         runs, gaps = evidence.found(experiment, method=method)
         missing += gaps
         for cell, record in runs:
-            seeds.append(cell.config.seed)
             try:
-                if not look(experiment, cell, record):
-                    wrong.append(f"{cell.label}, seed {cell.config.seed} of {experiment}")
+                right = look(experiment, cell, record)
             except ValueError as error:  # its pools are not those of today's code
                 missing.append(str(error).rstrip("."))
+                continue
+            seeds.append(cell.config.seed)
+            if not right:
+                wrong.append(f"{cell.label}, seed {cell.config.seed} of {experiment}")
     n = len(seeds)
     return _exact(wrong, f"in {n - len(wrong)} of {n} runs" if n else "", missing, len(set(seeds)))
 
@@ -323,7 +369,7 @@ def faster(evidence: Evidence, claim: Claim, *, order: list[Labels]) -> Finding:
     wrong = [f"{a} – {b}" for a, b in pairs if seconds[a] > SLACK * seconds[b]]
     close = [f"a clear difference {a} – {b}" for a, b in pairs if 1 / SLACK <= seconds[a] / seconds[b] <= SLACK]
     ours = ", ".join(f"{name} {tables.seconds(seconds[name])} s" for name in sorted(seconds, key=seconds.__getitem__))
-    return _exact(wrong, ours if pairs else "", missing + close)
+    return _exact(wrong, ours if pairs else "", close=missing + close)
 
 
 @kind

@@ -75,7 +75,13 @@ def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> 
     paper = _paper()
     if experiment not in paper:
         raise ValueError(f"paper.yaml says nothing of {experiment!r}: give it a title and a finding.")
-    return Exhibit(id=experiment, note=note, notebook=notebook, minutes=minutes, **paper[experiment])
+    said = {name: paper[experiment][name] for name in ("title", "finding")}
+    return Exhibit(id=experiment, note=note, notebook=notebook, minutes=minutes, **said)
+
+
+def paper_lead(experiment: str) -> float | None:
+    """The lead over Random at the last budget that the paper reports, in points; None where it gives no number."""
+    return _paper().get(experiment, {}).get("lead")
 
 
 def _paper() -> dict[str, dict]:

@@ -29,12 +29,17 @@ def areas(table: pd.DataFrame) -> pd.Series:
     return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(area)
 
 
-def interval(values: ArrayLike) -> float:
-    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two, or if one is no number."""
+def interval(values: ArrayLike, looks: int = 1) -> float:
+    """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two, or if one is no number.
+
+    Of one of several ``looks``, which share the 5 %, it is wider: of three 98.3 %.
+    """
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2 or not np.isfinite(sample).all():
         return float("nan")
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
+    return float(
+        stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / looks, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    )
 
 
 def paired_p(differences: ArrayLike) -> float:

@@ -8,27 +8,49 @@ The rules, which no result of ours had a part in:
   "Similar": 0 ± margin. It *holds* if the interval of every comparison lies inside the region, it *does not hold* if
   that of any one lies wholly outside (for "above": a true reversal), and else the runs are *too small to tell*: no
   difference found is never taken for no difference.
-* **Many comparisons** are corrected for their number (Holm) within the claim, in each direction. Alone, a comparison
-  has its plain interval. For "holds", where all must be inside, this is stricter than it need be.
+* **No difference that matters.** 0.5 points of area is the smallest difference of interest. Where a claim is a
+  direction ("above") in points of the metric, an interval wholly within ±0.5 is *no difference that matters*, whichever
+  side of 0 it may be on: neither a lead nor a reversal. A claim of several comparisons has this verdict if each is
+  either above or makes no such difference, and one at least makes none. The same bound serves areas, single cycles and
+  the growth of a lead, which are in the same points. It has no meaning, and is not used, where a claim names its own
+  margin ("about k", "similar", levels), and where the unit is another: steadiness (a ratio of spreads), the groups of
+  test images of Fig. 7 (their accuracies differ by tens of points), counts and seconds.
+* **Looks.** Where a scale names looks (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200), fixed before the first
+  run, verdicts are passed at these numbers alone: a comparison is judged on its first so many seeds, in order, at the
+  last look that is fully reached; seeds beyond it wait for the next. The error probability of 0.05 is split over the
+  looks evenly (union bound), so that stopping at any of them is honest; the intervals shown are those of the look
+  (98.3 % with three). Before the first look a claim is *too small to tell*. A seed that is not finished yet is passed
+  over: which seeds are finished has nothing to do with what they say.
+* **One precision a pair.** A pair of runs counts only if both trained in the same precision; a seed whose runs are
+  mixed is left out and named.
+* **Many comparisons** are corrected for their number (Holm) within the claim, in each direction (within ±0.5 by
+  Bonferroni). Alone, a comparison has its plain interval. For "holds", where all must be inside, this is stricter than
+  it need be.
 * **No verdict without spread.** Fewer than two shared seeds, a metric that is no number, or differences that are equal
   in all seeds (on a small test set they may coincide) leave a comparison undecided.
-* **Missing runs.** A curve with an unfinished seed counts as missing, so that nobody stops where the numbers please.
-  With nothing to compare a claim is *not run*; with a part missing the rest can refute it, but it cannot hold.
+* **Missing runs.** At a scale without looks a curve with an unfinished seed counts as missing, so that nobody stops
+  where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest can refute it,
+  but it cannot hold.
 * **Levels** ("78.06 %", "0.001 s") belong to the paper's protocol: they are judged at scale ``paper`` alone, on the
   paper's data. All other verdicts are of the scale, data and hardware that their row names.
-* **Counts are exact**: one counterexample refutes; a printed figure is met if ours, rounded or truncated, prints as it.
+* **Counts are exact**: what crossed and what was picked needs no seeds. Such a claim holds if it does in all runs that
+  exist, with what is missing named; one counterexample refutes. A printed figure is met if ours, rounded or truncated,
+  prints as it.
 * **Seconds** of two methods are told apart if they differ by more than 10 %.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from pslcore.evidence import forecast
 from pslcore.evidence.claim import PAPER, Claim, Evidence
-from pslcore.evidence.kinds import ARGUMENTS, KINDS, NOT_RUN, VERDICTS, told
+from pslcore.evidence.kinds import ARGUMENTS, KINDS, Finding, told
+from pslcore.evidence.rule import NOT_RUN, VERDICTS
 from pslcore.runs import records
 from pslcore.settings import sentence, short
 
@@ -58,6 +80,14 @@ def load(path: str | Path = FILE) -> list[Claim]:
     return list(claims.values())
 
 
+def findings(evidence: Evidence, experiment: str | None = None) -> Iterator[tuple[Claim, Finding]]:
+    """Every claim, or those that rest on one experiment, with what was found; ``evidence.used`` is what it rests on."""
+    for claim in load():
+        if experiment is None or experiment in claim.experiments:
+            evidence.forget()
+            yield claim, KINDS[claim.check.kind](evidence, claim, **claim.check.arguments)
+
+
 def judge(
     scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs", experiment: str | None = None
 ) -> list[dict]:
@@ -69,8 +99,9 @@ def judge(
     -------
     list of dict
         ``id``, ``experiment``, ``claim``, ``source``, ``paper``, ``ours`` (text, with 95 % intervals), ``seeds``,
-        ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code); in the order
-        of ``claims.yaml``.
+        ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code), ``forecast``
+        (text: what would settle it, empty where it is settled or seeds cannot), ``more_seeds`` and ``core_minutes``
+        (the same as numbers, or None); in the order of ``claims.yaml``.
 
     Raises
     ------
@@ -78,24 +109,26 @@ def judge(
         If the scale is unknown, or a file is missing or not what it should be.
     """
     evidence, rows = Evidence(scale, params, out), []
-    for claim in (claim for claim in load() if experiment is None or experiment in claim.experiments):
-        evidence.used.clear()
-        finding = KINDS[claim.check.kind](evidence, claim, **claim.check.arguments)
+    for claim, finding in findings(evidence, experiment):
         ran = finding.verdict != NOT_RUN
         data, hardware, stale = evidence.provenance() if ran else ("–", "–", 0)
-        said = [finding.reason, claim.note]
+        mixed = "; ".join(f"seed {', '.join(map(str, seeds))} of {name}" for name, seeds in evidence.left_out.items())
+        said = [finding.reason, f"left out for mixed precision: {mixed}" if mixed else "", claim.note]
         if data != "–" and scale != PAPER:
             said.insert(1, f"at scale {scale} on {data}, not by the paper's protocol")
+        ahead = forecast.expected(evidence, claim, finding)
         rows.append(
             {"id": claim.id, "experiment": ", ".join(claim.experiments), "claim": claim.claim, "source": claim.source,
              "paper": claim.paper, "ours": finding.ours, "seeds": finding.seeds, "scale": scale, "data": data,
-             "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale}
+             "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale,
+             "forecast": ahead.text if ahead else "", "more_seeds": ahead and ahead.seeds,
+             "core_minutes": round(ahead.minutes, 1) if ahead and ahead.minutes is not None else None}
         )  # fmt: skip
     return rows
 
 
 def counts(rows: list[dict]) -> dict[str, int]:
-    """How many claims have each verdict; all four are there."""
+    """How many claims have each verdict; all five are there."""
     return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
 
 
@@ -107,7 +140,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
             "seeds": row["seeds"] or "–",
             "scale, data, hardware": f"{row['scale']}; {row['data']}; {row['hardware']}",
             "verdict": row["verdict"],
-            "why": row["reason"] + f" ({row['stale']} records made by other code)" * bool(row["stale"]),
+            "why": told([row["reason"], f"to settle it: {row['forecast']}" if row["forecast"] else ""])
+            + f" ({row['stale']} records made by other code)" * bool(row["stale"]),
         }
         for row in rows
     )

@@ -29,7 +29,8 @@ def aggregate(states: list[dict[str, Tensor]], labelled: list[int]) -> dict[str,
         column = [state[name] for state in states]
         if first.is_floating_point():
             # Sum first, divide last: counts times float32 are exact in float64, so equal states stay what they are.
-            total = sum(tensor.double() * count for tensor, count in zip(column, labelled, strict=True))
+            weighted = [tensor.double() * count for tensor, count in zip(column, labelled, strict=True)]
+            total = sum(weighted[1:], weighted[0])
             merged[name] = (total / sum(labelled)).to(first.dtype)
         else:
             merged[name] = torch.stack(column).amax(0)

@@ -24,7 +24,7 @@ from pslcore.federated.protocol import FederatedProtocol, Step, resolve
 from pslcore.federated.server import new_shelf, serve
 from pslcore.federated.settings import FederatedConfig
 from pslcore.federated.site import Reply, Site
-from pslcore.runs import packed, prepare_process, records
+from pslcore.runs import packed, prepare_process, records, schema
 
 client, server = ClientApp(), ServerApp()
 
@@ -77,11 +77,19 @@ def bundle(
     return Path(app)
 
 
+class _Told(schema.Form):
+    """What a client says beside its weights."""
+
+    client: schema.Count
+    labelled: schema.Count
+    error: str
+
+
 def _given(context: Context, own: Mapping[str, Any]) -> tuple[FederatedProtocol, torch.device]:
     """The run's protocol, and the device of this side."""
     config = FederatedConfig.of(json.loads(str(context.run_config["settings"])))
-    device = prepare_process(own.get("device", "auto"))
-    return resolve(config, own.get("root", "data"), device), device
+    device = prepare_process(str(own.get("device", "auto")))
+    return resolve(config, str(own.get("root", "data")), device), device
 
 
 @client.train()
@@ -99,16 +107,16 @@ def answer(message: Message, context: Context) -> Message:
     protocol, device = _given(context, own)
     clients = protocol.config.clients
     number = own.get("partition-id", -1)
-    if not 0 <= number < clients or "folder" not in own:
+    if not isinstance(number, int) or not 0 <= number < clients or "folder" not in own:
         raise ValueError(
             f"node config {dict(own)}: it needs a `folder` and as `partition-id` a number from 0 to {clients - 1}."
         )
-    step = protocol.schedule()[message.content["step"]["number"]]
-    site = Site(protocol, number, device, Path(own["folder"]))
+    step = protocol.schedule()[int(str(message.content.config_records["step"]["number"]))]
+    site = Site(protocol, number, device, Path(str(own["folder"])))
     site.resume(step.number)
-    reply = site.reply(step, message.content["weights"].to_torch_state_dict())
-    told = {"client": number, "labelled": reply.labelled, "error": reply.error}
-    content = RecordDict({"reply": ConfigRecord(told)})
+    reply = site.reply(step, dict(message.content.array_records["weights"].to_torch_state_dict()))
+    told = _Told(client=number, labelled=reply.labelled, error=reply.error)
+    content = RecordDict({"reply": ConfigRecord(told.model_dump())})
     if reply.weights is not None:
         content["weights"] = ArrayRecord(reply.weights)
     return Message(content, reply_to=message)
@@ -135,12 +143,16 @@ class Remote:
             if message.has_error():
                 troubles.append(message.error.reason)
                 continue
-            arrays = message.content.get("weights")
-            told = message.content["reply"]
-            if told["client"] in replies:
-                troubles.append(f"two nodes have the partition-id {told['client']}")
-            weights = None if arrays is None else arrays.to_torch_state_dict()
-            replies[told["client"]] = Reply(told["client"], weights, told["labelled"], told["error"])
+            try:
+                told = _Told.model_validate(dict(message.content.config_records["reply"]))
+            except (KeyError, ValueError) as error:
+                troubles.append(f"a reply is not what a client says: {error}")
+                continue
+            if told.client in replies:
+                troubles.append(f"two nodes have the partition-id {told.client}")
+            arrays = message.content.array_records.get("weights")
+            trained = None if arrays is None else dict(arrays.to_torch_state_dict())
+            replies[told.client] = Reply(told.client, trained, told.labelled, told.error)
         missing = " ".join(["it did not answer", *(f"({trouble})" for trouble in troubles)])
         return [replies.get(number, Reply(number, error=missing)) for number in range(self._clients)]
 
@@ -164,6 +176,7 @@ def main(grid: Grid, context: Context) -> None:
     given = context.run_config
     protocol, device = _given(context, given)
     config = protocol.config
-    folder, remote = Path(given["folder"]), Remote(config, grid, given["patience"], given["timeout"])
+    folder = Path(str(given["folder"]))
+    remote = Remote(config, grid, float(given["patience"]), float(given["timeout"]))
     _, weights = serve(protocol, device, new_shelf(folder, protocol), remote)
     records.write_bytes(folder / f"{config.key}.weights.pt", packed(weights))

@@ -88,7 +88,7 @@ class FederatedProtocol(Protocol):
 
     def schedule(self) -> list[Step]:
         """All exchanges of the run: the rounds of a cycle, its selection, the rounds of the next, and so on."""
-        counts, found = [count // self.config.clients for count in self.counts], []
+        counts, found = [count // self.config.clients for count in self.counts], list[Step]()
         for cycle, rounds in enumerate(np.array_split(np.arange(self.config.rounds), len(counts))):
             first, last, picks = int(rounds[0]), int(rounds[-1]), cycle < len(counts) - 1
             budget = counts[cycle + 1] - counts[cycle] if picks else 0

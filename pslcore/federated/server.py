@@ -225,10 +225,10 @@ def _gather(
         if error:
             failed.append({"round": step.round, "client": reply.client, "error": error})
         else:
-            sound.append(reply)
+            sound.append((weights, reply.labelled))
     if not sound:
         raise FederationError(f"all clients failed in round {step.round}; the last said: {failed[-1]['error']}.")
-    return aggregate([reply.weights for reply in sound], [reply.labelled for reply in sound])
+    return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
 
 
 def crossings(runs: list[tuple[Any, Record]]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The networks, by name. Exact parameter counts (Table 1) are tested in ``tests/models``."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,11 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from pslcore.models.fast_cnn import fast_cnn
+from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
-from pslcore.models.segmentation import Segmenter, drn_d_22, lraspp_mobilenet_v3_small
+from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
 
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet18": resnet18,
@@ -43,7 +45,7 @@ def for_pixel_labels(name: str) -> bool:
     return source(name) == source("drn_d_22")
 
 
-def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
+def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     """A freshly initialised network (torch's global generator draws the weights).
 
     Parameters
@@ -57,7 +59,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
 
     Returns
     -------
-    nn.Module
+    Network
         ``network(images [N, in_channels, H, W]) -> logits [N, num_classes]``, those ``for_pixel_labels``
         [N, num_classes, H, W]. ``network.embed(images)`` gives the
         penultimate features [N, D], and ``network.head`` is the linear layer on them.
@@ -78,16 +80,14 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def maps_and_logits(network: nn.Module, images: Tensor) -> tuple[list[Tensor], Tensor]:
+def maps_and_logits(network: Network, images: Tensor) -> tuple[list[Tensor], Tensor]:
     """The feature map after each stage and the logits, from one pass."""
     maps = network.stage_maps(images)
-    if isinstance(network, Segmenter):
-        return maps, network.from_maps(maps, images.shape[-2:])
-    return maps, network.head(network.pool(maps[-1]))
+    return maps, network.from_maps(maps, images.shape[-2:])
 
 
 @torch.no_grad()
-def stage_widths(network: nn.Module) -> list[int]:
+def stage_widths(network: Network) -> list[int]:
     """Channels of each of the network's feature maps."""
     first = next(network.parameters())
     training = network.training

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pslcore.models.network import Network
+
 WIDTHS = (64, 128, 128)
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 2.0, -1.0))
 _DEVIATIONS = ((3.3, 0.75, 0.75, 0.35), (1.0, 0.2, 0.2, 0.12), (0.5, 0.12, 0.12, 0.08))
@@ -55,7 +57,7 @@ class Group(nn.Module):
         return F.gelu(self.bn2(self.conv2(F.gelu(self.bn1(x)))))
 
 
-class FastCNN(nn.Module):
+class FastCNN(Network):
     """See above; ``head`` is linear on the scaled features."""
 
     def __init__(self, num_classes: int, in_channels: int):
@@ -78,13 +80,6 @@ class FastCNN(nn.Module):
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""
         return _SCALE * last.amax((2, 3))
-
-    def embed(self, x: Tensor) -> Tensor:
-        """The penultimate features, [N, D] with D the last width."""
-        return self.pool(self.stage_maps(x)[-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embed(x))
 
 
 def fast_cnn(num_classes: int, in_channels: int = 3) -> FastCNN:

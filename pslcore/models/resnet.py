@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pslcore.models.network import Network
+
 
 class Block(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
@@ -24,7 +26,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_width != width:
             self.shortcut = nn.Sequential(nn.Conv2d(in_width, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
@@ -33,7 +35,7 @@ class Block(nn.Module):
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A 3x3 stem, one stage per width (each but the first halves the image), global average pooling, a linear head."""
 
     def __init__(self, widths: Sequence[int], blocks: int, num_classes: int, in_channels: int):
@@ -64,13 +66,6 @@ class ResNet(nn.Module):
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""
         return last.mean((2, 3))
-
-    def embed(self, x: Tensor) -> Tensor:
-        """The penultimate features, [N, D] with D the last width."""
-        return self.pool(self.stage_maps(x)[-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embed(x))
 
 
 def resnet8(num_classes: int, in_channels: int = 3) -> ResNet:

@@ -20,11 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pslcore.models.network import Network
+
 UNUSED_CLASSIFIER = 2 * 576 * 144 + (576 + 1) * 1280 + (1280 + 1) * 1000
 """2,185,448 parameters that are no part of a student, but of the paper's 3.25 M."""
 
 
-class Segmenter(nn.Module):
+class Segmenter(Network):
     """What both networks share: maps of features, a linear ``head`` on each of their pixels, logits at image size.
 
     A subclass gives ``stages`` (modules, run one after the other), ``taps`` (after which of them ``stage_maps`` takes
@@ -52,21 +54,17 @@ class Segmenter(nn.Module):
         """From the last of the ``stage_maps`` to the ``features``."""
         return last
 
-    def from_maps(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """The logits of an image of that size from its ``stage_maps``."""
+    def pool(self, last: Tensor) -> Tensor:
+        """The features averaged over the image, [N, D]."""
+        return self.refine(last).mean((2, 3))
+
+    def from_maps(self, maps: list[Tensor], size: tuple[int, ...]) -> Tensor:
+        """The logits of images of that height and width from their ``stage_maps``."""
         return self.enlarge(self.head(self.refine(maps[-1])), size)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """The penultimate features averaged over the image, [N, D]."""
-        return self.features(x).mean((2, 3))
-
-    def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def enlarge(self, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         """Logits of the maps, [N, C, h, w], at the size of the image."""
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N, C, H, W] of images [N, in_channels, H, W]."""
-        return self.from_maps(self.stage_maps(x), x.shape[-2:])
 
 
 def _convolution(
@@ -87,6 +85,7 @@ def _initialise(network: Segmenter) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     nn.init.normal_(network.head.weight, std=0.01)
+    assert network.head.bias is not None
     nn.init.zeros_(network.head.bias)
 
 
@@ -139,7 +138,7 @@ class DRN(Segmenter):
         self.up.weight.data.copy_(ramp[:, None] * ramp)
         self.up.weight.requires_grad_(False)
 
-    def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def enlarge(self, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         """Eight times as large by the frozen weights; what goes beyond the image is cut off."""
         return self.up(logits)[..., : size[0], : size[1]]
 
@@ -209,7 +208,7 @@ class LRASPP(Segmenter):
         self.stages = nn.ModuleList([_convolution(in_channels, 16, 3, stride=2, act=nn.Hardswish)])
         in_width = 16
         for stride, dilation, act, blocks in _STAGES:
-            stage = []
+            stage: list[nn.Module] = []
             for kernel, wide, width, excite in blocks:
                 step = 1 if stage else stride
                 stage.append(InvertedBlock(in_width, kernel, wide, width, excite, act, step, dilation))

@@ -22,9 +22,9 @@ Record = dict[str, Any]
 """What ``records`` writes; its keys are those that ``loop.run`` documents."""
 
 _DECIDES = (
-    "settings streams losses recipe data/batches models/__init__ sides/guard sides/pools sides/oracle sides/ledger "
-    "sides/client sides/cloud strategies/base runs/settings runs/protocol runs/session runs/training runs/loop "
-    "runs/metrics runs/device"
+    "settings streams losses recipe data/batches models/__init__ models/network sides/guard sides/pools sides/oracle "
+    "sides/ledger sides/client sides/cloud strategies/base runs/settings runs/protocol runs/session runs/training "
+    "runs/loop runs/metrics runs/device"
 )
 """The files, beside those of method and networks, that decide a run's numbers."""
 

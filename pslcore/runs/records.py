@@ -171,7 +171,7 @@ def _bare(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [part for part in body if not _is_docstring(part)]
+            body[:] = [part for part in body if not _is_docstring(part)]
     return ast.unparse(tree)  # the same in every version of Python, which a dump is not
 
 

@@ -22,7 +22,7 @@ class Shelf:
         The form of what is kept beside the unfinished record.
     """
 
-    def __init__(self, folder: Path | None, protocol: Protocol, part: type[schema.Part] = schema.Part):
+    def __init__(self, folder: Path | None, protocol: Protocol, part: type[schema.Form] = schema.Part):
         self._folder, self._protocol, self._key, self._part = folder, protocol, protocol.config.key, part
         if folder is not None:
             records.prepare(folder)

@@ -4,7 +4,6 @@ The one way for an image into the cloud is ``Cloud.upload``.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,27 +11,25 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from pslcore import models
-from pslcore.data import ImageStore, Plan, chunks
+from pslcore.data import ImageStore, Plan, SomeLabels, chunks
 from pslcore.losses import VOID, entropy, task_loss
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
 from pslcore.sides.guard import as_indices, refuse_protected
 from pslcore.sides.ledger import Ledger
 
-ANSWERS = ("logits", "features", "entropy", "companion")
-"""What the cloud can be asked about images, float32: ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy``
-of the answer [N]; whatever the method's ``companion`` says of them [N]."""
 
-
-class Companion(Protocol):
-    """A module that a method has trained together with the task learner, on the cloud (LL4AL's loss prediction)."""
+class Companion(nn.Module):
+    """Base of a module that a method has trained with the task learner, on the cloud (LL4AL's loss prediction)."""
 
     def loss(
-        self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
+        self, network: models.Network, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
     ) -> Tensor:
         """The loss of both, scalar, on a batch of ``D_L``; ``progress`` in [0, 1) is the part of the steps done."""
+        raise NotImplementedError
 
-    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+    def answer(self, network: models.Network, images: Tensor) -> Tensor:
         """What it says of each image, [N]."""
+        raise NotImplementedError
 
 
 class Cloud:
@@ -51,7 +48,7 @@ class Cloud:
     """
 
     def __init__(
-        self, n: int, protected: np.ndarray, network: Callable[[], nn.Module], recipe: Recipe, device: torch.device
+        self, n: int, protected: np.ndarray, network: Callable[[], models.Network], recipe: Recipe, device: torch.device
     ):
         self.ledger = Ledger()
         self._n = n
@@ -62,7 +59,6 @@ class Cloud:
         self._store = ImageStore(n, recipe.padding, device)
         self._labelled = np.zeros(n, dtype=bool)
         self._inbox: list[tuple[np.ndarray, np.ndarray]] = []
-        self._network: nn.Module | None = None
         self._last: tuple[Plan, Tensor] | None = None
 
     # The door
@@ -110,18 +106,17 @@ class Cloud:
 
     def restart(
         self, seed: int, cycle: int, steps: int, weights: dict | None = None,
-        companion: Callable[[nn.Module], Companion] | None = None,
+        companion: Callable[[models.Network], Companion] | None = None,
     ) -> None:  # fmt: skip
         """Begin a cycle: a fresh task learner (or, warm, the given weights), a fresh optimiser for ``steps`` steps.
 
         ``companion`` builds the method's companion of that task learner, if it has one.
         """
         self._network = fresh(self._build, seed, "teacher-init", cycle, self._device)
-        self._trained = nn.ModuleList([self._network])
         self._companion = None
         if companion is not None:
             self._companion = fresh(lambda: companion(self._network), seed, "companion-init", cycle, self._device)
-            self._trained.append(self._companion)
+        self._trained = _together(self._network, self._companion)
         if weights is not None:
             self._trained.load_state_dict(weights)
         self._descent = Descent(self._trained.parameters(), self._recipe, steps)
@@ -157,7 +152,7 @@ class Cloud:
         Parameters
         ----------
         what : tuple of str
-            From ``ANSWERS``.
+            As of ``ask``.
         labelled : int array, optional
             Images of ``D_L`` to answer for. Without it, the images uploaded for scoring since the last call, in the
             order of their uploads; the cloud forgets them then.
@@ -180,13 +175,11 @@ class Cloud:
 
     def head(self) -> tuple[np.ndarray, np.ndarray]:
         """Weight [C, D] and bias [C] of the task learner's last layer, for methods that follow its gradient."""
-        weight, bias = (
-            tensor.detach().cpu().numpy() for tensor in (self._network.head.weight, self._network.head.bias)
-        )
+        weight, bias = self._network.last_layer()
         self.ledger.enter("down: weights of the last layer", len(weight), weight.nbytes + bias.nbytes)
         return weight, bias
 
-    def examine(self, images: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    def examine(self, images: np.ndarray, labels: SomeLabels, num_classes: int) -> np.ndarray:
         """Put the task learner to the test on images that belong to neither side.
 
         Parameters
@@ -239,29 +232,38 @@ class Cloud:
 
 
 def ask(
-    network: nn.Module, what: tuple[str, ...], batches: Iterator[Tensor], companion: Companion | None = None
+    network: models.Network, what: tuple[str, ...], batches: Iterator[Tensor], companion: Companion | None = None
 ) -> dict[str, np.ndarray]:
     """What a network answers in eval mode: one float32 array per answer, a row an image.
+
+    ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy`` of the answer [N]; whatever the method's
+    ``companion`` says [N], where it has one.
 
     Raises
     ------
     ValueError
-        If something is asked that is none of ``ANSWERS``.
+        If something else is asked.
     """
-    unknown = set(what) - set(ANSWERS)
-    if unknown:
-        raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(ANSWERS)}.")
     questions: dict[str, Callable[[Tensor], Tensor]] = {
         "logits": network,
         "features": network.embed,
         "entropy": lambda images: entropy(network(images)),
-        "companion": lambda images: companion.answer(network, images),
     }
-    both = nn.ModuleList([network] if companion is None else [network, companion])
-    parts = answer(both, batches, lambda images: tuple(questions[name](images) for name in what))
+    if companion is not None:
+        questions["companion"] = lambda images: companion.answer(network, images)
+    unknown = set(what) - set(questions)
+    if unknown:
+        raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(questions)}.")
+    parts = answer(
+        _together(network, companion), batches, lambda images: tuple(questions[name](images) for name in what)
+    )
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
 
 
-def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], nn.Module]:
+def _together(network: models.Network, companion: Companion | None) -> nn.ModuleList:
+    return nn.ModuleList([network] if companion is None else [network, companion])
+
+
+def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], models.Network]:
     """A builder for ``Cloud`` that makes the named network."""
     return lambda: models.build(name, num_classes, channels)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pslcore.data import SomeLabels
 from pslcore.sides.guard import as_indices, refuse_protected
 
 
@@ -58,7 +59,7 @@ class Oracle:
         Images that must never be shown.
     """
 
-    def __init__(self, labels: np.ndarray, protected: np.ndarray):
+    def __init__(self, labels: SomeLabels, protected: np.ndarray):
         self._labels = labels
         self._protected = as_indices(protected, len(labels), "protected")
         self.asked = 0

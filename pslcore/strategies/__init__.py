@@ -70,6 +70,6 @@ def sources(name: str) -> set[Path]:
         todo |= {
             file.with_name(f"{node.module.rpartition('.')[2]}.py")
             for node in ast.walk(ast.parse(file.read_text()))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pslcore.strategies.")
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
         } - found
     return found

@@ -15,6 +15,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from pslcore.data import Indices
 from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_array, as_budget, as_matrix
 from pslcore.strategies.sided import Sided
@@ -236,6 +237,8 @@ class ALFAMix(Sided):
     asks_head = True
     pixels = False
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         features, labelled = query.answers["features"], query.labelled_answers["features"]
-        return query.safe[alfa_mix(features, labelled, query.labels, *query.head, query.budget, query.stream)]
+        assert query.head is not None
+        weight, bias = query.head
+        return query.safe[alfa_mix(features, labelled, query.labels, weight, bias, query.budget, query.stream)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
+from pslcore.data import Indices
 from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
 from pslcore.strategies.sided import Sided
@@ -165,13 +166,15 @@ class _Gradients:
 
     def distances(self, rows, picks):
         """Squared distances from rows to a slice of the picks, float64 [rows, picks]."""
-        ours = *self.factors(rows), self.squares[rows]
-        return _distances(*ours, self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]])
+        u, h = self.factors(rows)
+        return _distances(
+            u, h, self.squares[rows], self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]]
+        )
 
     def between(self, rows):
         """Squared distances among rows, float64 [rows, rows]."""
-        ours = *self.factors(rows), self.squares[rows]
-        return _distances(*ours, *ours)
+        u, h = self.factors(rows)
+        return _distances(u, h, self.squares[rows], u, h, self.squares[rows])
 
     def refresh(self, weights, first):
         """Lower `weights` to upper bounds of the squared distances to the picks from `first` on, by float32 tiles."""
@@ -216,6 +219,6 @@ class BADGE(Sided):
     asks = ("logits", "features")
     pixels = False
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         probabilities = softmax(query.answers["logits"], axis=1)
         return query.safe[badge(probabilities, query.answers["features"], query.budget, query.stream)]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
-from pslcore.data import Plan
+from pslcore.data import Floats, Indices, Plan
+from pslcore.models import Network
 from pslcore.recipe import Recipe
 from pslcore.settings import Settings
 from pslcore.sides import Client, Companion
@@ -25,29 +26,38 @@ class Setup:
     weights: dict | None = None  # of the cycle before, with ``warm_start``
 
 
-class ClientLearner(Protocol):
-    """Networks that train on the client, in step with the task learner."""
+class ClientLearner:
+    """Base of the networks that train on the client, in step with the task learner."""
 
     def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:
         """One iteration: the labelled batch that the teacher just trained on, and its logits on it [B, C] if taught."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Raise ``FloatingPointError`` if the training diverged."""
+        raise NotImplementedError
 
-    def score(self, batches: Iterator[Tensor]) -> np.ndarray:
+    def score(self, batches: Iterator[Tensor]) -> Floats:
         """How much each image is wanted, float [N], higher first; eval mode, no augmentation."""
-
-    def answers(self, batches: Iterator[Tensor]) -> Tensor:
-        """All peers' logits in eval mode, float32 [P, N, C]; of learners with peer students."""
-
-    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, np.ndarray]:
-        """What the first peer answers, as ``Cloud.ask``; of learners with peer students."""
-
-    def head(self) -> tuple[np.ndarray, np.ndarray]:
-        """As ``Cloud.head``; of learners with peer students."""
+        raise NotImplementedError
 
     def weights(self) -> dict[str, Tensor]:
         """All weights, on the CPU."""
+        raise NotImplementedError
+
+    # Of learners with peer students; nobody asks others
+
+    def answers(self, batches: Iterator[Tensor]) -> Tensor:
+        """All peers' logits in eval mode, float32 [P, N, C]."""
+        raise NotImplementedError
+
+    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, Floats]:
+        """What the first peer answers, as ``Cloud.ask``."""
+        raise NotImplementedError
+
+    def head(self) -> tuple[Floats, Floats]:
+        """Of the first peer, as ``Cloud.head``."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -74,15 +84,15 @@ class Query:
         The client-side learner's, where the method has one.
     """
 
-    safe: np.ndarray
-    labelled: np.ndarray
+    safe: Indices
+    labelled: Indices
     budget: int
     stream: np.random.Generator
-    answers: dict[str, np.ndarray] = field(default_factory=dict)
-    labelled_answers: dict[str, np.ndarray] = field(default_factory=dict)
-    head: tuple[np.ndarray, np.ndarray] | None = None
-    labels: np.ndarray | None = None
-    scores: np.ndarray | None = None
+    answers: dict[str, Floats] = field(default_factory=dict)
+    labelled_answers: dict[str, Floats] = field(default_factory=dict)
+    head: tuple[Floats, Floats] | None = None
+    labels: Indices | None = None
+    scores: Floats | None = None
 
 
 class Strategy(Settings):
@@ -122,23 +132,26 @@ class Strategy(Settings):
         """The networks that this method trains on the client, freshly made; none for most methods."""
         return None
 
-    def companion(self, network: nn.Module) -> Companion | None:
-        """A module that the cloud trains together with this freshly made task learner; none for most methods."""
-        return None
+    def companion(self, network: Network) -> Companion:
+        """A module that the cloud trains together with this freshly made task learner, if it is to be
+        ``accompanied``."""
+        raise NotImplementedError
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         """``query.budget`` different indices out of ``query.safe``, most wanted first."""
         raise NotImplementedError
 
 
-def top(query: Query, scores: np.ndarray) -> np.ndarray:
-    """The ``budget`` safe images with the highest scores; ties go to the lower dataset index.
+def top(query: Query, scores: Floats | None) -> Indices:
+    """The ``budget`` safe images with the highest scores (of the client, or answered by the cloud); ties go to the
+    lower dataset index.
 
     Raises
     ------
     FloatingPointError
         If a score is NaN.
     """
+    assert scores is not None
     if np.isnan(scores).any():
         image = query.safe[np.isnan(scores)][0]
         raise FloatingPointError(f"the score of image {image} is not a number: the training has diverged; lower `lr`.")

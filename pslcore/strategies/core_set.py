@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from pslcore.data import Indices
 from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
 from pslcore.strategies.sided import Sided
@@ -236,6 +237,6 @@ class CoreSet(Sided):
     asks = ("features",)
     asks_labelled = ("features",)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         picked = k_center_greedy(query.answers["features"], query.labelled_answers["features"], query.budget)
         return query.safe[picked]

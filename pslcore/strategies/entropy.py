@@ -1,7 +1,6 @@
 """Entropy (Shannon 1948): the images of whose class the task learner is least certain."""
 
-import numpy as np
-
+from pslcore.data import Indices
 from pslcore.strategies.base import Query, top
 from pslcore.strategies.sided import Sided
 
@@ -11,5 +10,5 @@ class Entropy(Sided):
 
     asks = ("entropy",)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         return top(query, query.answers["entropy"])

@@ -6,15 +6,16 @@ which it expects the highest loss are picked. It trains with the task learner, o
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore import models
+from pslcore.data import Indices
 from pslcore.losses import VOID, task_loss
 from pslcore.settings import Real
+from pslcore.sides import Companion
 from pslcore.strategies.base import Query, Strategy, top
 
 
@@ -32,24 +33,24 @@ class LL4AL(Strategy):
         in the authors' code).
     """
 
-    weight: Real = Field(1.0, ge=0, le=1000)
-    margin: Real = Field(1.0, ge=0, le=1000)
-    detach_after: Real = Field(0.6, ge=0, le=1)
+    weight: Real = Field(default=1.0, ge=0, le=1000)
+    margin: Real = Field(default=1.0, ge=0, le=1000)
+    detach_after: Real = Field(default=0.6, ge=0, le=1)
 
     asks: ClassVar[tuple[str, ...]] = ("companion",)
     accompanied: ClassVar[bool] = True
 
-    def companion(self, network: nn.Module) -> "LossPrediction":
+    def companion(self, network: models.Network) -> "LossPrediction":
         return LossPrediction(self, network)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         return top(query, query.answers["companion"])
 
 
-class LossPrediction(nn.Module):
+class LossPrediction(Companion):
     """Per stage: global average pool, linear to 128, ReLU; all joined; linear to 1. 123,905 parameters on ResNet-18."""
 
-    def __init__(self, options: LL4AL, network: nn.Module, width: int = 128):
+    def __init__(self, options: LL4AL, network: models.Network, width: int = 128):
         super().__init__()
         self._options = options
         widths = models.stage_widths(network)
@@ -61,12 +62,12 @@ class LossPrediction(nn.Module):
         pooled = [F.relu(linear(x.mean((2, 3)))) for linear, x in zip(self.stages, maps, strict=True)]
         return self.out(torch.cat(pooled, 1)).squeeze(1).float()
 
-    def answer(self, network: nn.Module, images: Tensor) -> Tensor:
+    def answer(self, network: models.Network, images: Tensor) -> Tensor:
         """Predicted losses of images, [N]."""
         return self(network.stage_maps(images))
 
     def loss(
-        self, network: nn.Module, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
+        self, network: models.Network, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
     ) -> Tensor:
         """Task loss plus the weighted ranking loss."""
         maps, logits = models.maps_and_logits(network, images)

@@ -6,18 +6,17 @@ The teacher's step (line 6) comes just before, in ``runs.training``.
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from pslcore import models
-from pslcore.data import Endless, Plan
+from pslcore.data import Endless, Floats, Plan
 from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
 from pslcore.recipe import Descent, answer, forward, fresh
 from pslcore.settings import Real, Settings, Whole
 from pslcore.sides import Client, ask
-from pslcore.strategies.base import Setup
+from pslcore.strategies.base import ClientLearner, Setup
 from pslcore.streams import torch_stream
 
 
@@ -43,17 +42,17 @@ class Study(Settings):
     """
 
     student: models.NetworkName = "resnet8"
-    peers: Whole = Field(2, ge=1, le=64)
-    alpha: Real = Field(0.1, ge=0, le=1)
-    temperature: Real = Field(4.0, gt=0, le=1000)
-    margin: Real = Field(0.01, ge=0, le=1000)
+    peers: Whole = Field(default=2, ge=1, le=64)
+    alpha: Real = Field(default=0.1, ge=0, le=1)
+    temperature: Real = Field(default=4.0, gt=0, le=1000)
+    margin: Real = Field(default=0.01, ge=0, le=1000)
     ranking: Literal["paper", "ordered"] = "paper"
     in_class: bool = True
     out_of_class: bool = True
     study_protected: bool = True
 
 
-class Peers(nn.Module):
+class Peers(nn.Module, ClientLearner):
     """P peer students, independently initialised (``student-init-<j>``), on the client."""
 
     def __init__(self, options: Study, client: Client, setup: Setup):
@@ -82,8 +81,9 @@ class Peers(nn.Module):
         """All peers' logits, [P, N, C]."""
         return torch.stack([student(images) for student in self.students])
 
-    def study(self, plan: Plan, teacher_logits: Tensor) -> None:
+    def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:
         """One iteration: in class on the labelled batch (Eq. 2), then out of class on an unlabelled one (Eq. 5)."""
+        assert teacher_logits is not None
         options = self._options
         logits = forward(self, self._client.store.batch(plan), self._recipe)
         alpha = options.alpha if options.in_class else 0.0
@@ -104,19 +104,24 @@ class Peers(nn.Module):
         """All peers' logits in eval mode, float32 [P, N, C], on the CPU."""
         return answer(self, batches, lambda images: (self(images),), dim=1)[0]
 
-    def score(self, batches: Iterator[Tensor]) -> np.ndarray:
+    def score(self, batches: Iterator[Tensor]) -> Floats:
         """Eq. 6: the discrepancy of each image, [N]; with one peer its entropy."""
         score = discrepancy if self._options.peers > 1 else lambda logits: entropy(logits[0])
         return answer(self, batches, lambda images: (score(self(images)),))[0].numpy()
 
-    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, np.ndarray]:
+    def ask(self, what: tuple[str, ...], batches: Iterator[Tensor]) -> dict[str, Floats]:
         """What the first student answers, as ``Cloud.ask`` has it of the task learner."""
-        return ask(self.students[0], what, batches)
+        return ask(self._first, what, batches)
 
-    def head(self) -> tuple[np.ndarray, np.ndarray]:
+    def head(self) -> tuple[Floats, Floats]:
         """Weight [C, D] and bias [C] of the first student's last layer."""
-        weight, bias = (tensor.detach().cpu().numpy() for tensor in self.students[0].head.parameters())
-        return weight, bias
+        return self._first.last_layer()
+
+    @property
+    def _first(self) -> models.Network:
+        first = self.students[0]
+        assert isinstance(first, models.Network)  # a ModuleList has forgotten what it holds
+        return first
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.cpu() for name, tensor in self.state_dict().items()}

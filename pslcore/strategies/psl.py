@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-import numpy as np
-
+from pslcore.data import Indices
 from pslcore.sides import Client
 from pslcore.strategies.base import Query, Setup, Strategy, top
 from pslcore.strategies.peers import Peers, Study
@@ -18,9 +17,9 @@ class PSL(Study, Strategy):
     def students(self) -> tuple[str, ...]:
         return (self.student,) * self.peers
 
-    def learner(self, client: Client, setup: Setup) -> "Peers":
+    def learner(self, client: Client, setup: Setup) -> Peers:
         return Peers(self, client, setup)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         """Peer Study Feedback, Eq. 6: the top ``b`` of ``D_S`` by discrepancy."""
         return top(query, query.scores)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import softmax
 
+from pslcore.data import Indices
 from pslcore.settings import short
 from pslcore.strategies.base import Query
 from pslcore.strategies.checks import as_matrix
@@ -41,7 +42,7 @@ class ScikitActiveML(Sided):
     def ready(self) -> None:
         _made(self.query, self.arguments, 2, 0)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         assert query.head is not None
         assert query.labels is not None
         features = [query.labelled_answers["features"], query.answers["features"]]

@@ -9,17 +9,16 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pslcore.data import Endless, Plan
+from pslcore.data import Endless, Floats, Indices, Plan
 from pslcore.recipe import answer, fresh
 from pslcore.settings import Real, Whole
 from pslcore.sides import Client
-from pslcore.strategies.base import Query, Setup, Strategy, top
+from pslcore.strategies.base import ClientLearner, Query, Setup, Strategy, top
 from pslcore.streams import torch_stream
 
 
@@ -43,18 +42,18 @@ class VAAL(Strategy):
         Steps of the autoencoder, per step of the discriminator and of the task learner.
     """
 
-    latents: Whole = Field(32, ge=1, le=4096)
-    width: Whole = Field(128, ge=1, le=4096)
-    beta: Real = Field(1.0, ge=0, le=1e6)
-    adversarial: Real = Field(1.0, ge=0, le=1e6)
+    latents: Whole = Field(default=32, ge=1, le=4096)
+    width: Whole = Field(default=128, ge=1, le=4096)
+    beta: Real = Field(default=1.0, ge=0, le=1e6)
+    adversarial: Real = Field(default=1.0, ge=0, le=1e6)
     kl_reduction: Literal["mean", "sum"] = "mean"
-    lr: Real = Field(5e-4, ge=0, le=1000)
-    vae_steps: Whole = Field(2, ge=1, le=1000)
+    lr: Real = Field(default=5e-4, ge=0, le=1000)
+    vae_steps: Whole = Field(default=2, ge=1, le=1000)
 
     def learner(self, client: Client, setup: Setup) -> "Adversaries":
         return Adversaries(self, client, setup)
 
-    def pick(self, query: Query) -> np.ndarray:
+    def pick(self, query: Query) -> Indices:
         return top(query, query.scores)
 
 
@@ -65,7 +64,7 @@ class VAE(nn.Module):
     A smaller image gets as many as leave it two pixels; a larger one four.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], width: int = 128, latents: int = 32):
+    def __init__(self, channels: int, size: tuple[int, ...], width: int = 128, latents: int = 32):
         super().__init__()
         depth = min(4, max(1, int(math.log2(min(size))) - 1))
         widths = [width * 2**k for k in range(depth)]
@@ -98,7 +97,7 @@ class VAE(nn.Module):
         flat = self.encoder(images).flatten(1)
         return self.mean(flat), self.log_variance(flat)
 
-    def decode(self, code: Tensor, size: tuple[int, int]) -> Tensor:
+    def decode(self, code: Tensor, size: tuple[int, ...]) -> Tensor:
         """Images [N, C, H, W] from codes; sizes that are no power of two are met by enlarging."""
         images = self.decoder(self.expand(code).view(len(code), -1, *self.start))
         return images if images.shape[-2:] == size else F.interpolate(images, size, mode="bilinear")
@@ -116,8 +115,11 @@ def discriminator(latents: int = 32) -> nn.Sequential:
     return layers
 
 
-class Adversaries(nn.Module):
+class Adversaries(nn.Module, ClientLearner):
     """The autoencoder and the discriminator on the client."""
+
+    vae: VAE
+    discriminator: nn.Sequential
 
     def __init__(self, options: VAAL, client: Client, setup: Setup):
         super().__init__()
@@ -159,12 +161,12 @@ class Adversaries(nn.Module):
         with torch.no_grad(), self._recipe.autocast(images[0]):
             codes = [self.vae.encode(x)[0].float() for x in images]
         guesses = [self.discriminator(code) for code in codes]
-        truth = (torch.ones_like(guesses[0]), torch.zeros_like(guesses[1]))
+        truth = [torch.ones_like(guesses[0]), torch.zeros_like(guesses[1])]
         self._descend("discriminator", _cross_entropies(guesses, truth))
 
     def _vae_loss(self, labelled: Tensor, unlabelled: Tensor) -> Tensor:
         """Reconstruction and KL of both batches, and the adversarial term: all should look labelled."""
-        loss, guesses = 0.0, []
+        loss, guesses = labelled.new_zeros(()), []
         for images in (labelled, unlabelled):
             mean, log_variance = (x.float() for x in self.vae.encode(images))
             noise = torch.randn(mean.shape, generator=self._noise).to(mean.device)
@@ -185,7 +187,7 @@ class Adversaries(nn.Module):
         if not torch.isfinite(self._loss):
             raise FloatingPointError("the training of VAAL's autoencoder diverged: lower its option `lr`.")
 
-    def score(self, batches: Iterator[Tensor]) -> np.ndarray:
+    def score(self, batches: Iterator[Tensor]) -> Floats:
         """Minus the logit of "labelled", [N]: its order is that of the probability, without its rounding to 0 or 1."""
         return answer(self, batches, lambda images: (-self.discriminator(self.vae.encode(images)[0]),))[0].numpy()
 
@@ -194,4 +196,6 @@ class Adversaries(nn.Module):
 
 
 def _cross_entropies(guesses: list[Tensor], truth: list[Tensor]) -> Tensor:
-    return sum(F.binary_cross_entropy_with_logits(guess, aim) for guess, aim in zip(guesses, truth, strict=True))
+    """Of the labelled batch and of the unlabelled one."""
+    labelled, unlabelled = map(F.binary_cross_entropy_with_logits, guesses, truth)
+    return labelled + unlabelled

@@ -6,7 +6,8 @@ import re
 import pytest
 import yaml
 
-from pslcore.campaign import GridError, grid
+from pslcore import recipe
+from pslcore.campaign import GridError, grid, precision
 from pslcore.runs import OutOfTime, fingerprint, records
 
 METHODS = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
@@ -167,6 +168,7 @@ def test_runs_that_ran_out_of_time_go_on(here, monkeypatch):
     assert not here().unfinished
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(here, tmp_path):
     alone = here(jobs=1)
     together = here(jobs=2, out=tmp_path / "parallel")
@@ -264,6 +266,7 @@ def test_a_folder_without_records(here, tmp_path):
             taken(here, tmp_path, source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -291,6 +294,7 @@ def test_a_sealed_record_must_be_of_a_records_form(here, elsewhere, tmp_path, ca
     assert re.search(sentence, capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"labelled": -1}, {"metric": "high"}, {"picked": [-1]}, {"unlabelled_seen": None}])
 def test_so_must_its_cycles(here, change):
     first = here()
@@ -359,3 +363,64 @@ def test_a_disk_that_fills_in_the_middle_of_a_run(here, monkeypatch):
         here()
     monkeypatch.undo()
     assert len(here().runs) == 4
+
+
+# Precision: a seed goes on as it was begun
+
+
+@pytest.fixture
+def half_done(here, monkeypatch):
+    """``half_done(precision)``: seed 0 has a finished run in that precision, its other run is to come."""
+
+    def build(precision):
+        here.params(seeds=2, recipe={"precision": "auto"})
+        monkeypatch.setattr(recipe, "native_bfloat16", lambda device: precision == "bfloat16")
+        here(only={("PSL", 0)})
+        (path,) = here.runs.glob("*.json")
+        assert records.read(path)["precision"] == precision
+
+    return build
+
+
+def precisions(results):
+    return [record["precision"] for _, record in results.runs]
+
+
+def this_machine(monkeypatch, native):
+    for module in (recipe, precision):
+        monkeypatch.setattr(module, "native_bfloat16", lambda device: native)
+
+
+def test_a_seed_begun_in_float32_is_finished_in_it_on_any_machine(here, half_done, monkeypatch):
+    half_done("float32")
+    this_machine(monkeypatch, native=True)
+    results = here()
+    assert precisions(results) == ["float32", "float32", "bfloat16", "bfloat16"]
+    assert [record["key"] for _, record in results.runs] == [cell.config.key for cell, _ in results.runs]
+    this_machine(monkeypatch, native=False)
+    assert precisions(here()) == precisions(results)
+
+
+def test_a_seed_begun_in_bfloat16_waits_for_a_machine_that_computes_it(here, half_done, monkeypatch, capsys):
+    half_done("bfloat16")
+    this_machine(monkeypatch, native=False)
+    results = here()
+    assert precisions(results) == ["bfloat16", "float32", "float32"]
+    assert [(cell.label, cell.config.seed) for cell in results.unfinished] == [("Random", 0)]
+    assert "fig at quick: seed 0 was begun in bfloat16, which this processor does not" in capsys.readouterr().out
+    this_machine(monkeypatch, native=True)
+    assert precisions(here()) == ["bfloat16", "bfloat16", "float32", "float32"]
+
+
+def test_a_stale_run_binds_nobody(here, half_done, monkeypatch):
+    half_done("bfloat16")
+    (path,) = here.runs.glob("*.json")
+    records.write(path, records.read(path) | {"source": "other"})
+    this_machine(monkeypatch, native=False)
+    assert precisions(here()) == ["float32"] * 4
+
+
+def test_only_what_is_asked_for(here, begun):
+    results = here(only={("PSL", 1), ("Random", 0), ("None", 0)})
+    assert {(config.method, config.seed) for config in begun} == {("psl", 1), ("random", 0)}
+    assert len(results.unfinished) == 2

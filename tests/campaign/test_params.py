@@ -42,10 +42,12 @@ def test_merge_leaves_its_arguments_alone():
     assert one == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
+@pytest.mark.slow
 def test_the_parameters_of_the_repository_are_all_good():
     """Every experiment at every scale, up to what needs the data."""
-    for scale, sections in params.scales().items():
-        for experiment in set(sections) - {params.BASE}:
+    for scale in params.scales():
+        assert list(params.looks(scale)) == sorted(params.looks(scale))
+        for experiment in params.experiments(scale):
             cells = params.cells(experiment, scale)
             assert len({cell.config.key for cell in cells}) == len(cells) > 0
 
@@ -126,4 +128,46 @@ def test_a_parameter_file_that_is_none(here, text, error, sentence):
     if text is not None:
         here.params_file.write_text(text)
     with pytest.raises(error, match=f"(?s){sentence}"):
+        params.cells("fig", "quick", here.params_file)
+
+
+# Looks and the ceiling
+
+
+def test_looks_are_of_a_scale_and_no_experiment(here):
+    content = yaml.safe_load(here.params_file.read_text())
+    assert params.looks("quick", here.params_file) == ()
+    content["scales"]["quick"]["looks"] = [5, 10]
+    here.params_file.write_text(yaml.safe_dump(content))
+    assert params.looks("quick", here.params_file) == (5, 10)
+    assert params.experiments("quick", here.params_file) == ["fig", "other"]
+    with pytest.raises(ValueError, match=r"unknown experiment 'looks' .* choose one of fig, other"):
+        params.cells("looks", "quick", here.params_file)
+    for wrong, told in (
+        ([10, 5], "must rise"),
+        ([5, 5], "must rise"),
+        ([1], "at least 2"),
+        ([], "length"),
+        (5, "list"),
+    ):
+        content["scales"]["quick"]["looks"] = wrong
+        here.params_file.write_text(yaml.safe_dump(content))
+        with pytest.raises(ValueError, match=rf"params\.yaml: quick: .*{told}"):
+            params.looks("quick", here.params_file)
+
+
+def test_the_ceiling_is_one_more_run_a_seed_on_all_safe_images(here):
+    here.params()
+    content = yaml.safe_load(here.params_file.read_text())
+    section = content["scales"]["quick"]["fig"]
+    section["ceiling"] = True
+    here.params_file.write_text(yaml.safe_dump(content))
+    cells = params.cells("fig", "quick", here.params_file)
+    assert [cell.label for cell in cells] == ["PSL", "Random", params.CEILING] * 2
+    ceiling, random = cells[5].config, cells[4].config
+    assert (ceiling.initial, ceiling.final, ceiling.seed) == (pytest.approx(1 - random.fraction),) * 2 + (1,)
+    assert ceiling.but(initial=random.initial, final=random.final) == random
+    section["config"]["setting"] = "standard"
+    here.params_file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=f"{params.CEILING}: it needs the protected setting"):
         params.cells("fig", "quick", here.params_file)

@@ -153,11 +153,11 @@ def test_images_looked_up_on_the_disk_are_the_resident_ones(case, zoom):
 
 def test_large_images_are_scored_few_at_a_time():
     """So that the logits of all classes at all pixels are held for a few images only."""
-    images = np.zeros((5, 3, 512, 512), dtype=np.uint8)
+    images = np.zeros((5, 3, 128, 128), dtype=np.uint8)
     store = ImageStore(5, 0, CPU)
     store.add(np.arange(5), images)
     assert [len(part) for part in store.plain(np.arange(5))] == [len(part) for part in chunks(images, CPU)] == [2, 2, 1]
-    assert [len(part) for part in chunks(np.zeros((600, 1, 32, 32), dtype=np.uint8), CPU)] == [512, 88]
+    assert [len(part) for part in chunks(np.zeros((600, 1, 8, 8), dtype=np.uint8), CPU)] == [512, 88]
 
 
 @given(cases(), st.integers(1, 5))

@@ -84,6 +84,12 @@ def test_missing_is_named(base, what):
     assert str(error.value).endswith(".")
 
 
+def test_a_list_that_is_no_text_is_named(base):
+    (base / "train.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"train.txt is damaged, it cannot be read as text .*: copy CamVid again"):
+        load(base)
+
+
 def test_half_a_pair_is_named_without_lists(base):
     (base / "train.txt").unlink()
     (base / "train/0001TP_1.png").unlink()

@@ -1,5 +1,8 @@
 """Packing: what is packed is what the pictures hold, and nothing half-written or out of date is ever trusted."""
 
+import contextlib
+import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -8,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pslcore import data
-from pslcore.data import packed
+from pslcore.data import packed, pictures
 from pslcore.losses import VOID
 
 FORK = multiprocessing.get_context("fork")  # a fresh process, without importing torch again
 SIZE = (6, 8)  # height, width
-TABLE = packed.table_of({0: 0, 1: 1}, known=3)
+TABLE = pictures.table_of({0: 0, 1: 1}, known=3)
 
 
 def pixels(*shape, seed=0, high=256):
@@ -40,7 +45,7 @@ def tree(tmp_path):
 
 def find(base, table=TABLE, of=lambda base, n: base / "source" / f"{n}-labels.png"):
     pairs = [(base / "source" / f"{n}.png", of(base, n)) for n in range(5)]
-    return packed.Source(base, pairs[:3], pairs[3:], ["ground", "thing"], "a note.", table)
+    return pictures.Source(base, pairs[:3], pairs[3:], ["ground", "thing"], "a note.", table)
 
 
 def read(root, size=None, find=find):
@@ -104,7 +109,7 @@ def test_reduced_size_has_a_folder_of_its_own(tree):
 
 def test_second_read_does_not_decode(tree, monkeypatch):
     first = read(tree)["contents"]
-    monkeypatch.setattr(packed, "_decode", lambda *_: pytest.fail("a picture was decoded again"))
+    monkeypatch.setattr(pictures, "_decode", lambda *_: pytest.fail("a picture was decoded again"))
     assert read(tree)["contents"] == first
 
 
@@ -137,14 +142,14 @@ def test_contents_do_not_depend_on_the_place(tree, tmp_path_factory):
 
 def test_a_changed_table_packs_again(tree):
     first = read(tree)["train"][1].values.tolist()
-    second = read(tree, find=lambda base: find(base, packed.table_of({0: 1, 1: 0, 2: 0}, 3)))["train"][1]
+    second = read(tree, find=lambda base: find(base, pictures.table_of({0: 1, 1: 0, 2: 0}, 3)))["train"][1]
     assert first == [0, 1, VOID]
     assert second.values.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
 def test_interrupted_packing_leaves_nothing_that_is_trusted(tree, monkeypatch, after):
-    decode, calls = packed._image, []
+    decode, calls = pictures.image, []
 
     def interrupted(*args):
         calls.append(args)
@@ -152,23 +157,23 @@ def test_interrupted_packing_leaves_nothing_that_is_trusted(tree, monkeypatch, a
             raise KeyboardInterrupt
         return decode(*args)
 
-    monkeypatch.setattr(packed, "_image", interrupted)
+    monkeypatch.setattr(pictures, "image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(tree)
     assert not folder(tree).exists()
-    monkeypatch.setattr(packed, "_image", decode)
+    monkeypatch.setattr(pictures, "image", decode)
     assert len(read(tree)["train"][0]) == 3
     assert not (tree / "set" / ".packed.part").exists()
 
 
 def _die_while_packing(root):
-    plain, calls = packed._image, []
+    plain, calls = pictures.image, []
 
     def dying(*args):
         calls.append(args)
         return os.kill(os.getpid(), signal.SIGKILL) if len(calls) == 5 else plain(*args)
 
-    packed._image = dying
+    pictures.image = dying
     read(root)
 
 
@@ -229,6 +234,60 @@ def test_damaged_index_is_named(tree, text):
     assert "delete the folder" in _one_sentence(error)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda index: index.pop("arrays"), "`arrays` is missing: say what it is"),
+        (lambda index: index["arrays"].pop("test-labels"), "not images and labels to train and to test"),
+        (lambda index: index["arrays"].update(more=index["arrays"]["test-labels"]), "not images and labels to train"),
+        (lambda index: index.update(arrays=[]), "arrays"),
+        (lambda index: index.update(more=1), "unknown setting 'more'"),
+        (lambda index: index.update(classes="ground"), "classes"),
+        (lambda index: index["arrays"]["train-labels"].update(bytes=-1), "bytes = -1 must be at least 0"),
+        (lambda index: index["arrays"]["train-labels"].update(bytes="many"), "bytes = 'many' must be a whole number"),
+        (lambda index: index["arrays"]["train-labels"].update(sha256="?"), "sha256"),
+        (lambda index: index["arrays"]["train-labels"].update(values=[300]), "must be at most 255"),
+        (
+            lambda index: index["arrays"]["train-labels"].update(shape=[3, 6, 9]),
+            r"train-labels.npy is damaged \(uint8 \[",
+        ),
+        (lambda index: index["arrays"]["train-labels"].pop("values"), r"train-labels.npy is damaged \(uint8 .*int64"),
+        (lambda index: index["arrays"]["train-labels"].update(values=[0, 7]), "label 7 is outside the table of 2"),
+    ],
+)
+def test_index_is_read_through_its_schema(tree, monkeypatch, change, sentence):
+    read(tree)
+    path = folder(tree) / "index.json"
+    index = json.loads(path.read_text())
+    change(index)
+    path.write_text(json.dumps(index))
+    monkeypatch.setitem(data._READERS, "camvid", lambda root: read(root))
+    with pytest.raises(ValueError, match=sentence) as error:
+        data.load("camvid", tree)
+    _one_sentence(error)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data())
+def test_index_with_random_damage(tree, draw):
+    """The same arrays, or one sentence; a signature that is damaged leads to packing again."""
+    contents, path = read(tree)["contents"], folder(tree) / "index.json"
+    whole = path.read_bytes()
+    place, junk = draw.draw(st.integers(0, len(whole))), draw.draw(st.binary(max_size=8))
+    path.write_bytes(whole[:place] + junk + whole[place + draw.draw(st.sampled_from([0, len(junk), 60])) :])
+    try:
+        parts = read(tree)
+    except ValueError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert "delete the folder" in message
+        path.write_bytes(whole)
+    else:  # the checksums are the contents: a reader cannot know better without reading everything
+        assert np.array_equal(parts["train"][0], read(tree)["train"][0])
+        path.write_bytes(whole)
+        assert read(tree)["contents"] == contents
+
+
 @pytest.mark.parametrize("name", ["0.png", "4.png", "2-labels.png"])
 def test_bad_picture_is_named(tree, name):
     path = tree / "set" / "source" / name
@@ -281,6 +340,39 @@ def test_full_disk_is_said_before_anything_is_written(tree, monkeypatch):
     assert not folder(tree).exists()
 
 
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_disk_that_fills_while_packing(tree, monkeypatch, after):
+    """One sentence, nothing half written, and after room is made it goes well; what was packed before stays."""
+    before = read(tree)["contents"]
+    write(tree / "set" / "source" / "1.png", np.zeros((*SIZE, 3), dtype=np.uint8))
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(packed.os, "fsync", full)
+    with pytest.raises(OSError, match=r"the disk was full before all was packed into .*packed: make room, or") as error:
+        read(tree)
+    _one_sentence(error)
+    monkeypatch.setattr(packed.os, "fsync", fsync)
+    assert sorted(path.name for path in (tree / "set").iterdir()) == [".packed.lock", "packed", "source"]
+    assert packed._open(folder(tree))["contents"] == before
+    assert read(tree)["contents"] != before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_disk_that_is_really_full(tree, monkeypatch):
+    monkeypatch.setattr(packed, "open", lambda *_: open("/dev/full", "wb"), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(packed, "_alone", lambda folder: contextlib.nullcontext())
+    with pytest.raises(OSError, match="the disk was full before all was packed") as error:
+        read(tree)
+    _one_sentence(error)
+    assert os.listdir(tree / "set") == ["source"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("camvid", ("camvid", None)), ("camvid@120x160", ("camvid", (120, 160))), ("", ("", None))]
 )
@@ -303,14 +395,14 @@ def test_only_pictures_have_a_size(tmp_path):
 def test_pictures_are_sorted_by_number(tmp_path):
     for name in ("a_10.JPEG", "a_2.JPEG", "a_1.JPEG", "list.txt"):
         (tmp_path / name).touch()
-    assert packed.pictures(tmp_path) == ["a_1.JPEG", "a_2.JPEG", "a_10.JPEG"]
+    assert pictures.names(tmp_path, "again.") == ["a_1.JPEG", "a_2.JPEG", "a_10.JPEG"]
 
 
 def _memory_taken(root):
     """MiB that packing and loading 64 times the one scene adds to the peak of a fresh process."""
     pair = [(root / "set" / "source" / "0.png", root / "set" / "source" / "0-labels.png")]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    parts = read(root, find=lambda base: packed.Source(base, pair * 60, pair * 4, ["ground"], "", TABLE))
+    parts = read(root, find=lambda base: pictures.Source(base, pair * 60, pair * 4, ["ground"], "", TABLE))
     assert parts["train"][0][59].shape == (3, 512, 1024)
     assert not parts["train"][1][59].any()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

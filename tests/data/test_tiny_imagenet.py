@@ -86,7 +86,7 @@ def test_reduced_size(base):
 
 
 BAD = {
-    "class folder": (lambda b: shutil.rmtree(b / "train" / "n02"), "class folder .*n02 is missing"),
+    "class folder": (lambda b: shutil.rmtree(b / "train" / "n02"), "folder .*n02 is missing"),
     "unknown class": (lambda b: (b / "train" / "n77").mkdir(), "n77 is no class of wnids.txt"),
     "listed image": (lambda b: (b / "train/n02/images/n02_1.JPEG").unlink(), r"n02_1.JPEG is missing.*n02_boxes.txt"),
     "image of a list-less class": (

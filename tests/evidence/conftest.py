@@ -27,10 +27,11 @@ def config_of(number, label):
 def world(tmp_path):
     """``world({experiment: {label: metrics [seeds, cycles]}})``: an ``Evidence`` of records written for it.
 
+    ``looks`` are of the scale;
     ``absent`` takes (experiment, label, seed) out again; ``change(experiment, cell, record)`` alters a record.
     """
 
-    def build(curves, scale="quick", dataset="made-up", absent=(), change=lambda *run: None):
+    def build(curves, scale="quick", dataset="made-up", absent=(), change=lambda *run: None, looks=None):
         cycles = np.shape(next(iter(next(iter(curves.values())).values())))[1]
         base = {"dataset": dataset, "teacher": "resnet8", "protected_fraction": 0.75}
         base |= {"initial": 10, "budget": 4, "final": 10 + 4 * (cycles - 1)}
@@ -42,8 +43,9 @@ def world(tmp_path):
             }
             for place, (experiment, methods) in enumerate(curves.items())
         }
+        looked = {"looks": looks} if looks else {}
         params = tmp_path / "params.yaml"
-        params.write_text(yaml.safe_dump({"scales": {scale: {"base": base} | sections}}, sort_keys=False))
+        params.write_text(yaml.safe_dump({"scales": {scale: {"base": base} | sections | looked}}, sort_keys=False))
         shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
         for experiment, methods in curves.items():
             for cell in campaign.cells(experiment, scale, params):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pslcore.evidence import buckets as fig7
 from pslcore.evidence import kinds, statistics
 from pslcore.evidence.claim import Claim, Missing
-from pslcore.evidence.kinds import ARGUMENTS, FAILS, HOLDS, KINDS, NOT_RUN, UNSURE
+from pslcore.evidence.kinds import ARGUMENTS, FAILS, HOLDS, KINDS, NEGLIGIBLE, NOT_RUN, UNSURE
 from pslcore.sides import protected_setting
 
 N, CYCLES, SEEDS = 200, 6, 5
@@ -121,6 +121,11 @@ def three(psl, **more):
 
 def test_a_lead_is_found_or_reversed_or_neither(world):
     assert judged(world({"fig3a": three(78)}), **FIRST).verdict == HOLDS
+    alike = {label: 70 + NOISE[number] / 4 for number, label in enumerate(three(0))}
+    finding = judged(world({"fig3a": alike}), **FIRST)
+    assert (finding.verdict, finding.reason) == (
+        NEGLIGIBLE, "above 0 in 0 of 2; within ±0.5: PSL – Random, PSL – Entropy",
+    )  # fmt: skip
     finding = judged(world({"fig3a": three(0, PSL=curve(72) + WILD)}), **FIRST)
     assert (finding.verdict, finding.seeds) == (UNSURE, SEEDS)
     finding = judged(world({"fig3a": three(60)}), **FIRST)
@@ -232,6 +237,60 @@ def test_steadiness_is_of_the_spread(world):
         assert judged(world({"fig3a": curves}), **check).verdict == UNSURE
 
 
+# Looks
+
+LONG = np.random.default_rng(1).normal(0, 0.4, (2, 9, CYCLES))
+
+
+def looked(world, lead=1.0, **more):
+    """Nine seeds at looks of 3 and 6; from the seventh seed on the lead is reversed."""
+    psl = 70 + lead + LONG[0]
+    psl[6:] -= 20
+    return world({"fig3a": {"PSL": psl, "Random": 70 + LONG[1]}}, looks=[3, 6], **more)
+
+
+ONE = FIRST | {"worse": ["Random"]}
+
+
+def test_only_the_seeds_of_the_last_look_count(world):
+    finding = judged(looked(world), **ONE)
+    assert (finding.verdict, finding.seeds) == (HOLDS, 6)
+    weights = np.array([0.5, 1, 1, 1, 1, 0.5]) / (CYCLES - 1)  # of trapezoids
+    differences = 1 + ((LONG[0] - LONG[1]) @ weights)[:6]
+    assert finding.ours == f"PSL – Random {differences.mean():+.1f} ± {statistics.interval(differences, 2):.1f}"
+    assert statistics.interval(differences, 2) > statistics.interval(differences)
+
+
+@pytest.mark.parametrize(("finished", "seeds"), [(9, 6), (6, 6), (5, 3), (3, 3)])
+def test_seeds_beyond_a_look_wait_for_the_next(world, finished, seeds):
+    absent = {("fig3a", "Random", seed) for seed in range(finished, 9)}
+    assert judged(looked(world, absent=absent), **ONE).seeds == seeds
+
+
+def test_below_the_first_look_nothing_is_told(world):
+    absent = {("fig3a", "Random", seed) for seed in range(2, 9)}
+    finding = judged(looked(world, absent=absent), **ONE)
+    assert (finding.verdict, finding.ours, finding.seeds) == (UNSURE, "–", 0)
+    assert finding.reason == "missing: PSL – Random of fig3a (2 seeds so far, next look at 3)"
+    absent = {("fig3a", "Random", seed) for seed in range(9)}
+    assert judged(looked(world, absent=absent), **ONE).verdict == NOT_RUN
+
+
+def test_a_seed_of_mixed_precision_is_left_out_and_named(world):
+    def change(experiment, cell, record):
+        bfloat16 = cell.config.seed in (1, 8) or (cell.label, cell.config.seed) == ("PSL", 2)
+        record["precision"] = "bfloat16" if bfloat16 else "float32"
+
+    evidence = looked(world, change=change)
+    assert judged(evidence, **ONE).seeds == 6
+    assert evidence.left_out == {"PSL – Random of fig3a": [2]}
+    pairs = evidence.pair(("fig3a", "PSL"), ("fig3a", "Random"), "area")
+    assert pairs.index.tolist() == [0, 1, 3, 4, 5, 6]
+    evidence = world({"fig3a": three(78)}, change=change)  # without looks, too
+    assert judged(evidence, **FIRST).seeds == SEEDS - 1
+    assert evidence.left_out == {"PSL – Random of fig3a": [2], "PSL – Entropy of fig3a": [2]}
+
+
 # Groups of test images
 
 
@@ -310,10 +369,20 @@ def test_what_the_cloud_saw(world):
     assert judged(evidence, **SEEN | {"methods": ["entropy"], "images": "some"}).verdict == HOLDS
     assert judged(evidence, **SEEN | {"methods": ["random", "entropy"], "images": "some"}).verdict == FAILS
     finding = judged(evidence, "fig3a fig8", **SEEN)
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: fig8 (not at this scale)")
+    assert (finding.verdict, finding.reason) == (HOLDS, "missing: fig8 (not at this scale)")
     assert judged(evidence, "fig8", **SEEN).verdict == NOT_RUN
     finding = judged(evidence, **SEEN | {"methods": ["vaal", "psl"]})
-    assert (finding.verdict, finding.reason) == (UNSURE, "missing: vaal of fig3a (not at this scale)")
+    assert (finding.verdict, finding.reason) == (HOLDS, "missing: vaal of fig3a (not at this scale)")
+
+
+def test_exact_claims_need_no_seeds_and_no_whole_experiment(world):
+    absent = {("fig3a", label, seed) for label in ("PSL", "Random") for seed in range(1, SEEDS)}
+    for scale in ("quick", "looked"):
+        evidence = world({"fig3a": three(78)}, scale, absent=absent, looks=[2, 4] if scale == "looked" else None)
+        finding = judged(evidence, **SEEN)
+        assert (finding.verdict, finding.ours, finding.seeds) == (HOLDS, "in 1 of 1 runs", 1)
+        assert finding.reason == f"missing: psl of fig3a ({SEEDS - 1} unfinished)"
+        assert judged(evidence, kind="unpicked").verdict == HOLDS
 
 
 def test_one_image_at_one_cycle_refutes(world):
@@ -341,7 +410,7 @@ def test_a_protected_image_that_was_picked(world):
         record["pools"] = "0" * 64
 
     finding = judged(world({"fig3a": three(78)}, change=other), **check)
-    assert finding.verdict == UNSURE
+    assert (finding.verdict, finding.ours) == (NOT_RUN, "–")
     assert "began with other pools" in finding.reason
 
 

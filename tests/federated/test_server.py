@@ -466,12 +466,14 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_kept(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert records.content(run(tiny())) == records.content(whole)
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["psl", "ll4al", "vaal"])
 def test_out_of_time_after_every_round_and_resumed(monkeypatch, tmp_path, method):
     """Each call does one step: nothing but what is in the folder can carry the run on."""
@@ -504,6 +506,7 @@ federated.run(federated.FederatedConfig.of(settings), folder=folder)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hang_at", [9, 12, 15])
 def test_killed_in_the_middle_of_a_write_and_resumed(tmp_path, whole, hanging, hang_at):
     """With -9, from outside. A step writes five files: three clients, the server's weights, the part record."""

@@ -250,6 +250,7 @@ def test_a_learnable_set_is_learned(root, tiny):
     assert record["cycles"][-1]["metric"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", strategies.names())
 def test_methods_of_a_seed_start_from_the_very_same_point(recorded, method):
     record = recorded[method]
@@ -331,6 +332,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize(("warm", "write"), [(warm, n) for warm in (False, True) for n in range(5 if warm else 3)])
 def test_interrupted_at_any_write_and_resumed(root, tiny, tmp_path, monkeypatch, whole, warm, write, before):
@@ -389,6 +391,7 @@ run(Config.of(settings), root, folder)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("warm", "hang_at"), [(False, 2), (True, 4)])
 def test_killed_in_the_middle_of_a_write_and_resumed(root, tiny, tmp_path, whole, hanging, warm, hang_at):
     """With -9, from outside, while the second part record is being written."""
@@ -425,6 +428,7 @@ def interrupt(config, root, folder, cycles=2):
     return folder / f"{config.key}.part.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "altered", "empty", "other code", "other data"])
 def test_a_part_record_that_does_not_fit_is_not_trusted(root, tiny, tmp_path, monkeypatch, whole, damage):
     part = interrupt(tiny(), root, tmp_path)
@@ -443,6 +447,7 @@ def test_a_part_record_that_does_not_fit_is_not_trusted(root, tiny, tmp_path, mo
     assert files(tmp_path) == [f"{tiny().key}.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_kept_weights_that_are_damaged_are_not_trusted(root, tiny, tmp_path, whole, damage):
     interrupt(tiny(warm_start=True), root, tmp_path)

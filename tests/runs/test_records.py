@@ -154,6 +154,7 @@ records.write(sys.argv[1], {"a": list(range(1000))})
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_swept(path):
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:
         assert writer.stdout.readline() == b"writing\n"
@@ -166,6 +167,7 @@ def test_what_a_killed_writer_left_is_swept(path):
     assert names(path.parent) == ["k.json"]
 
 
+@pytest.mark.slow
 def test_preparing_a_folder_leaves_other_writers_alone(path):
     """In a grid, a run begins (and prepares the folder) while another one is writing."""
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:

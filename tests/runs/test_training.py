@@ -41,6 +41,7 @@ def equal(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"peers": 3, "alpha": 0.9}, {"out_of_class": False}])
 def test_the_teacher_is_the_same_with_any_learner_and_with_none(options):
     torch.manual_seed(1)
@@ -131,6 +132,7 @@ def replayed(config, root, picks=None):
     return record, copies, [learner.weights() for learner in learners if learner is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", strategies.names())
 def test_the_teacher_is_blind_to_protected_images(root, tiny, noised, method):
     """Bit for bit: whatever the protected images hold, given the same picks."""

@@ -133,6 +133,7 @@ def refresh_only_once(monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "rejection", "stale"])
 def test_follows_the_law(form, monkeypatch):
     """Against the exact law of all sequences; two rows are duplicates, one is almost certain."""

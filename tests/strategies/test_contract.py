@@ -110,6 +110,7 @@ def check_rows(query, train, learner):
         assert len(set(wanted)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_whole_run(world, config, method, channels):
@@ -146,6 +147,7 @@ def test_a_whole_run(world, config, method, channels):
     assert not set().union(*seen) & set(pools.protected.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_seed_decides_everything(world, config, method):
     made = config(method)
@@ -157,6 +159,7 @@ def test_a_seed_decides_everything(world, config, method):
     assert records.content(run(made, world)) == one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_stopped_after_a_cycle_and_gone_on_with(world, config, tmp_path, monkeypatch, method, warm):

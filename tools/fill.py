@@ -1,0 +1,144 @@
+"""Writes what the records say into the pages: ``make docs``, or ``python tools/fill.py --check``.
+
+A page holds a place for it, and keeps its own words around it::
+
+    <!-- fill: curves laptop fig3a -->
+    <!-- /fill -->
+
+Nothing is run; ``--pictures`` draws the figures anew as well (kaleido, which needs a Chromium).
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from pslcore import campaign
+from pslcore.evidence import figures, reference, verdicts
+
+TOP = Path(__file__).parents[1]
+PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A GitHub table."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+@cache
+def collected(scale: str, experiment: str) -> campaign.Results:
+    return campaign.collect(experiment, scale, TOP / "params.yaml", TOP / "outputs")
+
+
+@cache
+def judged(scale: str) -> list[dict]:
+    return verdicts.judge(scale, TOP / "params.yaml", TOP / "outputs")
+
+
+def protocol(results: campaign.Results) -> str:
+    """One sentence from the config that the runs of an experiment share."""
+    config = figures.finished(results)[0][0].config
+    recipe = config.recipe
+    return (
+        f"{config.initial:,} labels, then {config.budget:,} a cycle to {config.final:,}; task learner "
+        f"`{config.teacher}`, {recipe.epochs} epochs a cycle, batches of {recipe.batch_size}."
+    )
+
+
+def curves(page: Path, scale: str, experiment: str) -> str:
+    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
+    results = collected(scale, experiment)
+    if not results.runs:
+        return f"*Nothing of {experiment} at `{scale}` has been run yet.*\n"
+    picture = TOP / "docs" / f"{experiment}-{scale}.png"
+    parts = [f"![accuracy against labels, {experiment}]({_relative(picture, page)})\n"] if picture.exists() else []
+    parts += [f"{protocol(results)} {figures.provenance(results)}\n", markdown(figures.summary(results))]
+    if len({cell.label for cell, _ in results.runs}) > 1:
+        parts.append(markdown(figures.paired_tests(results)))
+    room = reference.headroom(results)
+    return "\n".join(parts + [markdown(room)] * (not room.empty))
+
+
+def counts(page: Path, scale: str) -> str:
+    """How many claims have each verdict."""
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(judged(scale)).items())
+    return f"At the scale `{scale}`: {told}.\n"
+
+
+def claims(page: Path, *scales: str) -> str:
+    """Every claim with the verdict of each scale; then what was found, for those that were looked at."""
+    rows = {scale: {row["id"]: row for row in judged(scale)} for scale in scales}
+    table = pd.DataFrame(
+        {"claim": claim.claim, "where": ", ".join(claim.experiments), "paper": claim.paper}
+        | {scale: rows[scale][claim.id]["verdict"] for scale in scales}
+        for claim in verdicts.load()
+    )
+    parts = [markdown(table)]
+    for scale in scales:
+        seen = [row for row in rows[scale].values() if row["verdict"] != "not run"]
+        parts += [f"## What was found at `{scale}`\n", verdicts.markdown(seen)]
+        ahead = [f"* {row['claim']} ({row['experiment']}): {row['forecast']}." for row in seen if row["forecast"]]
+        if ahead:
+            parts += [f"### What would settle the open ones at `{scale}`\n", "\n".join(ahead) + "\n"]
+    return "\n".join(parts)
+
+
+def _relative(target: Path, page: Path) -> str:
+    return target.relative_to(page.parent).as_posix()
+
+
+FILLS: dict[str, Callable[..., str]] = {"curves": curves, "counts": counts, "claims": claims}
+
+
+def filled(page: Path) -> str:
+    """The text of a page with every place filled from today's records."""
+
+    def fill(match: re.Match[str]) -> str:
+        name, *given = match[2].split()
+        return match[1] + FILLS[name](page, *given) + match[3]
+
+    return PLACE.sub(fill, page.read_text())
+
+
+def pages() -> list[Path]:
+    """The pages that hold a place."""
+    found = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+    return [page for page in found if PLACE.search(page.read_text())]
+
+
+def draw() -> None:
+    """The pictures of all experiments that a page shows."""
+    for page in pages():
+        for match in PLACE.finditer(page.read_text()):
+            name, *given = match[2].split()
+            if name == "curves" and (results := collected(*given)).runs:
+                picture = reference.draw(figures.budget_curves(results), results)
+                picture.write_image(TOP / "docs" / f"{given[1]}-{given[0]}.png", width=900, height=520, scale=2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a page is not current")
+    parser.add_argument("--pictures", action="store_true", help="draw the figures anew")
+    options = parser.parse_args(arguments)
+    if options.pictures:
+        draw()
+    texts = {page: filled(page) for page in pages()}
+    behind = [page for page, text in texts.items() if text != page.read_text()]
+    for page in behind:
+        if not options.check:
+            page.write_text(texts[page])
+        print(page.relative_to(TOP))
+    for scale in sorted({one for page in texts for one in re.findall(r"fill: counts (\S+)", page.read_text())}):
+        if not options.check:
+            verdicts.write(judged(scale), scale, TOP / "outputs")
+    return 1 if behind and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
