@@ -20,7 +20,7 @@ from joblib import Parallel, delayed
 from PIL import ExifTags, Image, ImageOps
 
 try:
-    from pillow_heif import register_heif_opener
+    from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
     HEIC = False
 else:
