@@ -53,6 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
     settle.add_argument("--jobs", type=int, help="processes at a time (the number of cores)")
     settle.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
+    ask = commands.add_parser("ask", help="which pictures of a folder to label next: a CSV file and a page")
+    tell = commands.add_parser("tell", help="take in the labels of a folder's pictures, learn from them")
+    for command in (ask, tell):
+        command.add_argument("folder", help="of pictures; nothing in it is changed")
+        command.add_argument("--out", help="where the album's own files go: outputs/album/<hash of the folder>")
+    ask.add_argument("--budget", type=int, default=20, help="pictures to ask about")
+    ask.add_argument("--classes", help="a,b,c; needed the first time")
+    ask.add_argument("--protect", help="YAML file of rules, see docs/album.md")
+    ask.add_argument("--label-studio", metavar="FILE", help="write tasks for Label Studio as well")
+    tell.add_argument("labels", help="CSV with file and label, or an export of Label Studio (JSON)")
+    tell.add_argument("--by", default="", help="who says so, where the file does not")
+
     options = parser.parse_args(arguments)
     try:
         return _COMMANDS[options.command](options)
@@ -137,7 +149,22 @@ def _attest(options: argparse.Namespace) -> int:
     return 1 if any(finding.differs for finding in findings) else 0
 
 
-_COMMANDS = {"grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "settle": _settle}
+def _ask(options: argparse.Namespace) -> int:
+    from pslcore.hands_on import command
+
+    return command.ask(options)
+
+
+def _tell(options: argparse.Namespace) -> int:
+    from pslcore.hands_on import command
+
+    return command.tell(options)
+
+
+_COMMANDS = {
+    "grid": _grid, "merge": _merge, "show": _show, "claims": _claims, "attest": _attest, "settle": _settle,
+    "ask": _ask, "tell": _tell,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

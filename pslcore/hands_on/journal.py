@@ -1,0 +1,105 @@
+"""What people said, on disk before anybody goes on: one line an event, only ever added to. And the lock beside it."""
+
+import fcntl
+import hashlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """A file of events, each on a line of JSON with a digest.
+
+    A last line that was cut short (the process was killed, the power failed) is no event and is removed.
+
+    Raises
+    ------
+    ValueError
+        If another line is damaged.
+    OSError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        whole, _, torn = path.read_bytes().rpartition(b"\n")
+        if torn:
+            os.ftruncate(self._file, len(whole) + 1 if whole else 0)
+        self.events: list[Event] = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            self.events.append(self._read(number, line))
+
+    def _read(self, number: int, line: bytes) -> Event:
+        try:
+            event = json.loads(line)
+            digest = event.pop("digest")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            digest = None
+        if digest is None or digest != _digest(event) or event["n"] != number - 1:
+            raise ValueError(f"{self.path}: line {number} is damaged: mend or remove it, the others are whole.")
+        return event
+
+    def add(self, what: str, **said: Any) -> Event:
+        """Write an event to the disk; it is there, whole, when this returns.
+
+        Raises
+        ------
+        OSError
+            In one sentence, if there is no room; then nothing of it is there.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        event: Event = {"n": len(self.events), "when": now, "what": what, **said}
+        line = json.dumps(event | {"digest": _digest(event)}, ensure_ascii=False, allow_nan=False) + "\n"
+        start = os.fstat(self._file).st_size
+        rest = memoryview(line.encode())
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, start)
+            told = (
+                f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
+            )
+            raise OSError(told) from error
+        self.events.append(event)
+        return event
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _digest(event: Event) -> str:
+    text = json.dumps(event, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Lock:
+    """Holds a folder for one process. The system itself lets go of it when the process ends, however it ends.
+
+    Raises
+    ------
+    ValueError
+        If another process holds it: which one.
+    """
+
+    def __init__(self, folder: Path, what: str):
+        self._file = open(folder / "lock", "a+")  # noqa: SIM115 it is held
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            holder = self._file.read(20).strip()
+            self._file.close()
+            raise ValueError(f"{what} is open in process {holder or '?'}: close it there first.") from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
