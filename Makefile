@@ -3,6 +3,7 @@
 # make test    the same lint and types, and all tests
 # make lab     JupyterLab on the notebooks
 # make bench   the timings of bench/, side by side
+# make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make house   docs/house.svg drawn anew from the imports of the package
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
@@ -21,7 +22,7 @@ test check: export OMP_NUM_THREADS := 1
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro check lint test lab bench house schema env lock
+.PHONY: repro check lint test lab bench docs house schema env lock
 .DEFAULT_GOAL := repro
 
 env: $(VENV)/ready
@@ -53,6 +54,9 @@ lab: env
 
 bench: env
 	for file in bench/*.py; do python $$file || exit 1; done
+
+docs: env
+	python tools/fill.py $(FILL)
 
 house: env
 	python tools/house.py
