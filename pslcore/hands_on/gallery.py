@@ -71,15 +71,27 @@ class Gallery(anywidget.AnyWidget):
         **traits: Any,
     ):
         super().__init__(**traits)
+        self._marked: set[int] = set()
+        self._told: dict[str, list[Callable[..., None]]] = {}
+        self.show(n, thumb, caption, marks, large)
+        self.on_msg(lambda _, content, buffers: self.hear(content))
+
+    def show(
+        self,
+        n: int,
+        thumb: Callable[[list[int]], list[bytes]],
+        caption: Callable[[int], str] | None = None,
+        marks: Callable[[int], Sequence[Mark]] | None = None,
+        large: Callable[[list[int]], list[bytes]] | None = None,
+    ) -> None:
+        """Other pictures, as in the constructor; nothing is selected or marked."""
         self._n, self._thumb, self._large = n, thumb, large or thumb
         self._caption = caption or (lambda _: "")
         self._marks = marks or (lambda _: ())
-        self._order = np.arange(n)
         self._selected = -1
-        self._marked: set[int] = set()
-        self._told: dict[str, list[Callable[..., None]]] = {}
-        self.count = n
-        self.on_msg(lambda _, content, buffers: self.hear(content))
+        self._marked.clear()
+        self.order = np.arange(n)
+        self._send_marked()
 
     # What is shown
 
@@ -94,21 +106,14 @@ class Gallery(anywidget.AnyWidget):
         if order.ndim != 1 or (order.size and not (0 <= order.min() and order.max() < self._n)):
             raise ValueError(f"an order names ids from 0 to {self._n - 1}, in one list.")
         self._order = order
-        kept = self._selected
-        if kept not in order:
-            self._selected = -1
+        kept = self._selected if self._selected in order else -1
         with self.hold_sync():
             self.count = len(order)
             self.generation += 1
-        if self._selected >= 0:
+        if kept >= 0:
             self.selected = kept
-
-    def renew(self, n: int, order: Iterable[int] | None = None) -> None:
-        """Other pictures, ``n`` of them; nothing is selected or marked."""
-        self._n, self._selected = n, -1
-        self._marked.clear()
-        self.order = range(n) if order is None else order
-        self._send_marked()
+        else:
+            self._selected = -1
 
     def refresh(self, ids: Iterable[int]) -> None:
         """Captions, marks or pictures of these have changed: send those that are shown again."""
