@@ -32,9 +32,10 @@ def row(*children: w.Widget, **layout: Any) -> w.Box:
 
 
 def wide(child: w.Widget, least: int) -> w.Widget:
-    """Takes a share of its row, and at least so many pixels."""
-    child.layout.flex, child.layout.min_width, child.layout.width = f"1 1 {least}px", f"{least}px", "auto"
-    return child
+    """In a box that takes a share of its row, and at least so many pixels."""
+    if isinstance(child, w.IntSlider):
+        child.layout.width = "98%"
+    return w.VBox([child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto"))
 
 
 class Progress:

@@ -72,7 +72,7 @@ def heated(image: Bytes, heat: Floats) -> Bytes:
     return (grey * (1 - strength) + colour * strength).clip(0, 255).astype(np.uint8)
 
 
-def _layout(title: str, x: str, y: str) -> dict:
+def layout(title: str, x: str, y: str) -> dict:
     """Of a plot that is seen on a light and on a dark page."""
     axis = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.35)"}
     return {
@@ -87,7 +87,7 @@ def _layout(title: str, x: str, y: str) -> dict:
 
 def scatter(title: str, x: str, y: str) -> go.FigureWidget:
     """An empty scatter with a lasso: all images, those in the grid ringed, marked ones on top."""
-    figure = go.FigureWidget(layout=_layout(title, x, y))
+    figure = go.FigureWidget(layout=layout(title, x, y))
     figure.add_scattergl(mode="markers", marker={"size": 5}, showlegend=False, name="all")
     ring = {"size": 9, "symbol": "circle-open", "color": "#808790", "line": {"width": 1}}
     figure.add_scattergl(mode="markers", marker=ring, name="in the grid", hoverinfo="skip")
@@ -134,13 +134,13 @@ def answers(chosen: Chosen, row: int) -> go.Figure:
         total = np.maximum(seen.peers[:, row].max(0), seen.teacher[row])
         shown = np.sort(np.argsort(-total)[:15])
     names = [classes[label] for label in shown]
-    figure = go.Figure(layout=_layout(_heading(chosen, row), "", "probability"))
+    figure = go.Figure(layout=layout(_heading(chosen, row), "", "probability"))
     for number, peer in enumerate(seen.peers[:, row]):
         figure.add_bar(x=names, y=peer[shown], name=f"student {number + 1}", marker_color=PEERS[number % len(PEERS)])
     figure.add_bar(x=names, y=seen.teacher[row][shown], name="teacher (local copy)", marker_color=TEACHER)
     figure.update_xaxes(type="category", tickangle=0 if max(map(len, names)) < 4 else -45)
     figure.update_yaxes(range=[0, 1.02])
-    return figure.update_layout(barmode="group", dragmode=False, bargap=0.25)
+    return figure.updatelayout(barmode="group", dragmode=False, bargap=0.25)
 
 
 def _heading(chosen: Chosen, row: int) -> str:
