@@ -38,6 +38,13 @@ def wide(child: w.Widget, least: int) -> w.Widget:
     return w.VBox([child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto"))
 
 
+def offer(dropdown: w.Dropdown, options: list) -> None:
+    """Other options; the value stays if it is one of them, else it is the first."""
+    before = dropdown.value
+    dropdown.options = options
+    dropdown.value = before if before in options else options[0]
+
+
 class Progress:
     """A bar, a button to stop, and the job that they belong to."""
 
@@ -179,6 +186,7 @@ class Explorer:
             ],
             layout=w.Layout(width="100%"),
         )
+        self.view.add_class("psl-explorer")
         self._listen()
 
     def _listen(self) -> None:
@@ -204,10 +212,10 @@ class Explorer:
         self._quiet = True
         rows = self._runs[self.experiment.value]
         if level <= 1:
-            self.method.options = list(dict.fromkeys(label for label, _ in rows))
+            offer(self.method, list(dict.fromkeys(label for label, _ in rows)))
         mine = [record for label, record in rows if label == self.method.value]
         if level <= 2:
-            self.seed.options = sorted({record["config"]["seed"] for record in mine})
+            offer(self.seed, sorted({record["config"]["seed"] for record in mine}))
         cycles = self._record()["cycles"]
         self.cycle.options = [(f"{n}: {entry['labelled']:,} labels", n) for n, entry in enumerate(cycles)]
         self.cycle.value = max(0, len(cycles) - 2)  # the last that picked

@@ -72,5 +72,8 @@ class Job:
             self.stopped = True
         except Exception as error:  # whatever it is, a person is told
             self.error = error
-        if self._done is not None:
-            self._done(self)
+        try:
+            if self._done is not None:
+                self._done(self)
+        except Exception as error:
+            self.error = error

@@ -140,7 +140,7 @@ def answers(chosen: Chosen, row: int) -> go.Figure:
     figure.add_bar(x=names, y=seen.teacher[row][shown], name="teacher (local copy)", marker_color=TEACHER)
     figure.update_xaxes(type="category", tickangle=0 if max(map(len, names)) < 4 else -45)
     figure.update_yaxes(range=[0, 1.02])
-    return figure.updatelayout(barmode="group", dragmode=False, bargap=0.25)
+    return figure.update_layout(barmode="group", dragmode=False, bargap=0.25)
 
 
 def _heading(chosen: Chosen, row: int) -> str:

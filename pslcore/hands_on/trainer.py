@@ -112,9 +112,9 @@ class Trainer:
         networks = [name for name in models.names() if models.for_pixel_labels(name) == pixels]
         start = usual["student"] if usual["student"] in networks else networks[-1]
         self.peers = w.IntSlider(usual["peers"], 1, 6, description="peers", continuous_update=False, style=wordy)
-        self.in_class = w.Checkbox(True, description="in-class study", indent=False)
-        self.out_of_class = w.Checkbox(True, description="out-of-class study", indent=False)
-        self.study_protected = w.Checkbox(True, description="… with protected images", indent=False)
+        self.in_class = w.Checkbox(value=True, description="in-class study", indent=False)
+        self.out_of_class = w.Checkbox(value=True, description="out-of-class study", indent=False)
+        self.study_protected = w.Checkbox(value=True, description="… with protected images", indent=False)
         self.ranking = w.Dropdown(description="ranking", options=["paper", "ordered"], style=wordy)
         self.alpha = w.FloatSlider(usual["alpha"], min=0, max=1, step=0.05, description="α", continuous_update=False)
         self.temperature = w.FloatSlider(
@@ -123,14 +123,14 @@ class Trainer:
         self.margin = w.FloatLogSlider(
             usual["margin"], min=-4, max=1, step=0.5, description="ξ", continuous_update=False, readout_format=".4g"
         )
-        self.student = w.Dropdown(start, options=networks, description="student", style=wordy)
+        self.student = w.Dropdown(value=start, options=networks, description="student", style=wordy)
         self.budget = w.BoundedIntText(int(self.tries.base.budget), min=1, max=10**6, description="budget", style=wordy)
         self.seed = w.BoundedIntText(0, min=0, max=10**6, description="seed", style=wordy)
         for one in (self.in_class, self.out_of_class, self.study_protected):
             one.layout.width = "190px"
         for one in (self.ranking, self.student, self.budget, self.seed):
             one.layout.width = "190px"
-        self.at_once = w.Checkbox(True, description="train when something is turned", indent=False)
+        self.at_once = w.Checkbox(value=True, description="train when something is turned", indent=False)
         self.go = w.Button(description="Train", icon="play", button_style="primary", layout=w.Layout(width="90px"))
         self.progress = Progress("peers")
         self.status = w.HTML(told("Turn something, or press Train."))
@@ -156,6 +156,7 @@ class Trainer:
             ],
             layout=w.Layout(width="100%"),
         )
+        self.view.add_class("psl-trainer")
         self.go.on_click(lambda _: self.train(wait=False))
         self.save.on_click(self._keep)
         for name in (*_OPTIONS, "seed", "budget"):
