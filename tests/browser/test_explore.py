@@ -79,11 +79,11 @@ def test_buckets(lab, browser, picture):
     )  # fmt: skip
 
     # a click opens the distributions, keys go on, a digit does not make the cell a heading
-    before = page.locator(".psl-detail .gtitle").inner_text()
+    before = page.locator(".psl-detail .gtitle").text_content()
     page.locator(".psl-gallery").first.locator(".psl-tile").nth(2).click()
     page.wait_for_function("before => document.querySelector('.psl-detail .gtitle').textContent !== before", arg=before)
-    second = page.locator(".psl-detail .gtitle").inner_text()
-    assert page.locator(".psl-detail .legendtext").all_inner_texts() == ["student 1", "student 2", "teacher (local copy)"]
+    second = page.locator(".psl-detail .gtitle").text_content()
+    assert page.locator(".psl-detail .legendtext").all_text_contents() == ["student 1", "student 2", "teacher (local copy)"]
     page.keyboard.press("ArrowRight")
     page.wait_for_function("before => document.querySelector('.psl-detail .gtitle').textContent !== before", arg=second)
     page.keyboard.press("1")
