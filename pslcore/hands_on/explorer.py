@@ -10,15 +10,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pslcore.hands_on import panels
-from pslcore.hands_on.buckets import SORTS, Chosen, Look, Opened, lasso, look
-from pslcore.hands_on.gallery import Gallery, png
+from pslcore.hands_on.buckets import SORTS, Chosen, lasso
+from pslcore.hands_on.gallery import Fit, Gallery, png
 from pslcore.hands_on.job import Job
+from pslcore.hands_on.looks import Look, Opened, look
 from pslcore.runs import Record
 
 Runs = Mapping[str, Sequence[tuple[str, Record]]]
 """Of each experiment by name: the label of its curve and the record, one a finished run."""
 
-_EITHER = (("all", None), ("yes", True), ("no", False))
+_EITHER = (("all", "all"), ("yes", True), ("no", False))
 
 
 def told(text: str) -> str:
@@ -35,7 +36,9 @@ def wide(child: w.Widget, least: int) -> w.Widget:
     """In a box that takes a share of its row, and at least so many pixels."""
     if isinstance(child, w.IntSlider):
         child.layout.width = "98%"
-    return w.VBox([child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto"))
+    return w.VBox(
+        [child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
+    )
 
 
 def offer(dropdown: w.Dropdown, options: list) -> None:
@@ -49,7 +52,7 @@ class Progress:
     """A bar, a button to stop, and the job that they belong to."""
 
     def __init__(self, what: str):
-        self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="180px"))
+        self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="130px"))
         self.stop = w.Button(description="Stop", icon="stop", disabled=True, layout=w.Layout(width="84px"))
         self.stop.add_class(f"psl-stop-{what}")
         self.stop.on_click(lambda _: self.job and self.job.stop())
@@ -132,20 +135,20 @@ class Explorer:
         chooser = {"description_width": "initial"}
         self.experiment = w.Dropdown(description="experiment", options=list(self._runs), style=chooser)
         self.method = w.Dropdown(description="method", style=chooser)
-        self.seed = w.Dropdown(description="seed", style=chooser, layout=w.Layout(width="130px"))
-        self.cycle = w.Dropdown(description="cycle", style=chooser, layout=w.Layout(width="210px"))
+        self.seed = w.Dropdown(description="seed", style=chooser, layout=w.Layout(width="110px"))
+        self.cycle = w.Dropdown(description="cycle", style=chooser, layout=w.Layout(width="190px"))
         for one in (self.experiment, self.method):
-            one.layout.width = "220px"
+            one.layout.width = "190px"
         self.go = w.Button(description="Look", icon="eye", button_style="primary", layout=w.Layout(width="90px"))
         self.training = Progress("training")
         self.status = w.HTML(told("Choose a finished run and press Look."))
         self.buckets = w.IntSlider(5, 1, 20, description="buckets", continuous_update=False, style=chooser)
         self.shown = w.IntSlider(5, 0, 5, description="shown (0: all)", continuous_update=False, style=chooser)
-        self.label = w.Dropdown(description="class", options=[("all", None)], style=chooser)
+        self.label = w.Dropdown(description="class", options=[("all", "all")], style=chooser)
         self.consensus = w.Dropdown(description="students agree", options=_EITHER, style=chooser)
         self.right = w.Dropdown(description="answer right", options=_EITHER, style=chooser)
         self.protected = w.Dropdown(
-            description="images", options=[("all", None), ("protected", True), ("safe", False)], style=chooser
+            description="images", options=[("all", "all"), ("protected", True), ("safe", False)], style=chooser
         )
         self.sort = w.Dropdown(description="sorted by", options=SORTS, style=chooser)
         for one in (self.label, self.consensus, self.right, self.protected):
@@ -154,8 +157,9 @@ class Explorer:
         self.heat = w.Checkbox(description="discrepancy over the image", indent=False, layout=w.Layout(display="none"))
         self.free = w.Button(description="End the lasso", icon="times", layout=w.Layout(display="none", width="130px"))
         self.told = w.HTML()
-        self.grid = Gallery(0, lambda rows: [b""] * len(rows), side=84, height=430, empty="No image is like that.")
-        self.detail = go.FigureWidget(layout={"height": 430, "title": {"text": "Click an image"}, "autosize": True})
+        self.grid = Gallery(0, lambda rows: [b""] * len(rows), side=112, height=450, empty="No image is like that.")
+        self.detail = go.FigureWidget(layout={"height": 450, "title": {"text": "Click an image"}, "autosize": True})
+        self.detail._config = self.detail._config | {"responsive": True}
         self.detail.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font_color="#808790")
         self.detail.update_xaxes(visible=False).update_yaxes(visible=False)
         self.maps = Gallery(0, lambda rows: [b""] * len(rows), side=150, height=230, lines=1, empty="")
@@ -183,6 +187,7 @@ class Explorer:
                     [wide(self.scatter, 340), wide(self.map, 340)],
                     layout=w.Layout(flex_flow="row wrap", width="100%"),
                 ),
+                Fit(),
             ],
             layout=w.Layout(width="100%"),
         )
@@ -239,12 +244,13 @@ class Explorer:
         self.status.value = told(opened.told())
         self.chosen = Chosen(opened)
         self._quiet = True
-        self.label.options = [("all", None), *((name, n) for n, name in enumerate(opened.dataset.classes))]
+        self.label.options = [("all", "all"), *((name, n) for n, name in enumerate(opened.dataset.classes))]
+        self.label.value = "all"
         self.buckets.max = max(1, min(20, len(seen)))
         self.shown.max = self.shown.value = self.buckets.value
         self.heat.layout.display = self.maps.layout.display = "" if seen.pixels else "none"
         self._quiet = False
-        self.grid.side = 128 if seen.pixels else 84
+        self.grid.side = 144 if seen.pixels else 112
         thumb = panels.thumbs(opened, lambda: self._heat)
         self.grid.show(len(seen), thumb, self.chosen.caption, self.chosen.marks)
         self._places = {"PCA": panels.pca(seen.features)}
@@ -265,7 +271,8 @@ class Explorer:
         if self.chosen is None:
             return
         for name in ("buckets", "shown", "label", "consensus", "right", "protected", "sort"):
-            setattr(self.chosen, name, getattr(self, name).value)
+            value = getattr(self, name).value
+            setattr(self.chosen, name, None if value == "all" else value)
         self._heat = self.heat.value
 
     def _chose(self, change: dict) -> None:
@@ -326,7 +333,7 @@ class Explorer:
             self.detail.data = ()
             self.detail.add_traces(list(figure.data))
             self.detail.layout = figure.layout
-            self.detail.layout.height = 300 if self.chosen.opened.look.pixels else 430
+            self.detail.layout.height = 300 if self.chosen.opened.look.pixels else 450
         if self.chosen.opened.look.pixels:
             shown = panels.panels(self.chosen.opened, number)
             names, images = list(shown), list(shown.values())

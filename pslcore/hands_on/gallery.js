@@ -39,7 +39,9 @@ function render({ model, el }) {
   const side = () => model.get("side");
   const single = () => model.get("single");
   const columns = () => Math.max(1, Math.floor((root.clientWidth - GAP) / (side() + GAP)));
-  const rowHeight = () => side() + model.get("lines") * 15 + 30 + GAP;
+  const share = () => Math.floor((root.clientWidth - GAP) / columns()) - GAP; // a tile fills its share of the row
+  const wide = () => Math.max(side() / 2, Math.min(2 * side(), share()));
+  const rowHeight = () => wide() + model.get("lines") * 15 + 30 + GAP;
 
   function forget() {
     for (const item of items.values()) if (item.url) URL.revokeObjectURL(item.url);
@@ -72,8 +74,7 @@ function render({ model, el }) {
     node.replaceChildren();
     node.dataset.id = item.id;
     const image = make("img", "psl-picture", node);
-    image.width = image.height = side();
-    image.alt = item.caption.split("\n")[0];
+        image.alt = item.caption.split("\n")[0];
     image.onload = () => {
       item.ready = true;
       if (image.naturalWidth <= 96) image.classList.add("psl-crisp");
@@ -95,7 +96,7 @@ function render({ model, el }) {
     root.classList.toggle("psl-is-single", single());
     root.style.height = `${model.get("height")}px`;
     if (single()) return drawOne();
-    const across = columns(), high = rowHeight();
+    const across = columns(), high = rowHeight(), width = wide();
     const rows = Math.ceil(count() / across);
     space.style.height = `${rows * high + GAP}px`;
     const first = Math.max(0, Math.floor(root.scrollTop / high) - AHEAD);
@@ -112,9 +113,9 @@ function render({ model, el }) {
         node.addEventListener("dblclick", () => tell("open", p));
         tiles.set(p, node);
       }
-      node.style.width = `${side()}px`;
+      node.style.width = `${width}px`;
       node.style.height = `${high - GAP}px`;
-      node.style.transform = `translate(${GAP + (p % across) * (side() + GAP)}px, ${GAP + Math.floor(p / across) * high}px)`;
+      node.style.transform = `translate(${GAP + (p % across) * (width + GAP)}px, ${GAP + Math.floor(p / across) * high}px)`;
       fill(node, p);
     }
     want([...near]);

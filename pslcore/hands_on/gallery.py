@@ -1,4 +1,4 @@
-"""A grid of thumbnails for notebooks: pictures cross as bytes, only those in sight, and keys name what was on the screen.
+"""A grid of thumbnails for notebooks: pictures cross as bytes, only those in sight; keys name what was on the screen.
 
 Nothing of a picture is in the widget's saved state, so that a saved notebook holds none.
 """
@@ -103,7 +103,7 @@ class Gallery(anywidget.AnyWidget):
     @order.setter
     def order(self, ids: Iterable[int]) -> None:
         order = np.array(list(ids) if not isinstance(ids, np.ndarray) else ids, dtype=np.int64)
-        if order.ndim != 1 or (order.size and not (0 <= order.min() and order.max() < self._n)):
+        if order.ndim != 1 or (order.size and not (order.min() >= 0 and order.max() < self._n)):
             raise ValueError(f"an order names ids from 0 to {self._n - 1}, in one list.")
         self._order = order
         kept = self._selected if self._selected in order else -1
@@ -195,13 +195,24 @@ class Gallery(anywidget.AnyWidget):
         ids = self._order[positions].tolist()
         pictures = (self._large if single or self.single else self._thumb)(ids)
         items = [
-            {"id": one, "position": position, "caption": self._caption(one), "marks": [list(m) for m in self._marks(one)]}
+            {
+                "id": one,
+                "position": position,
+                "caption": self._caption(one),
+                "marks": [list(m) for m in self._marks(one)],
+            }
             for one, position in zip(ids, positions, strict=True)
         ]
         self.send({"kind": "pictures", "generation": self.generation, "items": items}, pictures)
 
     def _send_marked(self) -> None:
         self.send({"kind": "marked", "ids": sorted(self._marked)})
+
+
+class Fit(anywidget.AnyWidget):
+    """Nothing to see: it has the plots of its page follow the width of the notebook."""
+
+    _esm = _HERE / "fit.js"
 
 
 def _whole(values: Any) -> list[int]:

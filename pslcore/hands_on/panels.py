@@ -9,8 +9,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from pslcore.data import Bytes, Floats
-from pslcore.hands_on.buckets import Chosen, Opened
+from pslcore.hands_on.buckets import Chosen
 from pslcore.hands_on.gallery import png
+from pslcore.hands_on.looks import Opened
 from pslcore.losses import VOID
 
 PEERS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -54,7 +55,11 @@ def thumbs(opened: Opened, heat: Callable[[], bool]) -> Callable[[list[int]], li
     def made(rows: list[int]) -> list[bytes]:
         images = opened.dataset.train.images
         return [
-            png(heated(images[opened.look.index[row]], opened.look.heat[row]) if heat() else images[opened.look.index[row]])
+            png(
+                heated(images[opened.look.index[row]], opened.look.heat[row])
+                if heat()
+                else images[opened.look.index[row]]
+            )
             for row in rows
         ]
 
@@ -77,10 +82,11 @@ def layout(title: str, x: str, y: str) -> dict:
     axis = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.35)"}
     return {
         "title": {"text": title, "font": {"size": 14}}, "height": 380, "autosize": True,
-        "margin": {"l": 52, "r": 12, "t": 40, "b": 44}, "paper_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 52, "r": 12, "t": 44, "b": 70}, "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": "#808790", "size": 12}, "dragmode": "lasso",
         "xaxis": {"title": {"text": x}, **axis}, "yaxis": {"title": {"text": y}, **axis},
-        "legend": {"orientation": "h", "y": -0.2, "font": {"size": 11}}, "hovermode": "closest", "uirevision": "kept",
+        "legend": {"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 11}},
+        "hovermode": "closest", "uirevision": "kept",
         "modebar": {"bgcolor": "rgba(0,0,0,0)"},
     }  # fmt: skip
 
@@ -88,6 +94,7 @@ def layout(title: str, x: str, y: str) -> dict:
 def scatter(title: str, x: str, y: str) -> go.FigureWidget:
     """An empty scatter with a lasso: all images, those in the grid ringed, marked ones on top."""
     figure = go.FigureWidget(layout=layout(title, x, y))
+    figure._config = figure._config | {"responsive": True}
     figure.add_scattergl(mode="markers", marker={"size": 5}, showlegend=False, name="all")
     ring = {"size": 9, "symbol": "circle-open", "color": "#808790", "line": {"width": 1}}
     figure.add_scattergl(mode="markers", marker=ring, name="in the grid", hoverinfo="skip")
@@ -102,7 +109,13 @@ def paint(figure: go.FigureWidget, opened: Opened, places: Floats, by: str) -> N
     joint = seen.joint.argmax(1) if seen.pixels else opened.truth
     classes = opened.dataset.classes
     if by == "class":
-        marker = {"color": joint, "colorscale": "Turbo", "cmin": 0, "cmax": max(1, len(classes) - 1), "showscale": False}
+        marker = {
+            "color": joint,
+            "colorscale": "Turbo",
+            "cmin": 0,
+            "cmax": max(1, len(classes) - 1),
+            "showscale": False,
+        }
     elif by == "picked":
         marker = {"color": np.where(opened.picked, PEERS[0], "rgba(128,128,128,0.45)")}
     else:
@@ -140,7 +153,7 @@ def answers(chosen: Chosen, row: int) -> go.Figure:
     figure.add_bar(x=names, y=seen.teacher[row][shown], name="teacher (local copy)", marker_color=TEACHER)
     figure.update_xaxes(type="category", tickangle=0 if max(map(len, names)) < 4 else -45)
     figure.update_yaxes(range=[0, 1.02])
-    return figure.update_layout(barmode="group", dragmode=False, bargap=0.25)
+    return figure.update_layout(barmode="group", dragmode=False, bargap=0.25, margin={"t": 58, "b": 60})
 
 
 def _heading(chosen: Chosen, row: int) -> str:

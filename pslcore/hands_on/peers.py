@@ -1,4 +1,4 @@
-"""Settings of peer study tried out one after the other: trained as real runs, kept as records, compared, written down."""
+"""Settings of peer study tried out one after the other: real runs with records, compared and written down."""
 
 import re
 import time
@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from pydantic import TypeAdapter
 
-from pslcore.hands_on.buckets import parameters
+from pslcore import models
 from pslcore.runs import Config, OutOfTime, Record, Shelf, load, records, resolve, run, schema
 from pslcore.settings import Name
 
@@ -201,3 +201,8 @@ class Tries:
         )  # fmt: skip
         records.write_bytes(Path(file), text.encode())
         return text
+
+
+def parameters(student: str, peers: int, classes: int, channels: int) -> int:
+    """Of all students together."""
+    return peers * models.count_parameters(models.build(student, classes, channels))

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from pslcore import models
 from pslcore.data import load
 from pslcore.hands_on.explorer import Progress, row, told, wide
+from pslcore.hands_on.gallery import Fit
 from pslcore.hands_on.job import Job
 from pslcore.hands_on.panels import layout
 from pslcore.hands_on.peers import Tries
@@ -134,13 +135,16 @@ class Trainer:
         self.go = w.Button(description="Train", icon="play", button_style="primary", layout=w.Layout(width="90px"))
         self.progress = Progress("peers")
         self.status = w.HTML(told("Turn something, or press Train."))
-        self.figure = go.FigureWidget(layout=layout("", "labelled images", "on the test set (%)") | {"dragmode": "zoom"})
+        self.figure = go.FigureWidget(
+            layout=layout("", "labelled images", "on the test set (%)") | {"dragmode": "zoom"}
+        )
+        self.figure._config = self.figure._config | {"responsive": True}
         self.table = w.HTML()
         self.name = w.Text("my_peers", description="experiment", style=wordy, layout=w.Layout(width="240px"))
         self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
         self.text = w.HTML()
         for one, name in ((self.peers, "peers"), (self.go, "train"), (self.table, "table"), (self.status, "tried"),
-                          (self.figure, "curves"), (self.save, "keep"), (self.text, "kept"), (self.seed, "seed")):  # fmt: skip
+                          (self.figure, "curves"), (self.save, "keep"), (self.text, "kept")):  # fmt: skip
             one.add_class(f"psl-{name}")
         self.view = w.VBox(
             [
@@ -153,6 +157,7 @@ class Trainer:
                 self.table,
                 row(self.name, self.save),
                 self.text,
+                Fit(),
             ],
             layout=w.Layout(width="100%"),
         )

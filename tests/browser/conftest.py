@@ -1,7 +1,7 @@
 """A real JupyterLab and a headless Chromium. Without a Chromium these tests are left out, and one line says so.
 
-``PSL_BROWSER=required`` makes that a failure. ``PSL_PICTURES=<folder>`` has pictures taken at two widths, on a light and
-a dark page.
+``PSL_BROWSER=required`` makes that a failure. ``PSL_PICTURES=<folder>`` has pictures taken at two widths, on a
+light and a dark page.
 """
 
 import os
@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 def missing(what):
@@ -63,6 +63,9 @@ class Lab:
             shutil.copy(notebook, folder / "notebooks")
         home = folder / "home"
         home.mkdir()
+        settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')
         environment = os.environ | {
             "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"),
@@ -74,8 +77,7 @@ class Lab:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
              f"--port={self.port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.check_for_updates_class="
-             "jupyterlab.handlers.announcements.NeverCheckForUpdate"],
+             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url="],
             cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.url = f"http://127.0.0.1:{self.port}"
@@ -134,7 +136,9 @@ def picture():
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
         for theme in ("Light", "Dark"):
-            page.evaluate(f"() => window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+            page.evaluate(
+                f"() => window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})"
+            )
             for width in (1280, 900):
                 page.set_viewport_size({"width": width, "height": 2000})
                 page.wait_for_timeout(2500)

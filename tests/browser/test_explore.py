@@ -43,7 +43,9 @@ def changed(page, name, before):
 
 def ids(page):
     """Ids of the pictures on the screen, once they are there."""
-    page.wait_for_function("() => [...document.querySelectorAll('.psl-gallery')][0].querySelector('.psl-picture')?.naturalWidth")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.psl-gallery')][0].querySelector('.psl-picture')?.naturalWidth"
+    )
     tiles = page.locator(".psl-gallery").first.locator(".psl-tile[data-id]")
     return [tile.get_attribute("data-id") for tile in tiles.all()]
 
@@ -83,7 +85,11 @@ def test_buckets(lab, browser, picture):
     page.locator(".psl-gallery").first.locator(".psl-tile").nth(2).click()
     page.wait_for_function("before => document.querySelector('.psl-detail .gtitle').textContent !== before", arg=before)
     second = page.locator(".psl-detail .gtitle").text_content()
-    assert page.locator(".psl-detail .legendtext").all_text_contents() == ["student 1", "student 2", "teacher (local copy)"]
+    assert page.locator(".psl-detail .legendtext").all_text_contents() == [
+        "student 1",
+        "student 2",
+        "teacher (local copy)",
+    ]
     page.keyboard.press("ArrowRight")
     page.wait_for_function("before => document.querySelector('.psl-detail .gtitle').textContent !== before", arg=second)
     page.keyboard.press("1")
@@ -129,8 +135,10 @@ def test_peers(lab, browser, picture):
     page.wait_for_function("() => document.querySelector('.psl-tried').innerText.startsWith('2 peers: ')")
     assert page.locator(".psl-table tbody tr").count() == 2
     if NICE:
-        for _ in range(4):
-            slide(page, "peers", "ArrowRight")
+        for key, shown in (("ArrowLeft", "1 peer:"), ("ArrowRight", "2 peers:"), ("ArrowRight", "3 peers:"),
+                           ("ArrowRight", "4 peers:")):  # fmt: skip
+            slide(page, "peers", key)
+            page.wait_for_function("said => document.querySelector('.psl-tried').innerText.startsWith(said)", arg=shown)
     page.locator(".psl-keep").click()
     page.wait_for_selector(".psl-kept pre")
     picture(page, "explore-peers", ".psl-trainer")

@@ -1,13 +1,15 @@
 """A finished cycle trained again and looked at: it is the record's; buckets, filters and places; the cache."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import papermill
 import pytest
 import torch
 
 from pslcore import hands_on
-from pslcore.data import load
-from pslcore.hands_on import buckets, panels
+from pslcore.hands_on import buckets, looks, panels
 from pslcore.hands_on.job import Job
 from pslcore.losses import discrepancy
 from pslcore.runs import run, trial
@@ -22,7 +24,7 @@ def record(root, tiny):
 
 @pytest.fixture(scope="module")
 def opened(root, record, tmp_path_factory):
-    return buckets.look(record, 1, tmp_path_factory.mktemp("explore"), root)
+    return looks.look(record, 1, tmp_path_factory.mktemp("explore"), root)
 
 
 @pytest.mark.parametrize("changes", [
@@ -33,14 +35,14 @@ def test_any_cycle_again_is_that_of_the_record(root, tiny, tmp_path, changes):
     config = tiny(**changes)
     record = run(config, root)
     for cycle in (0, 2):
-        made = buckets.look(record, cycle, tmp_path, root)
+        made = looks.look(record, cycle, tmp_path, root)
         entry = record["cycles"][cycle]
         assert made.look.metric == entry["metric"]
         assert len(made.look) == 120 - entry["labelled"]
         assert made.own == bool(config.strategy.students)
     assert "is the record's, exactly" in made.told()
     if config.method == "psl":
-        made = buckets.look(record, 1, tmp_path, root)
+        made = looks.look(record, 1, tmp_path, root)
         assert sorted(made.look.place[made.picked]) == [1, 2, 3, 4]
 
 
@@ -58,34 +60,34 @@ def test_the_arrays_fit_each_other(root, record, opened):
 
 
 def test_it_is_kept_and_a_damaged_file_is_not_trusted(root, record, tmp_path, monkeypatch):
-    first = buckets.look(record, 0, tmp_path, root)
+    first = looks.look(record, 0, tmp_path, root)
     (file,) = tmp_path.iterdir()
-    again = buckets.look(record, 0, tmp_path, root)
+    again = looks.look(record, 0, tmp_path, root)
     assert (first.fresh, again.fresh) == (True, False)
     assert np.array_equal(first.look.peers, again.look.peers)
     file.write_bytes(file.read_bytes()[:1000])
-    assert buckets.look(record, 0, tmp_path, root).fresh
+    assert looks.look(record, 0, tmp_path, root).fresh
 
 
 def test_bad_questions_are_answered_in_a_sentence(root, record, tmp_path):
     for cycle in (-1, 3):
         with pytest.raises(ValueError, match=f"no cycle {cycle}: this run has 3"):
-            buckets.look(record, cycle, tmp_path, root)
+            looks.look(record, cycle, tmp_path, root)
     with pytest.raises(ValueError, match="no single client"):
-        buckets.look(record | {"config": record["config"] | {"clients": 3}}, 0, tmp_path, root)
+        looks.look(record | {"config": record["config"] | {"clients": 3}}, 0, tmp_path, root)
     with pytest.raises(ValueError, match="not the data that this record was made on"):
-        buckets.look(record | {"data": {"fingerprint": "0"}}, 0, tmp_path, root)
+        looks.look(record | {"data": {"fingerprint": "0"}}, 0, tmp_path, root)
     with pytest.raises(ValueError, match="there is no cycle 3"):
         trial.once_more(trial.Config.of(record["config"]), [[]] * 3, root)
 
 
 def test_a_training_can_be_stopped(root, record, tmp_path):
-    job = Job(lambda told: buckets.look(record, 2, tmp_path, root, watch=told))
+    job = Job(lambda told: looks.look(record, 2, tmp_path, root, watch=told))
     job.stop()
     assert job.start().wait(60).stopped
     assert list(tmp_path.iterdir()) == []
     parts = []
-    buckets.look(record, 2, tmp_path, root, watch=parts.append)
+    looks.look(record, 2, tmp_path, root, watch=parts.append)
     assert parts == sorted(parts)
     assert parts[-1] == 1
 
@@ -98,7 +100,7 @@ def test_buckets_share_the_pool_by_discrepancy(opened):
         rows = chosen.rows()
         assert len(rows) in (27, 28)
         tops.append((opened.look.score[rows].min(), opened.look.score[rows].max()))
-    assert all(low[1] <= high[0] for low, high in zip(tops, tops[1:], strict=False))
+    assert all(low[1] <= high[0] for low, high in pairwise(tops))
     chosen.shown = 0
     assert len(chosen.rows()) == len(opened.look) == 108
 
@@ -150,7 +152,7 @@ def test_pixel_labels(tiny, tmp_path):
     config = tiny(dataset="digit_scenes", teacher=LRASPP, options={"student": LRASPP}, initial=6, budget=2, final=8,
                   protected_fraction=0.9, recipe={"epochs": 1, "batch_size": 3})  # fmt: skip
     record = run(config)
-    made = buckets.look(record, 0, tmp_path)
+    made = looks.look(record, 0, tmp_path)
     seen = made.look
     assert seen.pixels
     assert seen.answers.shape == (2, 394, 32, 48)
@@ -215,7 +217,7 @@ def test_the_widgets_without_a_browser(root, record, tmp_path):
 
 @pytest.mark.slow
 def test_the_notebook_runs_with_nobody_there(tmp_path, monkeypatch):
-    top = load.__globals__["Path"](__file__).parents[2]
+    top = Path(__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", str(top))
     (tmp_path / "params.yaml").write_text((top / "params.yaml").read_text().replace("epochs: 30", "epochs: 2"))
     for name in ("explore_discrepancy", "explore_peers"):
