@@ -55,9 +55,13 @@ class Progress:
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="130px"))
         self.stop = w.Button(description="Stop", icon="stop", disabled=True, layout=w.Layout(width="84px"))
         self.stop.add_class(f"psl-stop-{what}")
-        self.stop.on_click(lambda _: self.job and self.job.stop())
+        self.stop.on_click(self._stop)
         self.job: Job | None = None
         self.view = w.HBox([self.bar, self.stop])
+
+    def _stop(self, _: w.Button) -> None:
+        if self.job is not None:
+            self.job.stop()
 
     def begin(self, work: Callable[[Callable[[float], None]], Any], done: Callable[[Job], None]) -> Job | None:
         """Start a job, unless one is running."""

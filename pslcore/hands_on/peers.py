@@ -62,8 +62,7 @@ class Tries:
         ValueError
             If one is unknown or impossible.
         """
-        budget = self.base.budget if budget is None else budget
-        return self.base.but(seed=seed, budget=budget, options=options)
+        return self.base.but(seed=seed, budget=self.base.budget if budget is None else budget, options=options)
 
     def train(self, config: Config, told: Callable[[Record], None], stop: Callable[[], bool]) -> Record:
         """Run it to its end, or until ``stop``, which is asked between two cycles; the same settings are run once.
