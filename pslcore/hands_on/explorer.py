@@ -34,7 +34,7 @@ def row(*children: w.Widget, **layout: Any) -> w.Box:
 
 def wide(child: w.Widget, least: int) -> w.Widget:
     """In a box that takes a share of its row, and at least so many pixels."""
-    if isinstance(child, w.IntSlider):
+    if isinstance(child, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
         child.layout.width = "98%"
     return w.VBox(
         [child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
@@ -163,8 +163,9 @@ class Explorer:
         self.told = w.HTML()
         self.grid = Gallery(0, lambda rows: [b""] * len(rows), side=112, height=450, empty="No image is like that.")
         self.detail = go.FigureWidget(layout={"height": 450, "title": {"text": "Click an image"}, "autosize": True})
-        self.detail._config = self.detail._config | {"responsive": True}
-        self.detail.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font_color="#808790")
+        panels.responsive(self.detail).update_layout(
+            paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font_color="#808790"
+        )
         self.detail.update_xaxes(visible=False).update_yaxes(visible=False)
         self.maps = Gallery(0, lambda rows: [b""] * len(rows), side=150, height=230, lines=1, empty="")
         self.maps.layout = w.Layout(display="none")

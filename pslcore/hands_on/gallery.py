@@ -210,9 +210,10 @@ class Gallery(anywidget.AnyWidget):
 
 
 class Fit(anywidget.AnyWidget):
-    """Nothing to see: it has the plots of its page follow the width of the notebook."""
+    """Nothing to see: the plots of its page follow the width of the notebook, and tables take its colours."""
 
     _esm = _HERE / "fit.js"
+    _css = _HERE / "gallery.css"
 
 
 def _whole(values: Any) -> list[int]:

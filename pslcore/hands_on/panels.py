@@ -91,10 +91,16 @@ def layout(title: str, x: str, y: str) -> dict:
     }  # fmt: skip
 
 
+def responsive(figure: go.FigureWidget) -> go.FigureWidget:
+    """The figure, as wide as there is room."""
+    figure._config = figure._config | {"responsive": True, "displaylogo": False}
+    return figure
+
+
 def scatter(title: str, x: str, y: str) -> go.FigureWidget:
     """An empty scatter with a lasso: all images, those in the grid ringed, marked ones on top."""
     figure = go.FigureWidget(layout=layout(title, x, y))
-    figure._config = figure._config | {"responsive": True}
+    responsive(figure)
     figure.add_scattergl(mode="markers", marker={"size": 5}, showlegend=False, name="all")
     ring = {"size": 9, "symbol": "circle-open", "color": "#808790", "line": {"width": 1}}
     figure.add_scattergl(mode="markers", marker=ring, name="in the grid", hoverinfo="skip")

@@ -114,8 +114,11 @@ class Tries:
             if name == "peers" or value == usual[name]:
                 continue
             plain = name.replace("_", "-") if name != "study_protected" else "protected images"
-            shown = NAMED.get(name, name)
-            words.append(f"no {plain}" if value is False else value if name == "student" else f"{shown} {value}")
+            if name == "student":
+                words.append(value)
+            else:
+                number = f"{value:g}" if isinstance(value, float) else value
+                words.append(f"no {plain}" if value is False else f"{NAMED.get(name, name)} {number}")
         words += [f"budget {config['budget']}"] if config["budget"] != self.base.budget else []
         words += [f"seed {config['seed']}"] if config["seed"] else []
         return ", ".join(words)

@@ -14,7 +14,7 @@ from pslcore.data import load
 from pslcore.hands_on.explorer import Progress, row, told, wide
 from pslcore.hands_on.gallery import Fit
 from pslcore.hands_on.job import Job
-from pslcore.hands_on.panels import layout
+from pslcore.hands_on.panels import layout, responsive
 from pslcore.hands_on.peers import Tries
 from pslcore.runs import Config, Record, counts
 
@@ -48,7 +48,8 @@ class Trainer:
 
     def config(self) -> Config:
         """The config that the widgets stand for; ``ValueError`` in one sentence if it is none."""
-        options = {name: getattr(self, name).value for name in _OPTIONS}
+        turned = {name: getattr(self, name).value for name in _OPTIONS}
+        options = {name: round(value, 6) if isinstance(value, float) else value for name, value in turned.items()}
         return self.tries.config(self.seed.value, self.budget.value, **options)
 
     def train(self, wait: bool = True) -> Job | None:
@@ -110,6 +111,7 @@ class Trainer:
         wordy: Any = {"description_width": "initial"}
         usual = self.tries.base.strategy.model_dump()
         pixels = self._dataset.pixel_labels
+        metric = "mean IoU" if pixels else "accuracy"
         networks = [name for name in models.names() if models.for_pixel_labels(name) == pixels]
         start = usual["student"] if usual["student"] in networks else networks[-1]
         self.peers = w.IntSlider(usual["peers"], 1, 6, description="peers", continuous_update=False, style=wordy)
@@ -117,12 +119,21 @@ class Trainer:
         self.out_of_class = w.Checkbox(value=True, description="out-of-class study", indent=False)
         self.study_protected = w.Checkbox(value=True, description="… with protected images", indent=False)
         self.ranking = w.Dropdown(description="ranking", options=["paper", "ordered"], style=wordy)
-        self.alpha = w.FloatSlider(usual["alpha"], min=0, max=1, step=0.05, description="α", continuous_update=False)
+        self.alpha = w.FloatSlider(
+            usual["alpha"], min=0, max=1, step=0.05, description="α", continuous_update=False, style=wordy
+        )
         self.temperature = w.FloatSlider(
-            usual["temperature"], min=0.5, max=20, step=0.5, description="τ", continuous_update=False
+            usual["temperature"], min=0.5, max=20, step=0.5, description="τ", continuous_update=False, style=wordy
         )
         self.margin = w.FloatLogSlider(
-            usual["margin"], min=-4, max=1, step=0.5, description="ξ", continuous_update=False, readout_format=".4g"
+            usual["margin"],
+            min=-4,
+            max=1,
+            step=0.5,
+            description="ξ",
+            continuous_update=False,
+            readout_format=".4g",
+            style=wordy,
         )
         self.student = w.Dropdown(value=start, options=networks, description="student", style=wordy)
         self.budget = w.BoundedIntText(int(self.tries.base.budget), min=1, max=10**6, description="budget", style=wordy)
@@ -136,9 +147,9 @@ class Trainer:
         self.progress = Progress("peers")
         self.status = w.HTML(told("Turn something, or press Train."))
         self.figure = go.FigureWidget(
-            layout=layout("", "labelled images", "on the test set (%)") | {"dragmode": "zoom"}
+            layout=layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
         )
-        self.figure._config = self.figure._config | {"responsive": True}
+        responsive(self.figure)
         self.table = w.HTML()
         self.name = w.Text("my_peers", description="experiment", style=wordy, layout=w.Layout(width="240px"))
         self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
@@ -209,7 +220,8 @@ _OPTIONS = (
 def html(table: pd.DataFrame) -> str:
     """A table for a page of light or dark colours."""
     words = table.to_html(index=False, border=0, classes="psl-table", escape=True, formatters=_NUMBERS)
-    return f'<div class="psl-scroll">{words}</div>'
+    note = "Disagreement: of the test images, after the last pick, those on which no two students agree."
+    return f'<div class="psl-scroll">{words}</div>{told(note)}'
 
 
 _NUMBERS: Any = {name: "{:,}".format for name in ("parameters", "bytes crossed", "unlabelled seen")}
