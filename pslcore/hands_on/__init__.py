@@ -1,4 +1,7 @@
-"""What a person clicks: an album of one's own pictures, labelled with a person in the loop."""
+"""What a person clicks: an album of one's own pictures; buckets and peers to explore. Plain objects, widgets above.
+
+The widgets (``explorer``, ``trainer``, ``gallery``) need plotly and ipywidgets: notebooks take them from their files.
+"""
 
 from pslcore.hands_on import command
 from pslcore.hands_on.album import Album
