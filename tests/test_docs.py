@@ -1,5 +1,6 @@
 """What the documentation shows works as shown."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from pslcore.runs import Config, run
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
+WORDS = dict(enumerate(["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]))
+
+SPEC = importlib.util.spec_from_file_location("fill", TOP / "tools/fill.py")
+fill = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(fill)
 
 
 def test_the_worked_example_of_a_new_method_runs(monkeypatch):
@@ -29,11 +35,24 @@ def test_the_worked_example_of_a_new_method_runs(monkeypatch):
     assert record["cycles"][0]["unlabelled_seen"] == 110
 
 
-def test_the_readme_shows_the_verdicts_of_the_committed_records():
-    rows = verdicts.judge("laptop", TOP / "params.yaml", TOP / "outputs")
-    readme = (TOP / "README.md").read_text()
-    assert verdicts.markdown([row for row in rows if row["verdict"] != "not run"]) in readme
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items())
-    assert counts in readme
-    papers = [claim for claim in verdicts.load() if claim.source != "ours"]
-    assert f"The paper makes {len(papers)} claims" in readme
+def test_the_pages_say_what_the_records_say():
+    """Tables, counts and verdicts; ``make docs`` writes them anew."""
+    assert {page.name for page in fill.pages()} == {"README.md", "results.md", "claims.md"}
+    for page in fill.pages():
+        assert fill.filled(page) == page.read_text(), f"{page.name} is not current: run `make docs`"
+
+
+def test_a_page_keeps_its_own_words(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- fill: said twice -->\nold\n<!-- /fill -->\nAfter.\n")
+    monkeypatch.setitem(fill.FILLS, "said", lambda _, word: f"{word} and {word}\n")
+    assert fill.filled(page) == "Before.\n<!-- fill: said twice -->\ntwice and twice\n<!-- /fill -->\nAfter.\n"
+
+
+def test_the_readme_counts_the_claims():
+    claims, readme = verdicts.load(), (TOP / "README.md").read_text()
+    papers = [claim for claim in claims if claim.source != "ours"]
+    assert (
+        f"The paper makes {len(papers)} claims that can be checked; we add {WORDS[len(claims) - len(papers)]}" in readme
+    )
+    assert len(readme.splitlines()) <= 160
