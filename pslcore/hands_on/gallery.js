@@ -92,6 +92,7 @@ function render({ model, el }) {
 
   function draw() {
     frame = 0;
+    if (root.clientWidth < side() / 2) return; // hidden; whoever shows it again changes its size
     nothing.textContent = count() ? "" : model.get("empty");
     root.classList.toggle("psl-is-single", single());
     root.style.height = `${model.get("height")}px`;
