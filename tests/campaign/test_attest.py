@@ -71,7 +71,7 @@ def test_what_changes_nothing_is_written_down_and_a_learning_rate_is_caught(repo
         assert {"processor", "model", "capability", "bfloat16"} <= set(row["hardware"])
         assert {"torch", "python"} <= set(row["versions"])
 
-    repository.change("strategies/psl.py", "ge=1, le=64)", "ge=1, le=65)")  # touches one method alone
+    repository.change("strategies/peers.py", "ge=1, le=64)", "ge=1, le=65)")  # touches one method alone
     repository.change("recipe.py", "groups, lr=recipe.lr,", "groups, lr=1.001 * recipe.lr,")
     psl, random = repository.attest()
     assert psl.startswith("psl (resnet8): DIFFERS in plain/PSL (")
