@@ -151,8 +151,7 @@ class Desk:
             def progress(done: int, epochs: int) -> None:
                 self.training.bar.value = done / epochs
 
-            job = self.training.job
-            report = album.train(progress, lambda: job is not None and job.halting)
+            report = album.train(progress, lambda: self.training.job is not None and self.training.job.halting)
             return None if report is None else (report, album.suggestions())
 
         self._tell("Uploading the answers, and learning …")
