@@ -198,6 +198,6 @@ def example(folder: str | Path, count: int = 300) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
         exif.get_ifd(0x8769)[0x9003] = (date(2024, 1, 1) + timedelta(number)).strftime("%Y:%m:%d 12:00:00")
-        picture = Image.fromarray(255 - digits.images[number][0]).resize((160, 160), Image.Resampling.BICUBIC)
-        ImageOps.expand(picture.convert("RGB"), 20, "white").save(path, quality=90, exif=exif)
+        picture = Image.fromarray(255 - digits.images[number][0]).resize((184, 184), Image.Resampling.BICUBIC)
+        ImageOps.expand(picture.convert("RGB"), 8, "white").save(path, quality=90, exif=exif)
     return folder
