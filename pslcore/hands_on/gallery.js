@@ -24,7 +24,10 @@ function render({ model, el }) {
   const one = make("div", "psl-one", root);
   const large = make("img", "psl-large", one);
   const under = make("div", "psl-under", one);
+  const press = make("div", "psl-buttons", one);
   const nothing = make("div", "psl-nothing", root);
+  const note = make("div", "psl-note", el);
+  note.setAttribute("role", "status");
 
   let items = new Map(); // position -> {id, caption, marks, url, ready}
   let asked = new Set();
@@ -49,7 +52,29 @@ function render({ model, el }) {
     asked = new Set();
     for (const node of tiles.values()) node.remove();
     tiles = new Map();
-    shown = null;
+    shown = null; // the old picture stays in sight, dimmed, until the next is there; no key or button is taken
+    waits();
+  }
+
+  function waits() {
+    one.classList.toggle("psl-waits", shown === null);
+    for (const button of press.children) button.disabled = shown === null;
+  }
+
+  function buttons() {
+    press.replaceChildren();
+    for (const { key, label, tone } of model.get("buttons")) {
+      const button = make("button", `psl-button psl-${tone || "plain"}`, press);
+      button.type = "button";
+      button.dataset.key = key;
+      if (key.length === 1) make("kbd", "psl-key", button).textContent = key;
+      make("span", "", button).textContent = label;
+      button.addEventListener("click", () => {
+        root.focus({ preventScroll: true });
+        if (shown) model.send({ kind: "key", id: shown.id, key }); // the picture that is on the screen now
+      });
+    }
+    waits();
   }
 
   function want(positions) {
@@ -74,7 +99,7 @@ function render({ model, el }) {
     node.replaceChildren();
     node.dataset.id = item.id;
     const image = make("img", "psl-picture", node);
-        image.alt = item.caption.split("\n")[0];
+    image.alt = item.caption.split("\n")[0];
     image.onload = () => {
       item.ready = true;
       if (image.naturalWidth <= 96) image.classList.add("psl-crisp");
@@ -131,22 +156,38 @@ function render({ model, el }) {
     }
   }
 
+  function appear(item) {
+    shown = item;
+    large.hidden = !item.url;
+    large.classList.toggle("psl-crisp", large.naturalWidth <= 96);
+    under.replaceChildren();
+    item.caption.split("\n").forEach((line, number) => {
+      make("div", number ? "psl-line" : "psl-first", under).textContent = line;
+    });
+    badges(make("div", "psl-badges", under), item);
+    one.dataset.id = item.id;
+    waits();
+    model.send({ kind: "seen", id: item.id });
+  }
+
   function drawOne() {
-    if (selected < 0 && count()) selected = 0;
+    if (!count()) {
+      large.hidden = true;
+      under.replaceChildren();
+      delete one.dataset.id;
+      return;
+    }
+    if (selected < 0) selected = 0;
     want([selected, selected + 1, selected - 1]);
     const item = items.get(selected);
     if (!item || item === shown) return;
     shown = null; // keys wait until the picture is really there
-    large.onload = () => {
-      shown = item;
-      large.classList.toggle("psl-crisp", large.naturalWidth <= 96);
-      under.replaceChildren();
-      make("div", "psl-first", under).textContent = item.caption;
-      badges(make("div", "psl-badges", under), item);
-      one.dataset.id = item.id;
-      model.send({ kind: "seen", id: item.id });
+    waits();
+    if (!item.url) return appear(item); // words without a picture
+    large.onload = large.onerror = () => {
+      if (items.get(selected) === item) appear(item);
     };
-    large.src = item.url || "";
+    large.src = item.url;
   }
 
   function later() {
@@ -188,6 +229,7 @@ function render({ model, el }) {
 
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return; // it is pressed
     const across = single() ? 1 : columns();
     const page = single() ? 1 : across * Math.max(1, Math.floor(root.clientHeight / rowHeight()));
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, PageUp: -page, PageDown: page };
@@ -229,6 +271,9 @@ function render({ model, el }) {
     } else if (message.kind === "marked") {
       marked = new Set(message.ids);
       later();
+    } else if (message.kind === "note") {
+      note.textContent = message.text;
+      note.className = `psl-note psl-${message.tone}`;
     }
   };
 
@@ -247,6 +292,8 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   model.on("change:generation", renewed);
   for (const name of ["side", "height", "single", "empty", "lines"]) model.on(`change:${name}`, redraw);
+  model.on("change:buttons", buttons);
+  buttons();
   root.addEventListener("scroll", later, { passive: true });
   const watcher = new ResizeObserver(later);
   watcher.observe(root);
@@ -257,6 +304,7 @@ function render({ model, el }) {
     watcher.disconnect();
     model.off("msg:custom", onMessage);
     model.off("change:generation", renewed);
+    model.off("change:buttons", buttons);
     forget();
   };
 }

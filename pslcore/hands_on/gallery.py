@@ -49,6 +49,9 @@ class Gallery(anywidget.AnyWidget):
         Of a thumbnail and of the whole grid, in pixels of the screen.
     lines : int
         Room for so many lines of caption.
+    buttons : list of dict
+        ``key``, ``label`` and ``tone`` (``plain quiet``), under a single picture: a press is told as that key, and
+        names the picture that is on the screen as well.
     """
 
     _esm = _HERE / "gallery.js"
@@ -60,6 +63,7 @@ class Gallery(anywidget.AnyWidget):
     lines = traitlets.Int(2).tag(sync=True)
     single = traitlets.Bool(False).tag(sync=True)
     empty = traitlets.Unicode("No picture.").tag(sync=True)
+    buttons = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Gallery(anywidget.AnyWidget):
     ):
         super().__init__(**traits)
         self._marked: set[int] = set()
+        self._note = ("", "quiet")
         self._told: dict[str, list[Callable[..., None]]] = {}
         self.show(n, thumb, caption, marks, large)
         self.on_msg(lambda _, content, buffers: self.hear(content))
@@ -83,14 +88,15 @@ class Gallery(anywidget.AnyWidget):
         caption: Callable[[int], str] | None = None,
         marks: Callable[[int], Sequence[Mark]] | None = None,
         large: Callable[[list[int]], list[bytes]] | None = None,
+        order: Iterable[int] | None = None,
     ) -> None:
-        """Other pictures, as in the constructor; nothing is selected or marked."""
+        """Other pictures, as in the constructor; nothing is selected or marked. Shown are all, or ``order``."""
         self._n, self._thumb, self._large = n, thumb, large or thumb
         self._caption = caption or (lambda _: "")
         self._marks = marks or (lambda _: ())
         self._selected = -1
         self._marked.clear()
-        self.order = np.arange(n)
+        self.order = np.arange(n) if order is None else order
         self._send_marked()
 
     # What is shown
@@ -120,6 +126,11 @@ class Gallery(anywidget.AnyWidget):
         places = np.flatnonzero(np.isin(self._order, list(ids)))
         self._answer(places.tolist()[:_AT_MOST])
 
+    def note(self, text: str, tone: str = "quiet") -> None:
+        """A line below the pictures (tone ``quiet`` or ``bad``); as a message, so that no saved notebook holds it."""
+        self._note = (text, tone)
+        self._send_note()
+
     # What is chosen
 
     @property
@@ -147,6 +158,10 @@ class Gallery(anywidget.AnyWidget):
         """Call with the id whenever a person selects a picture, by click or by arrow."""
         self._told.setdefault("select", []).append(callback)
 
+    def on_click(self, callback: Callable[[int], None]) -> None:
+        """Call with the id whenever a person clicks a picture, selected or not."""
+        self._told.setdefault("click", []).append(callback)
+
     def on_open(self, callback: Callable[[int], None]) -> None:
         """Call with the id on enter or a double click."""
         self._told.setdefault("open", []).append(callback)
@@ -156,7 +171,7 @@ class Gallery(anywidget.AnyWidget):
         self._told.setdefault("mark", []).append(callback)
 
     def on_key(self, callback: Callable[[int, str], None]) -> None:
-        """Call with (id, key): the id of the picture on the screen when the key was pressed, and ``event.key``."""
+        """Call with (id, key): the picture on the screen when a key or button was pressed, and ``event.key``."""
         self._told.setdefault("key", []).append(callback)
 
     def on_seen(self, callback: Callable[[int], None]) -> None:
@@ -172,9 +187,11 @@ class Gallery(anywidget.AnyWidget):
             self._answer(_whole(content.get("positions")), single=bool(content.get("single")))
         elif kind == "hello":
             self._send_marked()
+            if self._note[0]:
+                self._send_note()
             if self._selected >= 0:
                 self.selected = self._selected
-        elif kind in ("select", "open", "key", "mark", "seen") and (ids := _whole([content.get("id")])):
+        elif kind in ("select", "click", "open", "key", "mark", "seen") and (ids := _whole([content.get("id")])):
             (picture,) = ids
             if not 0 <= picture < self._n:
                 return
@@ -207,6 +224,10 @@ class Gallery(anywidget.AnyWidget):
 
     def _send_marked(self) -> None:
         self.send({"kind": "marked", "ids": sorted(self._marked)})
+
+    def _send_note(self) -> None:
+        text, tone = self._note
+        self.send({"kind": "note", "text": text, "tone": tone})
 
 
 class Fit(anywidget.AnyWidget):

@@ -1,0 +1,393 @@
+"""The widgets of ``album.ipynb``, thin: a desk to protect, label and train at; what they do is done by ``album``.
+
+No name and no pixel of a picture is in the widgets' saved state: both cross as messages.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+
+from pslcore.hands_on import desk_parts as parts
+from pslcore.hands_on.album import Album
+from pslcore.hands_on.exchange import labels_csv, tree
+from pslcore.hands_on.explorer import Progress, row, told
+from pslcore.hands_on.gallery import Fit, Gallery
+from pslcore.hands_on.job import Job
+from pslcore.hands_on.learn import Learning
+from pslcore.hands_on.outcome import Outcome, button
+from pslcore.hands_on.pictures import Picture
+from pslcore.hands_on.protect import Protect, rules
+from pslcore.hands_on.report import Preview, Report, Suggestion
+from pslcore.hands_on.rules_form import RulesForm, hidden
+
+_SHOWN = (("protected", "protected"), ("may be asked about", "safe"), ("left out", "left out"))
+
+
+class Desk:
+    """An album to sit at.
+
+    Parameters
+    ----------
+    folder : path
+        Opened at once; with none, somebody types it.
+    classes, protect, learning, out
+        As for ``Album``; protect goes beside the rules that were kept. Both can be changed at the desk.
+    by : str
+        Who answers at first.
+    n : int
+        Pictures a round.
+    """
+
+    def __init__(
+        self, folder: str | Path = "", classes: Iterable[str] | str = (), protect: Any = None,
+        learning: Learning | dict[str, Any] | None = None, out: str | Path | None = None, by: str = "me", n: int = 20,
+    ):  # fmt: skip
+        self.album: Album | None = None
+        self.busy = False
+        self.asked: Picture | None = None
+        self._learning, self._out, self._turn, self._shown = learning, out, 0, b""
+        self._names: list[str] = []
+        self._preview = Preview({}, [], {}, [])
+        self._hand: set[str] = set()  # hashes of the names that are protected by hand, applied or not
+        self._make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
+        if folder:
+            self.open(protect=protect, classes=self._wanted_classes() or None)
+
+    # What a person can do, without a browser as well
+
+    def open(self, wait: bool = True, protect: Any = None, classes: Iterable[str] | None = None) -> Job | None:
+        """Open the folder that is named, as it was kept where nothing is given; tells why if that is impossible."""
+        if not self.folder.value.strip():
+            self._tell("Name a folder of pictures first.", bad=True)
+            return None
+        return self._opening(wait, lambda: None if protect is None else rules(protect), classes, fill=True)
+
+    def apply(self, wait: bool = True) -> Job | None:
+        """Take the rules and classes of the form, and show what becomes protected and why."""
+        if self.album is not None:
+            self.folder.value = str(self.album.folder)
+        wanted = self._wanted_classes() or None
+        return self._opening(wait, lambda: self.form.rules(tuple(sorted(self._hand))), wanted, fill=False)
+
+    def by_hand(self, number: int) -> None:
+        """What a click in the grid does: protect that picture by hand, or no longer; ``apply`` makes it so."""
+        if self.kind.value == "left out" or self.busy:
+            return
+        name = self._names[number]
+        why = self._preview.protected.get(name, "")
+        if why and why != "by hand" and hidden(name) not in self._hand:
+            return self.grid.note(f"A rule protects it already: {why}.")
+        self._hand ^= {hidden(name)}
+        self.grid.refresh([number])
+        self.grid.note(f"By hand: {len(self._hand)}." + (" Press Apply to make it so." if self.changed else ""))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the form says something that was not applied."""
+        try:
+            wanted = self.form.rules(tuple(sorted(self._hand))).kept()
+        except ValueError:
+            return True
+        return wanted != self._applied() or self._wanted_classes() != self._given_classes
+
+    def start(self) -> None:
+        """Ask about the pictures that wait, or about new ones."""
+        if not self._can():
+            return
+        album = self._album()
+        if not self._given_classes:
+            return self._tell("Name the classes first, and press Apply.", bad=True)
+        if not album.waiting and album.ready:
+            return self._tell(f"{album.untrained} answers are new: press Train before the next are picked.", bad=True)
+        if not album.waiting and not album.left:
+            return self._tell("Every picture that may be asked about has been.", bad=True)
+        try:
+            album.next(min(self.n.value, album.left) if not album.waiting else 1)
+        except (ValueError, OSError) as error:
+            return self._tell(str(error), bad=True)
+        self._ask()
+
+    def press(self, turn: int, key: str) -> None:
+        """A key or button, given when the picture of that turn was on the screen; for any other it is not taken.
+
+        Each showing of a picture has a number of its own, so a second key for the same showing changes nothing.
+        """
+        if turn != self._turn or self.album is None:
+            return self.question.note("That came while another picture was on the screen: nothing was taken in.", "bad")
+        if self.busy:
+            return self.question.note("Training: wait for it, or stop it. Nothing was taken in.", "bad")
+        album, picture, by = self.album, self.asked, self.who.value.strip()
+        key = key.lower() if len(key) == 1 else key
+        label = parts.keys(album.classes).get(key)
+        try:
+            if key == parts.UNDO:
+                back = album.undo()
+                return self._ask(f"Taken back: {Path(back.path).name}.", back)
+            if picture is None or (label is None and key not in (parts.SKIP, parts.NOT_SURE)):
+                return self.question.note("" if picture is None else f"{key} is no answer.", "bad")
+            if not by:
+                return self.question.note("Say who answers, in the field above: nothing was taken in.", "bad")
+            if label is not None:
+                album.answer(picture, label, by=by)
+            else:
+                (album.skip if key == parts.SKIP else album.not_sure)(picture, by=by)
+        except (ValueError, OSError) as error:
+            return self.question.note(str(error), "bad")
+        said = label or {parts.SKIP: "skipped", parts.NOT_SURE: "not sure"}[key]
+        self._ask(f"{Path(picture.path).name}: {said}, says {by}.")
+
+    def train(self, wait: bool = True) -> Job | None:
+        """Upload the answers, learn, report; can be stopped between two epochs."""
+        if not self._can():
+            return None
+        album = self._album()
+        if not album.ready:
+            self._tell("There is nothing new to learn from: label at least two pictures.", bad=True)
+            return None
+
+        def work(_: Callable[[float], None]) -> tuple[Report, list[Suggestion]] | None:
+            def progress(done: int, epochs: int) -> None:
+                self.training.bar.value = done / epochs
+
+            report = album.train(progress, lambda: self.training.job is not None and self.training.job.halting)
+            return None if report is None else (report, album.suggestions())
+
+        self._tell("Uploading the answers, and learning …")
+        return self._begin(self.training, work, self._trained, wait)
+
+    def write_labels(self) -> Path | None:
+        """All answers, and the task learner's for the rest that is not protected, as CSV; its path."""
+
+        def write(path: Path) -> str:
+            labels_csv(self._album(), path)
+            return "Labels"
+
+        return self._write("labels.csv", write)
+
+    def write_tree(self) -> Path | None:
+        """The answered pictures in a folder a class; its path."""
+        return self._write("sorted", lambda path: f"{tree(self._album(), path)} pictures, a folder a class,")
+
+    # The parts
+
+    def _make(self, folder: str, classes: str, by: str, n: int) -> None:
+        wordy: Any = {"description_width": "62px"}
+        full = w.Layout(flex="1 1 340px", width="auto", min_width="280px")
+        self.folder = w.Text(folder, description="folder", placeholder="of pictures", style=wordy, layout=full)
+        self.classes = w.Text(classes, description="classes", placeholder="cat, dog, neither", style=wordy, layout=full)
+        self.go, self.take = button("Open", "folder-open", "open"), button("Apply", "check", "apply")
+        self.loading, self.training = Progress("loading"), Progress("training")
+        self.found, self.outcome = w.HTML(), Outcome()
+        self.form = RulesForm()
+        self.kind = w.Dropdown(description="shown", options=_SHOWN, style=wordy, layout=w.Layout(width="250px"))
+        self.status = [w.HTML(told("Choose a folder and press Open.")) for _ in range(3)]
+        self.grid = Gallery(0, parts.nothing, side=116, height=330, empty="None.")
+        self.who = w.Text(by, description="who answers", style={"description_width": "initial"})
+        self.n = w.BoundedIntText(n, min=1, max=1000, description="a round", style={"description_width": "initial"})
+        self.who.layout.width, self.n.layout.width = "230px", "130px"
+        self.ask, self.learn = button("Label", "play", "label"), button("Train", "cogs", "train")
+        self.question = Gallery(0, parts.nothing, height=520, single=True, empty="Press Label.")
+        for one, name in ((self.question, "question"), (self.grid, "found"), (self.who, "who"),
+                          (self.folder, "folder"), (self.classes, "classes")):  # fmt: skip
+            one.add_class(f"psl-desk-{name}")
+        for one, name in zip(self.status, ("folder", "label", "learned"), strict=True):
+            one.add_class(f"psl-status-{name}")
+        self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found, self.kind, self.grid])
+        self.chosen.layout.display = "none"
+        first = [row(self.folder, self.go, self.loading.view), self.status[0], self.chosen]
+        second = [row(self.who, self.n, self.ask, self.learn, self.training.view), self.status[1], self.question]
+        third = [self.status[2], self.outcome.view]
+        tabs = [w.VBox(one, layout=w.Layout(width="100%", overflow="hidden")) for one in (first, second, third)]
+        self.tabs = w.Tab(tabs, titles=["1  Folder and rules", "2  Label", "3  What it learned"])
+        self.view = w.VBox([self.tabs, Fit()], layout=w.Layout(width="100%"))
+        self.view.add_class("psl-desk")
+        self.go.on_click(lambda _: self.open(wait=False))
+        self.take.on_click(lambda _: self.apply(wait=False))
+        self.ask.on_click(lambda _: self.start())
+        self.learn.on_click(lambda _: self.train(wait=False))
+        self.outcome.csv.on_click(lambda _: self.write_labels())
+        self.outcome.tree.on_click(lambda _: self.write_tree())
+        self.kind.observe(lambda _: self._show_found(), "value")
+        self.grid.on_click(self.by_hand)
+        self.question.on_key(self.press)
+
+    def _album(self) -> Album:
+        assert self.album is not None
+        return self.album
+
+    def _tell(self, text: str, bad: bool = False) -> None:
+        for one in self.status:
+            one.value = told(text).replace("psl-told", "psl-told psl-note psl-bad" if bad else "psl-told psl-note")
+
+    def _can(self) -> bool:
+        """Whether the album can be worked with now; says why not."""
+        if self.album is None:
+            self._tell("Open a folder first.", bad=True)
+        elif self.busy:
+            self._tell("Wait until it has been read or trained, or press Stop.", bad=True)
+        elif self.changed:
+            self._tell("Rules or classes were changed: press Apply first, so that they hold.", bad=True)
+        else:
+            return True
+        return False
+
+    def _begin(self, progress: Progress, work: Any, done: Callable[[Job], None], wait: bool) -> Job | None:
+        self.busy = True
+
+        def ended(job: Job) -> None:
+            self.busy = False
+            done(job)
+
+        job = progress.begin(work, ended)
+        return job.wait() if job is not None and wait else job
+
+    # Folder and rules
+
+    def _wanted_classes(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.classes.value.split(",") if part.strip())
+
+    @property
+    def _given_classes(self) -> tuple[str, ...]:
+        """Those that somebody named."""
+        return () if self.album is None or self.album.classes == parts.UNNAMED else self.album.classes
+
+    def _rules(self) -> Protect:
+        return self._album()._choices.protect
+
+    def _applied(self) -> dict[str, Any]:
+        kept = self._rules().kept() if self.album is not None else {}
+        return kept | {"by_hand": sorted(kept.get("by_hand", ()))}
+
+    def _opening(
+        self, wait: bool, protect: Callable[[], Protect | None], classes: Iterable[str] | None, fill: bool
+    ) -> Job | None:
+        if self.busy:
+            self._tell("Wait until it has been read or trained, or press Stop.", bad=True)
+            return None
+        try:
+            wanted = protect()
+        except (ValueError, OSError) as error:
+            self._tell(str(error), bad=True)
+            return None
+        folder = Path(self.folder.value.strip())
+        self._tell("Reading the folder …")
+
+        def work(part: Callable[[float], None]) -> tuple[Any, ...]:
+            options = {"out": self._out, "learning": self._learning,
+                       "progress": lambda done, total: part(done / max(1, total))}  # fmt: skip
+            album, complaint = parts.opened(folder, classes, wanted, fill, **options)
+            if self.album not in (None, album):
+                self._album().close()
+            return album, complaint, album.report(), album.suggestions()
+
+        return self._begin(self.loading, work, lambda job: self._opened(job, fill), wait)
+
+    def _opened(self, job: Job, fill: bool) -> None:
+        if job.error is not None or job.stopped:
+            if self.album is not None and self.album._lock is None:
+                self.album = None
+            self._tell(str(job.error or "Stopped: press Open to go on."), bad=True)
+            return
+        self.album, complaint, *learned = job.result
+        album = self._album()
+        self.loading.bar.value = 1
+        self.chosen.layout.display = ""
+        self._preview = album.preview()
+        if fill or complaint is None:
+            self.form.fill(self._rules())
+            self._hand = set(self._applied()["by_hand"])
+            self.classes.value = ", ".join(self._given_classes)
+        self.found.value = parts.found(self._preview)
+        safe, shielded = len(self._preview.safe), len(self._preview.protected)
+        self._tell(f"{safe:,} pictures may be asked about; {shielded:,} are protected and never leave this machine.")
+        self._show_found()
+        self.question.buttons = parts.buttons(album.classes)
+        self.outcome.show(album, *learned)
+        if album.waiting:
+            self.tabs.selected_index = 1
+            self._ask("Where you left off.")
+        else:
+            self._nothing("Press Label." if album.left else "Every picture that may be asked about has been.")
+        if complaint is not None:
+            self._tell(str(complaint), bad=True)
+            self.tabs.selected_index = 0
+
+    def _show_found(self) -> None:
+        about = {"protected": self._preview.protected, "left out": self._preview.left_out,
+                 "safe": dict.fromkeys(self._preview.safe, "")}[self.kind.value]  # fmt: skip
+        names = self._names = list(about)
+        before = set(self._applied()["by_hand"])
+
+        def marks(number: int) -> list[tuple[str, str]]:
+            now, then = hidden(names[number]) in self._hand, hidden(names[number]) in before
+            if now != then:
+                return [("to be protected", "pick")] if now else [("no longer", "note")]
+            return [("protected", "lock")] if names[number] in self._preview.protected else []
+
+        def thumb(ids: list[int]) -> list[bytes]:
+            if self.kind.value == "left out" or self.album is None:
+                return parts.nothing(ids)
+            return [parts.thumbnail(self.album, names[one]) for one in ids]
+
+        self.grid.show(len(names), thumb, lambda one: f"{Path(names[one]).name}\n{about[names[one]]}", marks)
+        hint = "Click a picture to protect it by hand, or no longer; then press Apply."
+        self.grid.note("" if self.kind.value == "left out" else hint)
+
+    # Labelling
+
+    def _ask(self, said: str = "", first: Picture | None = None) -> None:
+        """Show the next picture that waits; its showing has a number of its own."""
+        waiting = self._album().waiting
+        self.asked = first if first in waiting else waiting[0] if waiting else None
+        if self.asked is None:
+            more = "Press Train." if self._album().ready else "Press Label for the next."
+            self._nothing(f"All of this round have been seen. {more}\nThe key u takes the last word back.")
+        else:
+            left = "the last of this round" if len(waiting) == 1 else f"{len(waiting)} left of this round"
+            self._show(parts.large(self._album(), self.asked), f"{self.asked.path}\n{left}")
+        self.question.note(said)
+
+    def _nothing(self, text: str) -> None:
+        self.asked = None
+        self._show(b"", text)
+
+    def _show(self, picture: bytes, caption: str) -> None:
+        self._turn += 1
+        turn = self._turn
+        self.question.show(turn + 1, lambda ids: [picture if one == turn else b"" for one in ids],
+                           lambda one: caption if one == turn else "", order=[turn])  # fmt: skip
+
+    # What it learned
+
+    def _trained(self, job: Job) -> None:
+        album = self._album()
+        if job.error is not None:
+            self._tell(str(job.error), bad=True)
+        elif job.result is None:
+            self._tell("Stopped; the album is as it was before. What was uploaded stays uploaded.")
+        else:
+            self.outcome.show(album, *job.result)
+            self._preview = album.preview()
+            self.found.value = parts.found(self._preview)
+            self._show_found()
+            number = job.result[0].rounds
+            self._tell(f"{parts.estimate(job.result[0])} after round {number}.")
+            self.status[2].value = told(f"Learned after round {number}. Label goes on.")
+            self.tabs.selected_index = 2
+        if album.waiting:
+            self._ask()
+        else:
+            self._nothing("Press Label for the next round." if album.left else "Everything has been asked about.")
+
+    def _write(self, name: str, write: Callable[[Path], str]) -> Path | None:
+        if not self._can():
+            return None
+        path = self._album().home / name
+        try:
+            self._tell(f"{write(path)} written to {path}.")
+        except (ValueError, OSError) as error:
+            self._tell(str(error), bad=True)
+            return None
+        return path
