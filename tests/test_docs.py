@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pslcore import strategies
 from pslcore.evidence import verdicts
@@ -35,6 +36,7 @@ def test_the_worked_example_of_a_new_method_runs(monkeypatch):
     assert record["cycles"][0]["unlabelled_seen"] == 110
 
 
+@pytest.mark.slow
 def test_the_pages_say_what_the_records_say():
     """Tables, counts and verdicts; ``make docs`` writes them anew."""
     assert {page.name for page in fill.pages()} == {"README.md", "results.md", "claims.md"}

@@ -118,7 +118,7 @@ def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
     return found
 
 
-def section(readme: str | Path, title: str) -> str:
+def section(page: str | Path, title: str) -> str:
     """A section of a Markdown file as HTML, without its title.
 
     Raises
@@ -126,10 +126,10 @@ def section(readme: str | Path, title: str) -> str:
     ValueError
         If there is no such section.
     """
-    _, found, rest = Path(readme).read_text().partition(f"\n## {title}\n")
-    if not found:
-        raise ValueError(f"{readme} has no section {title!r}.")
-    return str(mistune.html(rest.partition("\n## ")[0]))
+    parts = re.split(rf"^##? {re.escape(title)}\n", Path(page).read_text(), maxsplit=1, flags=re.M)
+    if len(parts) < 2:
+        raise ValueError(f"{page} has no section {title!r}.")
+    return str(mistune.html(parts[1].partition("\n## ")[0]))
 
 
 def page(

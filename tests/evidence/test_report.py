@@ -195,7 +195,7 @@ def test_a_section_of_the_readme(tmp_path):
     assert "c &lt; d" in report.section(tmp_path / "README.md", "Two")
     with pytest.raises(ValueError, match="has no section 'Three'"):
         report.section(tmp_path / "README.md", "Three")
-    assert "<li>" in report.section(TOP / "README.md", "Deviations and limits")
+    assert "<li>" in report.section(TOP / "docs" / "deviations.md", "Deviations and limits")
 
 
 def test_a_page_without_exhibits():

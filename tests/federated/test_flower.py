@@ -98,6 +98,7 @@ def healthy(port):
         return False
 
 
+@pytest.mark.slow
 def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config, expected):
     link, *nodes = free_ports(3)
     home = tmp_path / "home" / "flwr"

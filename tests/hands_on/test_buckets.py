@@ -148,6 +148,7 @@ def test_the_maps(opened):
     assert np.isfinite(done[-1][1]).all()
 
 
+@pytest.mark.slow
 def test_pixel_labels(tiny, tmp_path):
     config = tiny(dataset="digit_scenes", teacher=LRASPP, options={"student": LRASPP}, initial=6, budget=2, final=8,
                   protected_fraction=0.9, recipe={"epochs": 1, "batch_size": 3})  # fmt: skip

@@ -286,6 +286,7 @@ def test_the_large_picture_is_upright_and_bare(opened, folder, mode):
     assert max(read.size) <= parts.LARGE
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_with_nobody_there(tmp_path, monkeypatch):
     top = Path(__file__).parents[2]
     photos = parts.example(tmp_path / "example", count=12)
