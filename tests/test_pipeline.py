@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pslcore.campaign import grid
+from pslcore import campaign
 
 TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -20,7 +20,7 @@ def cut_down(params):
     """The same experiments: three methods, two seeds, one epoch a cycle, at most one pick."""
     quick = params["scales"]["quick"]
     quick["base"]["recipe"]["epochs"] = 1
-    for section in (section for name, section in quick.items() if name != grid.BASE):
+    for section in (quick[name] for name in campaign.experiments("quick", TOP / "params.yaml")):
         section["seeds"] = min(2, section["seeds"])
         section["methods"] = dict(list(section["methods"].items())[:3])
         config = section["config"]
@@ -70,8 +70,8 @@ class Copy:
 
     def wanted(self, params):
         """The records that the experiments of the parameters leave (table 2 keeps none)."""
-        experiments = set(params["scales"]["quick"]) - {grid.BASE, "table2"}
-        cells = (cell for name in experiments for cell in grid.cells(name, "quick", self.top / "params.yaml"))
+        experiments = set(campaign.experiments("quick", TOP / "params.yaml")) - {"table2"}
+        cells = (cell for name in experiments for cell in campaign.cells(name, "quick", self.top / "params.yaml"))
         return {f"{cell.config.key}.json" for cell in cells}
 
 
