@@ -22,6 +22,7 @@ FLOORS: list[dict[str, str]] = [
         "settings": "what settings share: checks, and one sentence",
         "vision": "the one door to torchvision",
         "plugins": "somebody's own file, by its path",
+        "packages": "what installed packages add, by entry points",
         "losses": "the equations",
     },
     {"recipe": "how any network learns", "models": "networks by name", "data": "data sets and batches"},
