@@ -275,7 +275,7 @@ def _completion(command: argparse.ArgumentParser) -> Body:
             import shtab
         except ImportError:
             raise ValueError("completion needs shtab, which is not installed here: pip install shtab.") from None
-        print(shtab.complete(parser(), options.shell, preamble=_PREAMBLE))
+        print(shtab.complete(parser(), options.shell, preamble=_PREAMBLE.get(options.shell, "")))
         return 0
 
     return body
