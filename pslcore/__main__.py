@@ -143,6 +143,21 @@ def _merge(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command("pack", "bring the finished records of a scale into one small file", "pack --scale digits")
+def _pack(command: argparse.ArgumentParser) -> Body:
+    _scale(command, required=True)
+    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore import campaign
+
+        count = campaign.pack(options.scale, options.out)
+        print(f"{options.out}/{options.scale}/runs.jsonl.xz holds {count} records.")
+        return 0
+
+    return body
+
+
 @_command(
     "show", "show what the finished runs of an experiment amount to; runs nothing",
     "show fig3a --scale laptop", "show fig3a --picture fig3a.png",
