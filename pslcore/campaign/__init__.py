@@ -1,7 +1,7 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
 from pslcore.campaign.attest import ATTESTED, attest, current
-from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
+from pslcore.campaign.grid import GridError, Results, collect, pack, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
     CEILING,
