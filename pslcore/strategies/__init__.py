@@ -5,12 +5,14 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from pslcore.strategies import contract
 from pslcore.strategies.alfa_mix import ALFAMix
 from pslcore.strategies.badge import BADGE
 from pslcore.strategies.base import ClientLearner, Query, Setup, Strategy, top
 from pslcore.strategies.core_set import CoreSet
 from pslcore.strategies.entropy import Entropy
 from pslcore.strategies.ll4al import LL4AL, LossPrediction
+from pslcore.strategies.own import known_as, of_file
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
 from pslcore.strategies.skactiveml import ScikitActiveML
@@ -41,6 +43,12 @@ def kind(name: str) -> type[Strategy]:
     return _STRATEGIES[name]
 
 
+def register(name: str, cls: type[Strategy]) -> None:
+    """Make a method known to this process; ``ValueError`` if the name is another's."""
+    if _STRATEGIES.setdefault(name, cls) is not cls:
+        raise ValueError(f"the name {name!r} is that of another method already: choose another.")
+
+
 def get(name: str, options: dict[str, Any] | None = None) -> Strategy:
     """The method of that name with its options.
 
@@ -68,7 +76,7 @@ def sources(name: str) -> set[Path]:
         file = todo.pop()
         found.add(file)
         todo |= {
-            file.with_name(f"{node.module.rpartition('.')[2]}.py")
+            Path(__file__).with_name(f"{node.module.rpartition('.')[2]}.py")
             for node in ast.walk(ast.parse(file.read_text()))
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
         } - found
