@@ -1,5 +1,6 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
+from pslcore.campaign import host
 from pslcore.campaign.attest import ATTESTED, attest, current
 from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
 from pslcore.campaign.params import (
@@ -10,6 +11,7 @@ from pslcore.campaign.params import (
     config_of,
     experiments,
     looks,
+    merge,
     scales,
     section,
     source,
