@@ -2,7 +2,7 @@
 
 from pslcore.campaign import host
 from pslcore.campaign.attest import ATTESTED, attest, current
-from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
+from pslcore.campaign.grid import GridError, Results, collect, pack, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
     CEILING,
