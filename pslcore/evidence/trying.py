@@ -146,20 +146,25 @@ def run(
     OSError
         If its folder cannot be written to.
     """
-    folder = Path(out) / experiment.scale / "tried" / method.digest
-    copy, wanted = folder / _COPY, plugins.split(method.file)[1]
+    here = folder(method, experiment, out)
+    copy, wanted = here / _COPY, plugins.split(method.file)[1]
     if not copy.exists() or copy.read_bytes() != method.content:
         records.write_bytes(copy, method.content)
     own = {"method": method.name, "options": method.options}
     configs = [campaign.merge(experiment.shared, own, {"seed": seed}) for seed in seeds]
     precisions = _precisions(experiment)
     found = _runs(
-        [(config, precisions.get(config["seed"])) for config in configs], folder / "runs", root, jobs, device, limit,
+        [(config, precisions.get(config["seed"])) for config in configs], here / "runs", root, jobs, device, limit,
         file=_named(copy, wanted), title=f"{method.label}: {experiment.experiment} at {experiment.scale}",
         words=lambda sentence: _own_words(sentence, copy, method.file),
     )  # fmt: skip
     label = method.label if method.label not in _labels(experiment) else f"{method.label} (yours)"
     return [(Cell(label, Config.model_construct(**record["config"])), record) for record in found]
+
+
+def folder(method: Method, experiment: Published, out: str | Path = "outputs") -> Path:
+    """Where the records of a file stand."""
+    return Path(out) / experiment.scale / "tried" / method.digest
 
 
 def run_rivals(
@@ -178,15 +183,15 @@ def run_rivals(
         if label not in known:
             raise ValueError(f"{label!r} is no published method of {experiment.experiment}: {', '.join(known)}.")
     chosen = [cell for cell, _ in experiment.results.runs if cell.label in wanted and cell.config.seed in seeds]
-    folder = Path(out) / experiment.scale / "tried" / "rivals" / "runs"
+    here = Path(out) / experiment.scale / "tried" / "rivals" / "runs"
     found = _runs(
-        [(cell.config.settings(), None) for cell in chosen], folder, root, jobs, device, host.LIMIT,
+        [(cell.config.settings(), None) for cell in chosen], here, root, jobs, device, host.LIMIT,
         title=f"rivals: {experiment.experiment} at {experiment.scale}",
     )  # fmt: skip
-    here = {record["key"]: record for record in found}
+    anew = {record["key"]: record for record in found}
     results = experiment.results
-    results.runs[:] = [(cell, here.get(cell.config.key, record)) for cell, record in results.runs]
-    results.stale[:] = [cell for cell in results.stale if cell.config.key not in here]
+    results.runs[:] = [(cell, anew.get(cell.config.key, record)) for cell, record in results.runs]
+    results.stale[:] = [cell for cell in results.stale if cell.config.key not in anew]
 
 
 def unpaired(experiment: Published, own: list[tuple[Cell, Record]]) -> list[str]:
@@ -209,10 +214,15 @@ def minutes(experiment: Published, n: int, jobs: int | None = None) -> float:
     return float(np.median([figures.seconds_of(record) for record in runs])) * n / 60 / _jobs(jobs, n)
 
 
-def write_page(found: Standing, method: Method, path: Path) -> None:
-    """Write the page; a file that is no such page is left alone (``ValueError``)."""
-    if path.exists() and _MARK not in path.read_text(errors="replace")[:2000]:
+def may_write(path: Path) -> None:
+    """``ValueError`` if something else than such a page stands there; it is left alone."""
+    if path.exists() and (not path.is_file() or _MARK not in path.read_text(errors="replace")[:2000]):
         raise ValueError(f"{path} is there and was not written by `pslcore try`: name another with --page.")
+
+
+def write_page(found: Standing, method: Method, path: Path) -> None:
+    """Write the page, see ``may_write``."""
+    may_write(path)
     about = {"file": method.file, "digest": method.digest, "doc": method.about, "lines": method.lines(),
              "source": method.content.decode(errors="replace")}  # fmt: skip
     records.write_bytes(path, standing.page(found, about).encode())
