@@ -10,6 +10,7 @@ import numpy as np
 
 from pslcore import packages
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, foreign, npy, npz, packed, tiny_imagenet, tree
+from pslcore.data import look as looking
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.data.pictures import eight_bits, upright
@@ -92,6 +93,57 @@ PACKAGES = "pslcore.datasets"
 """The group of entry points."""
 _SIZED = ("tiny_imagenet", "cityscapes", "camvid")
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
+
+
+NEEDS = {
+    "digits": "nothing",
+    "numbers": "nothing",
+    "digit_scenes": "nothing",
+    "cifar10": "a network for the first time, or cifar-10-batches-py/",
+    "cifar100": "a network for the first time, or cifar-100-python/",
+    "tiny_imagenet": "tiny-imagenet-200/",
+    "camvid": "CamVid/",
+    "cityscapes": "cityscapes/leftImg8bit/ and gtFine/",
+}
+"""What goes into the folder of all data sets, see data/README.md."""
+
+
+def own(root: str | Path) -> dict[str, str]:
+    """The data sets of somebody's own in the folder of all data sets, by name, and the form that each has."""
+    found = {}
+    for folder in sorted(path for path in Path(root).iterdir() if path.is_dir()) if Path(root).is_dir() else ():
+        form = (
+            "train.npz, test.npz" if npz.present(folder)
+            else ".npy arrays" if npy.present(folder)
+            else "" if folder.name in _READERS
+            else "pictures in class folders" if (folder / "train").is_dir()
+            else "pictures with a table" if (folder / "images").is_dir()
+            else "packed pictures" if any(folder.glob("packed*/index.json"))
+            else ""
+        )  # fmt: skip
+        if form:
+            found[folder.name] = form
+    return found
+
+
+def look(where: str | Path, root: str | Path = "data") -> list[str]:
+    """What was understood of a data set, as lines for a person.
+
+    Parameters
+    ----------
+    where : str
+        Its name, or the path of its folder (``data/album``, ``data/album@64x64``), which goes before ``root``.
+    root : path
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``load``.
+    """
+    place = Path(where)
+    if len(place.parts) > 1:
+        root = place.parent
+    return looking.told(load(place.name, root), root)
 
 
 def names() -> list[str]:

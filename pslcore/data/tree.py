@@ -215,7 +215,9 @@ def _pictures(
 
 
 def _below(path: str | Path, base: Path) -> str:
-    return str(path).removeprefix(f"{base}{os.sep}").encode(errors="surrogateescape").decode(errors="replace").replace(os.sep, "/")
+    """The path below ``base``; what is not UTF-8 in it is marked."""
+    text = str(path).removeprefix(f"{base}{os.sep}").encode(errors="surrogateescape")
+    return text.decode(errors="replace").replace(os.sep, "/")
 
 
 @cache
@@ -359,6 +361,7 @@ def _pack(tree: Tree, folder: Path, size: tuple[int, int] | None) -> None:
 
 def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
     """Write all arrays and then the index, from where an interrupted call stopped."""
+
     def read_one(one: tuple[str, int]) -> tuple[Bytes, tuple[int, int]] | str:
         return decode(tree.base / one[0], size)
 

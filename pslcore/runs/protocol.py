@@ -183,5 +183,5 @@ def fingerprint(config: Config) -> str:
     networks = set().union(*map(models.sources, names))
     common = {package / f"{name}.py" for name in _DECIDES.split()}
     ours = records.source_fingerprint(common | networks | strategies.sources(config.method))
-    foreign = sorted({models.foreign(name) for name in names} - {""})
+    foreign = sorted({strategies.foreign(config.method), *map(models.foreign, names)} - {""})
     return records.key({"ours": ours, "foreign": foreign}) if foreign else ours
