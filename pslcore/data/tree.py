@@ -302,9 +302,12 @@ def _rows(path: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
 # Reading one picture
 
 
+@cache
 def _formats() -> list[str]:
+    """In the order that Pillow tries them in: the usual ones first takes half the time of small pictures."""
     Image.init()
-    return [kind for kind in Image.OPEN if kind != "EPS"]
+    usual = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+    return sorted((kind for kind in Image.OPEN if kind != "EPS"), key=lambda kind: (kind not in usual, kind))
 
 
 def _size(path: Path) -> tuple[int, int] | None:
