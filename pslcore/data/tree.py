@@ -252,9 +252,10 @@ def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, st
     """Of ``images/`` and a table."""
     tables = sorted(path for path in base.iterdir() if path.suffix.lower() == ".csv")
     if len(tables) != 1:
-        there = ", ".join(path.name for path in tables) or "none"
+        held_there = ", ".join(path.name for path in tables) or "none"
         raise ValueError(
-            f"{base} must hold one table (.csv) with the columns file, label, split beside images/; there is {there}."
+            f"{base} must hold one table (.csv) with the columns file, label, split beside images/; there is "
+            f"{held_there}."
         )
     found = _pictures(str(base / "images"), base, held, left_out)
     there = {unicodedata.normalize("NFC", path.removeprefix("images/")): path for path in found}
