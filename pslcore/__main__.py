@@ -150,13 +150,13 @@ def _attest(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from pslcore.hands_on import command
+    from pslcore.album import command
 
     return command.ask(options)
 
 
 def _tell(options: argparse.Namespace) -> int:
-    from pslcore.hands_on import command
+    from pslcore.album import command
 
     return command.tell(options)
 

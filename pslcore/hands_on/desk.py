@@ -9,17 +9,23 @@ from typing import Any
 
 import ipywidgets as w
 
+from pslcore.album import (
+    Album,
+    Learning,
+    Picture,
+    Preview,
+    Protect,
+    Report,
+    Suggestion,
+    labels_csv,
+    rules,
+    tree,
+)  # fmt: skip
 from pslcore.hands_on import desk_parts as parts
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.exchange import labels_csv, tree
-from pslcore.hands_on.explorer import Progress, row, told
+from pslcore.hands_on.controls import Progress, button, row, told
 from pslcore.hands_on.gallery import Fit, Gallery
 from pslcore.hands_on.job import Job
-from pslcore.hands_on.learn import Learning
-from pslcore.hands_on.outcome import Outcome, button
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.protect import Protect, rules
-from pslcore.hands_on.report import Preview, Report, Suggestion
+from pslcore.hands_on.outcome import Outcome
 from pslcore.hands_on.rules_form import RulesForm, hidden
 
 _SHOWN = (("protected", "protected"), ("may be asked about", "safe"), ("left out", "left out"))

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from pslcore.album import Album, Picture, Preview, Protect, Report
 from pslcore.data import load
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.explorer import told
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.report import Preview, Report
+from pslcore.hands_on.controls import told
 
 LARGE = 1000
 """Pixels of the longer side of a picture that is asked about."""

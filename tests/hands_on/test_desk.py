@@ -9,10 +9,9 @@ import papermill
 import pytest
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import Album
+from pslcore.album import Album, Protect
 from pslcore.hands_on import desk_parts as parts
 from pslcore.hands_on.desk import Desk
-from pslcore.hands_on.protect import Protect
 from pslcore.hands_on.rules_form import RulesForm, hidden
 
 CLASSES = ("red", "green", "blue")

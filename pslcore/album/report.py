@@ -7,10 +7,10 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from pslcore.hands_on.learn import TaskLearner
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.roll import Roll
-from pslcore.hands_on.tally import Tally
+from pslcore.album.learn import TaskLearner
+from pslcore.album.pictures import Picture
+from pslcore.album.roll import Roll
+from pslcore.album.tally import Tally
 
 
 @dataclass(frozen=True)

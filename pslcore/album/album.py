@@ -8,16 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from pslcore.hands_on import learn
-from pslcore.hands_on.asking import draw, in_order
-from pslcore.hands_on.choices import Choices, learned_classes
-from pslcore.hands_on.journal import Journal, Lock
-from pslcore.hands_on.learn import Learning, Stopped, TaskLearner
-from pslcore.hands_on.pictures import Cache, Picture, digest_of
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.report import Preview, Report, Suggestion, suggest
-from pslcore.hands_on.roll import Roll
-from pslcore.hands_on.tally import Tally, Word, fingerprint, uploaded_bytes
+from pslcore.album import learn
+from pslcore.album.asking import draw, in_order
+from pslcore.album.choices import Choices, learned_classes
+from pslcore.album.journal import Journal, Lock
+from pslcore.album.learn import Learning, Stopped, TaskLearner
+from pslcore.album.pictures import Cache, Picture, digest_of
+from pslcore.album.protect import Protect
+from pslcore.album.report import Preview, Report, Suggestion, suggest
+from pslcore.album.roll import Roll
+from pslcore.album.tally import Tally, Word, fingerprint, uploaded_bytes
 from pslcore.runs import records
 
 _OPEN: "weakref.WeakValueDictionary[Path, Album]" = weakref.WeakValueDictionary()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import ask_csv, ask_page, labels_csv, studio_tasks, take_in, tree
+from pslcore.album import ask_csv, ask_page, labels_csv, studio_tasks, take_in, tree
 from pslcore.sides import Cloud
 
 SIDE = 8

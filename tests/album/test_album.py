@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pslcore.hands_on import Album
+from pslcore.album import Album
 from pslcore.sides import Cloud, Oracle, ProtectedDataError
 
 
@@ -61,7 +61,7 @@ def test_the_same_answers_give_the_same_picks_and_weights(opened, folder, tmp_pa
 
 def test_it_is_the_loop_of_the_experiments(opened, labelled):
     """The task learner of a round has the weights that the plain training step gives on the same answers."""
-    from pslcore.hands_on import learn
+    from pslcore.album import learn
     from pslcore.runs import cloud_of, steps, train  # the parts that the loop is made of
 
     album = opened()

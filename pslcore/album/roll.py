@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore.hands_on.pictures import Cache, Picture, Seen
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.tally import Tally
+from pslcore.album.pictures import Cache, Picture, Seen
+from pslcore.album.protect import Protect
+from pslcore.album.tally import Tally
 
 
 class Roll:

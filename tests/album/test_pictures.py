@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pslcore.hands_on import HEIC
-from pslcore.hands_on.pictures import Cache, find
+from pslcore.album import HEIC
+from pslcore.album.pictures import Cache, find
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import Dates, Picture, Place, Protect
-from pslcore.hands_on.pictures import Cache, Seen
-from pslcore.hands_on.protect import rules
+from pslcore.album import Dates, Picture, Place, Protect
+from pslcore.album.pictures import Cache, Seen
+from pslcore.album.protect import rules
 
 DAYS = st.dates(date(1990, 1, 1), date(2030, 1, 1))
 

@@ -5,8 +5,8 @@ import sys
 
 from tqdm import tqdm
 
-from pslcore.hands_on import exchange
-from pslcore.hands_on.album import Album
+from pslcore.album import exchange
+from pslcore.album.album import Album
 
 
 def ask(options: argparse.Namespace) -> int:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pslcore.hands_on.journal import Event, Journal
-from pslcore.hands_on.learn import Learning
-from pslcore.hands_on.protect import Protect, rules
+from pslcore.album.journal import Event, Journal
+from pslcore.album.learn import Learning
+from pslcore.album.protect import Protect, rules
 
 
 @dataclass(frozen=True)
