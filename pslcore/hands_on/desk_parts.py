@@ -31,7 +31,7 @@ def opened(
 ) -> tuple[Album, Exception | None]:
     """The album, or what speaks against opening it like that and the album as it was kept.
 
-    Classes may be any others as long as nobody was asked. With ``more``, the rules that were kept hold as well.
+    With ``more``, the rules that were kept hold as well.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def opened(
     names = None if classes is None else tuple(classes)
     if more and protect is not None:
         with suppress(ValueError, OSError), Album(folder, **options) as kept:
-            protect = both(kept._choices.protect, protect)
+            protect = both(kept.protect, protect)
     try:
         return Album(folder, names, protect, **options), None
     except (ValueError, OSError) as error:
@@ -49,18 +49,9 @@ def opened(
             return Album(folder, UNNAMED, protect, **options), None
         complaint = error
     try:
-        kept = Album(folder, **options)
+        return Album(folder, **options), complaint
     except (ValueError, OSError):
         raise complaint from None
-    if names is None or kept._tally.asked or kept.classes == names[: len(kept.classes)]:
-        return kept, complaint
-    before: dict[str, Any] = {"classes": kept.classes, "protect": kept._choices.protect}
-    kept.close()
-    (kept.home / "journal.jsonl").unlink()  # it holds nothing but the choices that are made anew
-    try:
-        return Album(folder, names, before["protect"] if protect is None else protect, **options), None
-    except (ValueError, OSError) as error:
-        return Album(folder, **before, **options), error
 
 
 def both(one: Protect, other: Protect) -> Protect:

@@ -11,7 +11,7 @@ from pslcore.hands_on import panels
 from pslcore.hands_on.buckets import SORTS, Chosen, lasso
 from pslcore.hands_on.controls import Progress, offer, row, told, wide
 from pslcore.hands_on.gallery import Fit, Gallery, png
-from pslcore.hands_on.job import Job
+from pslcore.hands_on.job import Job, Stopped
 from pslcore.hands_on.looks import Look, Opened, look
 from pslcore.runs import Record
 
@@ -119,7 +119,9 @@ class Explorer:
         self.mapping = Progress("map")
         self.mapping.view.layout.display = "none"
         for one, name in ((self.buckets, "buckets"), (self.shown, "shown"), (self.told, "summary"), (self.go, "look"),
-                          (self.label, "class"), (self.detail, "detail"), (self.status, "status")):  # fmt: skip
+                          (self.label, "class"), (self.detail, "detail"), (self.status, "status"), (self.kind, "kind"),
+                          (self.scatter, "scatter"), (self.map, "map"), (self.maps, "maps"), (self.heat, "heat"),
+                          (self.experiment, "experiment"), (self.grid, "grid"), (self.colour, "colour")):  # fmt: skip
             one.add_class(f"psl-{name}")
         right = w.VBox([self.detail, self.maps])
         self.view = w.VBox(
@@ -262,13 +264,15 @@ class Explorer:
             return
         if self.kind.value in self._places:
             return self._paint()
-        features = self.chosen.opened.look.features
+        features, mine = self.chosen.opened.look.features, self._places
         self.mapping.view.layout.display = ""
 
         def work(part: Callable[[float], None]) -> None:
             for done, places in panels.tsne(features):
+                if self._places is not mine:
+                    raise Stopped  # another pool was opened meanwhile
                 part(done)
-                self._places["t-SNE"] = places
+                mine["t-SNE"] = places
                 self._paint()
 
         self.mapping.begin(work, lambda _: None)
