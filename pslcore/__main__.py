@@ -257,7 +257,7 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _add(command, "--label-studio", metavar="FILE", complete=FILE, help="write tasks for Label Studio as well")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore.hands_on import command
+        from pslcore.album import command
 
         return command.ask(options)
 
@@ -271,7 +271,7 @@ def _tell(command: argparse.ArgumentParser) -> Body:
     _add(command, "--by", default="", help="who says so, where the file does not")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore.hands_on import command
+        from pslcore.album import command
 
         return command.tell(options)
 

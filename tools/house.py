@@ -30,9 +30,12 @@ FLOORS: list[dict[str, str]] = [
     {"runs": "one run: settings, protocol, cycle, record"},
     {
         "federated": "several clients, one server",
+        "album": "one's own pictures, labelled by people",
+    },
+    {
+        "campaign": "many runs; a change proven to alter no record",
         "hands_on": "what a person clicks",
     },
-    {"campaign": "many runs; a change proven to alter no record"},
     {"evidence": "figures, tables, claims, the page"},
     {"__main__": "the commands"},
 ]

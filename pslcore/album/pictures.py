@@ -1,22 +1,17 @@
-"""A folder of pictures as arrays: found, decoded once into a cache of ours, never written to.
-
-HEIC is read where ``pillow-heif`` is installed.
-"""
+"""Files that are pictures: found in a folder, glanced at (content, EXIF), decoded. HEIC where ``pillow-heif`` is."""
 
 import hashlib
 import io
 import os
-import sqlite3
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from PIL import ExifTags, Image, ImageOps
 
 try:
@@ -30,11 +25,6 @@ else:
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif")
 THUMBNAIL = 160
 """Pixels of a thumbnail's longer side."""
-
-_TABLE = """create table if not exists pictures (
-    name text primary key, size integer, mtime integer, ctime integer, digest text, pixels blob, thumbnail blob,
-    dates text, lat real, lon real, reason text)"""
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -67,12 +57,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Glance:
+    """What a file tells without being decoded; ``reason`` is why it is left out, if it is."""
+
     digest: str
-    pixels: bytes
-    thumbnail: bytes
     dates: tuple[date, ...] = ()
     place: tuple[float, float] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture squared to [size, size, 3] bytes, and a small JPEG without metadata; or why there is none."""
+
+    pixels: bytes = b""
+    thumbnail: bytes = b""
     reason: str = ""
 
 
@@ -142,165 +141,50 @@ def _strange(name: str, regular: bool) -> str:
     return ""
 
 
-class Cache:
-    """Small copies of all pictures in one file of ours, each read again only when its file has changed.
-
-    Names are kept as hashes. It stays on this machine: it holds the protected pictures too.
-
-    Parameters
-    ----------
-    path : path
-        The database.
-    size : int
-        Pixels of a side of the squared training pictures.
-    """
-
-    def __init__(self, path: Path, size: int):
-        self._size = size
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(path.with_name(f"{path.stem}-{size}{path.suffix}"), check_same_thread=False)
-        os.chmod(path.with_name(f"{path.stem}-{size}{path.suffix}"), 0o600)
-        self._run(_TABLE)
-
-    def close(self) -> None:
-        self._base.close()
-
-    def read(
-        self, folder: Path, progress: Callable[[int, int], object] | None = None
-    ) -> tuple[list[Seen], np.ndarray, dict[str, str]]:
-        """The pictures of a folder as they are now.
-
-        Parameters
-        ----------
-        folder : path
-        progress : callable, optional
-            Told how many of how many new files are read.
-
-        Returns
-        -------
-        (list of Seen, uint8 array [N, 3, size, size], dict)
-            The readable ones in the order of their paths, their pixels, and why the others are left out.
-
-        Raises
-        ------
-        OSError
-            If the cache cannot be written, in one sentence.
-        """
-        found, left_out = find(folder)
-        keys = {name: _key(name) for name in found}
-        known = {row[0]: row[1:] for row in self._run("select name, size, mtime, ctime from pictures")}
-        stale = []
-        for name in found:
-            with suppress(OSError):  # gone by now: told below
-                held = (folder / name).stat()
-                if known.get(keys[name]) != (held.st_size, held.st_mtime_ns, held.st_ctime_ns):
-                    stale.append(name)
-        self._add(folder, stale, keys, progress)
-        for key in known.keys() - set(keys.values()):
-            self._run("delete from pictures where name = ?", (key,))
-        self._commit()
-        rows = {
-            row[0]: row[1:] for row in self._run("select name, digest, pixels, dates, lat, lon, reason from pictures")
-        }
-        seen, pixels = [], []
-        for name, real in found.items():
-            digest, square, dates, lat, lon, reason = rows.get(
-                keys[name], ("", b"", "", None, None, "it went away while it was read")
-            )
-            if reason:
-                left_out[name] = reason
-                continue
-            taken = tuple(date.fromisoformat(day) for day in dates.split())
-            place = None if lat is None else (lat, lon)
-            seen.append(Seen(Picture(name, digest), real, taken, place))
-            pixels.append(np.frombuffer(square, np.uint8).reshape(self._size, self._size, 3))
-        images = np.stack(pixels) if pixels else np.empty((0, self._size, self._size, 3), np.uint8)
-        return seen, np.ascontiguousarray(images.transpose(0, 3, 1, 2)), dict(sorted(left_out.items()))
-
-    def thumbnail(self, picture: Picture) -> bytes:
-        """A JPEG of at most ``THUMBNAIL`` pixels a side, without any metadata; ``KeyError`` if it is not there."""
-        rows = self._run("select thumbnail from pictures where name = ?", (_key(picture.path),)).fetchall()
-        if not rows:
-            raise KeyError(picture.path)
-        return rows[0][0]
-
-    def _add(self, folder: Path, names: list[str], keys: dict[str, str], progress) -> None:
-        jobs = Parallel(n_jobs=min(8, os.cpu_count() or 1), prefer="threads", return_as="generator")
-        done = 0
-        for start in range(0, len(names), _AT_ONCE):
-            part = names[start : start + _AT_ONCE]
-            for name, row in zip(part, jobs(delayed(_row)(folder / name, self._size) for name in part), strict=True):
-                if row is not None:
-                    self._run("insert or replace into pictures values (?,?,?,?,?,?,?,?,?,?,?)", (keys[name], *row))
-            self._commit()
-            done += len(part)
-            if progress is not None:
-                progress(done, len(names))
-
-    def _run(self, command: str, values: Iterable[object] = ()) -> sqlite3.Cursor:
-        try:
-            return self._base.execute(command, tuple(values))
-        except sqlite3.Error as error:
-            self._base.rollback()
-            raise _unwritten(error) from error
-
-    def _commit(self) -> None:
-        try:
-            self._base.commit()
-        except sqlite3.Error as error:
-            self._base.rollback()
-            raise _unwritten(error) from error
-
-
-def _unwritten(error: sqlite3.Error) -> OSError:
-    return OSError(f"the cache of thumbnails could not be written ({error}): free some space or remove it.")
-
-
-def _key(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
 def digest_of(path: Path) -> str:
     """SHA-256 of a file; ``OSError`` if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _row(path: Path, size: int) -> tuple | None:
-    try:
-        held = path.stat()
-        payload = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return (*(held.st_size, held.st_mtime_ns, held.st_ctime_ns), "", b"", b"", "", None, None,
-                f"it cannot be read ({error.strerror})")  # fmt: skip
-    got = _decode(payload, size)
-    lat, lon = got.place or (None, None)
-    dates = " ".join(day.isoformat() for day in got.dates)
-    return (held.st_size, held.st_mtime_ns, held.st_ctime_ns, got.digest, got.pixels, got.thumbnail, dates, lat, lon,
-            got.reason)  # fmt: skip
-
-
-def _decode(payload: bytes, size: int) -> _Decoded:
-    """Pixels, thumbnail and what its EXIF says; of a file that is no whole picture only the reason."""
+def glance(payload: bytes) -> Glance:
+    """Digest and EXIF of a file's bytes."""
     digest = hashlib.sha256(payload).hexdigest()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(payload)) as file:
-                dates, place = _taken(file)
-                file.draft("RGB", (max(THUMBNAIL, size),) * 2)
-                picture = _upright(_eight_bits(file))
+        with _opened(payload) as file:
+            dates, place = _taken(file)
     except Exception as error:  # Pillow's readers raise whatever they meet in damaged bytes
-        return _Decoded(digest, b"", b"", reason=f"it is damaged or too large ({type(error).__name__})")
+        return Glance(digest, reason=_damaged(error))
+    return Glance(digest, dates, place)
+
+
+def decode(payload: bytes, size: int) -> Decoded:
+    """The same file's pixels, for networks and for the screen."""
+    try:
+        with _opened(payload) as file:
+            file.draft("RGB", (max(THUMBNAIL, size),) * 2)
+            picture = _upright(_eight_bits(file))
+    except Exception as error:
+        return Decoded(reason=_damaged(error))
     view = picture.copy()
     view.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
     large = view if min(view.size) >= 2 * size else picture
     square = ImageOps.fit(large, (size, size), Image.Resampling.BICUBIC)
     small = io.BytesIO()
     Image.fromarray(np.asarray(view)).save(small, "JPEG", quality=80)  # a new picture: no metadata comes along
-    return _Decoded(digest, square.tobytes(), small.getvalue(), dates, place)
+    return Decoded(square.tobytes(), small.getvalue())
+
+
+@contextmanager
+def _opened(payload: bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(payload)) as file:
+            yield file
+
+
+def _damaged(error: Exception) -> str:
+    return f"it is damaged or too large ({type(error).__name__})"
 
 
 def _upright(picture: Image.Image) -> Image.Image:
