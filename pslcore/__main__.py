@@ -225,6 +225,38 @@ def _settle(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command(
+    "try", "try a method of your own: its contract, its cost, where it stands among the published ones",
+    "try mine.py", "try mine.py --scale laptop --until-settled", "try mine.py:Second --set width=3 --looks 2",
+)  # fmt: skip
+def _try(command: argparse.ArgumentParser) -> Body:
+    _add(command, "file", complete=FILE, help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
+    _add(command, "--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
+    _add(command, "--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
+    _add(command, "--looks", type=int, default=1, help="go on to so many looks (1)")
+    _add(command, "--until-settled", action="store_true", help="go on until all is settled, or the last look is done")
+    _add(command, "--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
+    _add(command, "--with-rivals", nargs="?", const="", metavar="LABELS",
+         help="run published methods here too: those that make no pair, or 'A;B'")  # fmt: skip
+    _add(command, "--limit", type=float, default=120, help="seconds that a pick may take (120)")
+    _add(command, "--page", complete=FILE, help="where the figure goes (mine.html for mine.py, in this folder)")
+    _add(
+        command,
+        "--out",
+        complete=FOLDER,
+        default="outputs",
+        help="its records go to OUT/SCALE/tried/<hash of the file>",
+    )
+    _machine(command)
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return command.attempt(options)
+
+    return body
+
+
 @_command("attest", "prove that a change of the code since a revision changed no record", "attest HEAD~1")
 def _attest(command: argparse.ArgumentParser) -> Body:
     _add(command, "revision", help="a commit, as git knows it")
@@ -236,6 +268,36 @@ def _attest(command: argparse.ArgumentParser) -> Body:
         findings = campaign.attest(options.revision, attested=None if options.dry else campaign.ATTESTED)
         print("\n".join(map(str, findings)))
         return 1 if any(finding.differs for finding in findings) else 0
+
+    return body
+
+
+@_command(
+    "look", "look at a data set: classes, counts, sizes, duplicates, what was left out and why",
+    "look data/album", "look data/album@64x64", "look cifar10",
+)  # fmt: skip
+def _look(command: argparse.ArgumentParser) -> Body:
+    _add(command, "dataset", complete=FOLDER, help="a folder of pictures or arrays, or a name; see data/README.md")
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore import data
+
+        print("\n".join(data.look(options.dataset, options.data)))
+        return 0
+
+    return body
+
+
+@_command("list", "list all methods, networks, data sets: where each comes from, what it needs", "list")
+def _list(command: argparse.ArgumentParser) -> Body:
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore import campaign
+
+        print(campaign.catalogue(options.data))
+        return 0
 
     return body
 

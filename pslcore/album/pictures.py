@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from pslcore.data import eight_bits, upright
+
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
@@ -163,7 +165,7 @@ def decode(payload: bytes, size: int) -> Decoded:
     try:
         with _opened(payload) as file:
             file.draft("RGB", (max(THUMBNAIL, size),) * 2)
-            picture = _upright(_eight_bits(file))
+            picture = upright(eight_bits(file))
     except Exception as error:
         return Decoded(reason=_damaged(error))
     view = picture.copy()
@@ -185,30 +187,6 @@ def _opened(payload: bytes) -> Iterator[Image.Image]:
 
 def _damaged(error: Exception) -> str:
     return f"it is damaged or too large ({type(error).__name__})"
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # strange EXIF: as it lies
-        return picture
-
-
-def _eight_bits(file: Image.Image) -> Image.Image:
-    """RGB of any mode; 16 bits are brought to 8, what shines through lies on white. Keeps the EXIF."""
-    exif = file.info.get("exif")
-    if file.mode.startswith("I") or file.mode == "F":
-        values = np.nan_to_num(np.asarray(file).astype(np.float64))
-        most = 255 if values.max(initial=0) <= 255 else max(65535, values.max())
-        picture = Image.fromarray(np.clip(values * 255 / most, 0, 255).astype(np.uint8)).convert("RGB")
-    elif file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info:
-        above = file.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")
-    else:
-        picture = file.convert("RGB")
-    if exif is not None:
-        picture.info["exif"] = exif
-    return picture
 
 
 def _taken(file: Image.Image) -> tuple[tuple[date, ...], tuple[float, float] | None]:

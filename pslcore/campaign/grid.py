@@ -251,7 +251,11 @@ def pack(scale: str, out: str | Path = "outputs") -> int:
 
 
 def _record_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*.json")) if re.fullmatch("[0-9a-f]{16}", path.stem)]
+    """The records under a folder; those of methods that were only tried are somebody's own."""
+    return [
+        path for path in sorted(folder.rglob("*.json"))
+        if re.fullmatch("[0-9a-f]{16}", path.stem) and "tried" not in path.relative_to(folder).parts
+    ]  # fmt: skip
 
 
 def read(path: Path) -> Record:
