@@ -257,6 +257,25 @@ def _try(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command(
+    "verify", "make a published run again, and say what came of it",
+    "verify --cheapest", "verify 02745424c0c51fb4", "verify outputs/digits/runs/02745424c0c51fb4.json",
+)  # fmt: skip
+def _verify(command: argparse.ArgumentParser) -> Body:
+    _add(command, "record", nargs="?", complete=FILE, help="the key of a run, or its file")
+    _add(command, "--cheapest", action="store_true", help="the published run that takes the least time")
+    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
+    _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return command.check(options)
+
+    return body
+
+
 @_command("attest", "prove that a change of the code since a revision changed no record", "attest HEAD~1")
 def _attest(command: argparse.ArgumentParser) -> Body:
     _add(command, "revision", help="a commit, as git knows it")

@@ -1,8 +1,8 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
 from pslcore.campaign import host
-from pslcore.campaign.attest import ATTESTED, attest, current
-from pslcore.campaign.grid import GridError, Results, collect, pack, run, runs_folder, stored, take_in
+from pslcore.campaign.attest import ATTESTED, attest, current, difference
+from pslcore.campaign.grid import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
     CEILING,
@@ -12,8 +12,10 @@ from pslcore.campaign.params import (
     experiments,
     looks,
     merge,
+    run_one,
     scales,
     section,
     source,
     top,
 )
+from pslcore.campaign.precision import settle

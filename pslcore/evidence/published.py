@@ -176,15 +176,16 @@ def _published(said: dict[str, Any]) -> Published:
     for curve in said["curves"]:
         sources: dict[str, bool] = {}
         settings = places[curve["config"]]
+        try:
+            first = campaign.config_of(settings | {"seed": 0})
+        except ValueError:  # a method or an option that today's code does not know
+            continue
         for key, row in zip(curve["keys"], curve["rows"], strict=True):
             seed, metrics, seen, seconds, content, pools, *shared = row
             labelled, crossed, (precision, source), (hardware, versions) = (places[number] for number in shared)
-            try:
-                config = campaign.config_of(settings | {"seed": seed})
-            except ValueError:  # a method or an option that today's code does not know
-                break
+            config = first.model_copy(update={"seed": seed})
             if source not in sources:
-                sources[source] = current(source, campaign.source(config))
+                sources[source] = current(source, campaign.source(first))
             cycles = [
                 {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
                 for n, metric, some in zip(labelled, metrics, seen, strict=True)
