@@ -105,7 +105,8 @@ def cheapest(out: str | Path = "outputs") -> Chosen:
         for scale, experiments in published.index().items() for experiment in experiments
         for whole in [published.load(experiment, scale)]
         for stale in [{cell.config.key for cell in whole.results.stale}]
-        for cell, record in whole.results.runs if cell.config.key not in stale
+        for cell, record in whole.results.runs
+        if cell.config.key not in stale and cell.label != campaign.CEILING
     ]  # fmt: skip
     if not found:
         raise ValueError("no published run is what today's code would make: name a record.")
