@@ -291,6 +291,36 @@ def _attest(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command(
+    "look", "look at a data set: classes, counts, sizes, duplicates, what was left out and why",
+    "look data/album", "look data/album@64x64", "look cifar10",
+)  # fmt: skip
+def _look(command: argparse.ArgumentParser) -> Body:
+    _add(command, "dataset", complete=FOLDER, help="a folder of pictures or arrays, or a name; see data/README.md")
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore import data
+
+        print("\n".join(data.look(options.dataset, options.data)))
+        return 0
+
+    return body
+
+
+@_command("list", "list all methods, networks, data sets: where each comes from, what it needs", "list")
+def _list(command: argparse.ArgumentParser) -> Body:
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore import campaign
+
+        print(campaign.catalogue(options.data))
+        return 0
+
+    return body
+
+
 def _album(command: argparse.ArgumentParser) -> None:
     _add(command, "folder", complete=FOLDER, help="of pictures; nothing in it is changed")
     _add(command, "--out", complete=FOLDER, help="the album's own files: outputs/album/<hash of the folder>")
@@ -308,7 +338,7 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _add(command, "--label-studio", metavar="FILE", complete=FILE, help="write tasks for Label Studio as well")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore.hands_on import command
+        from pslcore.album import command
 
         return command.ask(options)
 
@@ -322,7 +352,7 @@ def _tell(command: argparse.ArgumentParser) -> Body:
     _add(command, "--by", default="", help="who says so, where the file does not")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore.hands_on import command
+        from pslcore.album import command
 
         return command.tell(options)
 

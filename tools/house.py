@@ -22,6 +22,7 @@ FLOORS: list[dict[str, str]] = [
         "settings": "what settings share: checks, and one sentence",
         "vision": "the one door to torchvision",
         "plugins": "somebody's own file, by its path",
+        "packages": "what installed packages add, by entry points",
         "losses": "the equations",
     },
     {"recipe": "how any network learns", "models": "networks by name", "data": "data sets and batches"},
@@ -30,9 +31,12 @@ FLOORS: list[dict[str, str]] = [
     {"runs": "one run: settings, protocol, cycle, record"},
     {
         "federated": "several clients, one server",
+        "album": "one's own pictures, labelled by people",
+    },
+    {
+        "campaign": "many runs; a change proven to alter no record",
         "hands_on": "what a person clicks",
     },
-    {"campaign": "many runs; a change proven to alter no record"},
     {"evidence": "figures, tables, claims, the page"},
     {"__main__": "the commands"},
 ]

@@ -2,6 +2,7 @@
 
 from pslcore.campaign import host
 from pslcore.campaign.attest import ATTESTED, attest, current, difference
+from pslcore.campaign.catalogue import told as catalogue
 from pslcore.campaign.grid import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
