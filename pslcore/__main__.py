@@ -225,6 +225,19 @@ def _settle(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command("new", "begin a file of your own: a commented one that works as it is", "new method mine.py")
+def _new(command: argparse.ArgumentParser) -> Body:
+    _add(command, "kind", choices=("method", "network", "dataset"))
+    _add(command, "file", complete=FILE, help="a Python file that is not there yet")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return command.begin(options)
+
+    return body
+
+
 @_command(
     "try", "try a method of your own: its contract, its cost, where it stands among the published ones",
     "try mine.py", "try mine.py --scale laptop --until-settled", "try mine.py:Second --set width=3 --looks 2",
