@@ -225,6 +225,19 @@ def _settle(command: argparse.ArgumentParser) -> Body:
     return body
 
 
+@_command("new", "begin a file of your own: a commented one that works as it is", "new method mine.py")
+def _new(command: argparse.ArgumentParser) -> Body:
+    _add(command, "kind", choices=("method", "network", "dataset"))
+    _add(command, "file", complete=FILE, help="a Python file that is not there yet")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return command.begin(options)
+
+    return body
+
+
 @_command(
     "try", "try a method of your own: its contract, its cost, where it stands among the published ones",
     "try mine.py", "try mine.py --scale laptop --until-settled", "try mine.py:Second --set width=3 --looks 2",
@@ -253,6 +266,25 @@ def _try(command: argparse.ArgumentParser) -> Body:
         from pslcore.evidence import command
 
         return command.attempt(options)
+
+    return body
+
+
+@_command(
+    "verify", "make a published run again, and say what came of it",
+    "verify --cheapest", "verify 02745424c0c51fb4", "verify outputs/digits/runs/02745424c0c51fb4.json",
+)  # fmt: skip
+def _verify(command: argparse.ArgumentParser) -> Body:
+    _add(command, "record", nargs="?", complete=FILE, help="the key of a run, or its file")
+    _add(command, "--cheapest", action="store_true", help="the published run that takes the least time")
+    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
+    _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
+
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return command.check(options)
 
     return body
 

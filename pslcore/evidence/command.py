@@ -1,4 +1,4 @@
-"""What ``pslcore try`` and ``pslcore verify`` do, in words: the bodies of the commands."""
+"""What ``pslcore new``, ``try`` and ``verify`` do, in words: the bodies of the commands."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from pslcore import plugins
-from pslcore.evidence import published, standing, trying
+from pslcore.evidence import beginning, published, standing, trying, verify
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 
@@ -55,6 +55,29 @@ def attempt(options: argparse.Namespace) -> int:
     if open_ones and found.look < len(looks):
         print(f"{open_ones} of {len(found.comparisons)} comparisons are open: --until-settled goes on.")
     return 0
+
+
+def begin(options: argparse.Namespace) -> int:
+    """``pslcore new``."""
+    following = beginning.write(options.kind, options.file)
+    print(f"{options.file} works as it is; change it, then: {following}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """``pslcore verify``: 0 if the run stands, 1 if not."""
+    if bool(options.record) == options.cheapest:
+        raise ValueError("say which run is to be made again: a key, a record's file, or --cheapest.")
+    chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
+    processor = chosen.record["hardware"]["processor"]
+    print(
+        f"{chosen.told()}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
+        "again now ...",
+        flush=True,
+    )
+    outcome = verify.again(chosen, options.data, options.device)
+    print(outcome.sentence)
+    return 0 if outcome.stands else 1
 
 
 def _told(method: Method) -> None:
