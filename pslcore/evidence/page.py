@@ -20,7 +20,7 @@ def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
         for item in stage.get("foreach", ()):
             found[item] = f"{name}@{item}"
         for out in stage.get("outs", ()):
-            found[Path(out).stem] = name
+            found[Path(next(iter(out)) if isinstance(out, dict) else out).stem] = name
     return found
 
 
