@@ -7,7 +7,7 @@
 # make bench   the timings of bench/, side by side
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make house   docs/house.svg drawn anew from the imports of the package
-# make publish the records of `quick` into outputs/published.json, for others to compare with
+# make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
 # make lock    requirements.lock written anew from the pins in pyproject.toml
@@ -25,7 +25,7 @@ test check: export OMP_NUM_THREADS := 1
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro report publish check lint test lab bench docs house schema env lock
+.PHONY: repro report machine check lint test lab bench docs house schema env lock
 .DEFAULT_GOAL := repro
 
 env: $(VENV)/ready
@@ -43,9 +43,8 @@ repro: env
 report: env
 	@python tools/page.py $(SCALE)
 
-# after make repro on a kind of machine that outputs/published.json does not know
-publish: env
-	python -m pslcore.evidence.published
+machine: env
+	python -m pslcore.evidence.machines
 
 lint: env
 	ruff check .

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from pslcore import data
-from pslcore.hands_on import Album
+from pslcore.album import Album
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
 

@@ -8,7 +8,7 @@ import sys
 import yaml
 
 from pslcore import campaign
-from pslcore.evidence import page, published, verdicts, views
+from pslcore.evidence import machines, page, verdicts, views
 from pslcore.runs import records
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     html = page.page(exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations)
     path = campaign.runs_folder("outputs", scale).parent / "report.html"
     records.write_bytes(path, html.encode())
-    print(f"{published.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")
+    print(f"{machines.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")
     return 0
 
 

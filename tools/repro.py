@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         if status == 0 and not (folder / "report.html").exists():  # the page is no output: dvc does not miss it
             status = subprocess.call(["dvc", "repro", "--force", "--single-item", "report"])
     if status == 0:
-        print(f"\n{(folder / 'published.txt').read_text()}The page: {folder / 'report.html'}")
+        print(f"\n{(folder / 'machines.txt').read_text()}The page: {folder / 'report.html'}")
     return status
 
 

@@ -1,7 +1,9 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
+from pslcore.campaign import host
 from pslcore.campaign.attest import ATTESTED, attest, current
-from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
+from pslcore.campaign.catalogue import told as catalogue
+from pslcore.campaign.grid import GridError, Results, collect, pack, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
     CEILING,
@@ -10,6 +12,7 @@ from pslcore.campaign.params import (
     config_of,
     experiments,
     looks,
+    merge,
     scales,
     section,
     source,

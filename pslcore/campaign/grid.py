@@ -4,6 +4,7 @@
 torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone.
 """
 
+import json
 import os
 import re
 import time
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from pslcore import warm
-from pslcore.campaign import crew, precision, progress
+from pslcore.campaign import archive, crew, precision, progress
 from pslcore.campaign import params as parameters
 from pslcore.campaign.attest import current
 from pslcore.campaign.leash import hold
@@ -240,22 +241,60 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
         If one is damaged, or contradicts the one that is here; then nothing is copied.
     """
     folder = runs_folder(out, scale)
-    found = [path for path in sorted(Path(source).rglob("*.json")) if re.fullmatch("[0-9a-f]{16}", path.stem)]
+    found = [(path, read(path)) for path in _record_files(Path(source))]
+    for path in sorted(Path(source).rglob(archive.NAME)):
+        found += [
+            (path, named(record, key, f"{path}: {key}"))
+            for key in archive.sealed(path)
+            if (record := archive.get(path, key))
+        ]
     if not found:
         raise FileNotFoundError(f"{source} holds no record (<key>.json): name the folder that `grid --out` wrote to.")
     taken: dict[str, tuple[Path, Record]] = {}
-    for path in found:
-        record = read(path)
-        here = folder / path.name
-        other, known = taken.get(path.stem, (here, read(here) if here.exists() else None))
+    for path, record in found:
+        key = record["key"]
+        other, known = taken.get(key, (folder / f"{key}.json", stored(key, folder)))
         if known is None:
-            taken[path.stem] = path, record
+            taken[key] = path, record
         elif records.content(known) != records.content(record):
             raise ValueError(f"{path} and {other} have the same config but differ: keep one of them and merge again.")
     records.prepare(folder)
-    for key, (path, _) in taken.items():
-        records.write_bytes(folder / f"{key}.json", path.read_bytes())
+    for key, (_, record) in taken.items():
+        records.write(folder / f"{key}.json", record)
     return list(taken)
+
+
+def pack(scale: str, out: str | Path = "outputs") -> int:
+    """Bring all finished records of a scale into its archive (``archive``) and remove their files; how many it holds.
+
+    Stopped at any point, nothing is lost: a file goes after the archive that holds it is written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no record.
+    DamagedRecord
+        If a file or the archive is damaged; then nothing is changed.
+    """
+    folder = runs_folder(out, scale)
+    target = archive.beside(folder)
+    files = [path for path in _record_files(folder) if path.parent == folder]
+    content = dict(archive.sealed(target)) | {path.stem: read(path) and json.loads(path.read_bytes()) for path in files}
+    if not content:
+        raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
+    if files:
+        archive.write(target, content)
+    for path in files:
+        path.unlink()
+    return len(content)
+
+
+def _record_files(folder: Path) -> list[Path]:
+    """The records under a folder; those of methods that were only tried are somebody's own."""
+    return [
+        path for path in sorted(folder.rglob("*.json"))
+        if re.fullmatch("[0-9a-f]{16}", path.stem) and "tried" not in path.relative_to(folder).parts
+    ]  # fmt: skip
 
 
 def read(path: Path) -> Record:
@@ -266,14 +305,34 @@ def read(path: Path) -> Record:
     DamagedRecord
         If it is damaged, or stands under another name.
     """
-    record = schema.read(path)
+    return named(schema.read(path), path.stem, str(path))
+
+
+def named(record: Record, name: str, place: str) -> Record:
+    """A record that stands under the name of its config; ``DamagedRecord`` if not."""
     try:
         key = config_of(record["config"]).key
     except ValueError as error:
-        raise records.DamagedRecord(f"{path}: its config cannot be run ({error}); run it again.") from None
-    if not key == record["key"] == path.stem:
-        raise records.DamagedRecord(f"{path} stands under another name than that of its config, {key}; run it again.")
+        raise records.DamagedRecord(f"{place}: its config cannot be run ({error}); run it again.") from None
+    if not key == record["key"] == name:
+        raise records.DamagedRecord(f"{place} stands under another name than that of its config, {key}; run it again.")
     return record
+
+
+def stored(key: str, folder: Path) -> Record | None:
+    """The record of a key in a folder, from its file or else from the archive beside the folder; None if in neither.
+
+    Raises
+    ------
+    DamagedRecord
+        If it is damaged, or stands under another name.
+    """
+    path = folder / f"{key}.json"
+    if path.exists():
+        return read(path)
+    kept = archive.beside(folder)
+    record = archive.get(kept, key)
+    return record and named(record, key, f"{kept}: {key}")
 
 
 def runs_folder(out: str | Path, scale: str) -> Path:
@@ -291,9 +350,9 @@ _NAME = TypeAdapter(Name)
 
 
 def _finished(cell: Cell, folder: Path) -> Record | None:
-    path = folder / f"{cell.config.key}.json"
+    archive.sealed(archive.beside(folder))  # one that cannot be read is no reason to run all that it holds again
     try:
-        return read(path) if path.exists() else None
+        return stored(cell.config.key, folder)
     except records.DamagedRecord as error:
         print(error)
         return None

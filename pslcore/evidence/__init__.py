@@ -1,3 +1,17 @@
 """What records amount to: statistics, verdicts, figures, tables, the page; each a module that needs records alone."""
 
-from pslcore.evidence import buckets, figures, forecast, published, reference, report, settle, tables, verdicts, views
+from pslcore.evidence import (
+    buckets,
+    figures,
+    forecast,
+    machines,
+    published,
+    reference,
+    report,
+    settle,
+    standing,
+    tables,
+    trying,
+    verdicts,
+    views,
+)

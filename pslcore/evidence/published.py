@@ -1,188 +1,211 @@
-"""What is published of a scale, to hold a reproduction against: digest and area of every record, by kind of machine.
+"""The published runs as one compact table that travels with the package: what each came to, not how it picked.
 
-One kind of machine gives the same records bit for bit; another kind gives others, since it adds up in another order.
-``outputs/published.json`` holds both for those that were published; ``python -m pslcore.evidence.published`` adds what
-this machine has made.
+``write`` makes it from records; ``load`` gives an experiment of it as ``campaign.collect`` would give the records, but
+for the picks. A run is there with its key, metric and unlabelled images of every cycle, what crossed in the end, its
+seconds, precision, code, machine, and a hash of all that its record says, so that the run itself can be checked.
 """
 
 import hashlib
 import json
-import sys
-from collections import defaultdict
-from dataclasses import dataclass, field
+import lzma
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from pslcore import campaign
-from pslcore.campaign import Cell
+from pslcore.campaign import Cell, Results, current
+from pslcore.evidence import figures
 from pslcore.runs import Record, records
 
-FILE = "outputs/published.json"
-_KIND = ("device", "processor", "model", "capability", "bfloat16")
+FILE = Path(__file__).with_name("published.json.xz")
+_FORMAT = 1
+_MARK = 16
 
 
-def kind(record: Record) -> str:
-    """The kind of machine that made a record, as far as it decides bits."""
-    machine = record["hardware"]
-    said = {name: str(machine.get(name, "?")) for name in _KIND}
-    parts = [said["processor"], said["model"], said["capability"], f"bfloat16 {said['bfloat16']}"]
-    return ", ".join(parts if said["device"] == "cpu" else [said["device"], *parts])
-
-
-def digest(record: Record) -> str:
-    """Of what the record says, timings, machine and versions apart."""
-    return hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:16]
-
-
-def area(record: Record) -> float:
-    """The mean of the metric over the budgets, in per cent."""
-    metrics, labelled = (np.array([entry[name] for entry in record["cycles"]]) for name in ("metric", "labelled"))
-    width = labelled[-1] - labelled[0]
-    return round(100 * float(np.trapezoid(metrics, labelled) / width if width else metrics[0]), 4)
-
-
-def found(
-    scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs"
-) -> dict[str, tuple[str, Cell, Record]]:
-    """The finished records of a scale by key, each once: the experiment it stands in first, its cell, itself."""
-    runs: dict[str, tuple[str, Cell, Record]] = {}
-    for name in campaign.experiments(scale, params):
-        for cell, record in campaign.collect(name, scale, params, out).runs:
-            runs.setdefault(cell.config.key, (name, cell, record))
-    return runs
-
-
-def publish(
-    scale: str, file: str | Path = FILE, params: str | Path = "params.yaml", out: str | Path = "outputs"
-) -> dict[str, int]:
-    """Write the finished records of a scale into the file, those of other kinds of machine and of other scales kept.
-
-    Returns
-    -------
-    dict
-        How many records of each kind of machine were written.
-    """
-    known = _read(file)
-    machines: dict[str, dict[str, list]] = defaultdict(dict)
-    for key, (_, _, record) in found(scale, params, out).items():
-        machines[kind(record)][key] = [digest(record), area(record)]
-    known[scale] = {**known.get(scale, {}), **{name: dict(sorted(rows.items())) for name, rows in machines.items()}}
-    records.write_bytes(Path(file), _text(known).encode())
-    return {name: len(rows) for name, rows in machines.items()}
-
-
-def _read(file: str | Path) -> dict[str, dict[str, dict[str, list]]]:
-    """Scale → kind of machine → key → digest and area."""
-    return json.loads(Path(file).read_text()) if Path(file).exists() else {}
-
-
-def _text(known: dict) -> str:
-    """A line a record, so that git shows what changed."""
-    scales = [
-        f" {json.dumps(scale)}: {{\n" + ",\n".join(
-            f"  {json.dumps(name, ensure_ascii=False)}: {{\n"
-            + ",\n".join(f"   {json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items()) + "\n  }"
-            for name, rows in sorted(machines.items())
-        ) + "\n }"
-        for scale, machines in sorted(known.items())
-    ]  # fmt: skip
-    return "{\n" + ",\n".join(scales) + "\n}\n"
-
-
-@dataclass
-class Comparison:
-    """Records of this machine beside those published.
+@dataclass(frozen=True)
+class Published:
+    """An experiment as it was published.
 
     Attributes
     ----------
-    scale, machine : str
-    own : bool
-        Whether records of this kind of machine are published.
-    other : str
-        The kind held against where ``own`` is false: the one with most of these records.
-    same, new : int
-        Records equal to a published one bit for bit; those that were never published.
-    far : dict
-        Of each record that differs, (experiment, label, seed) → difference of the areas (points), and the same in
-        standard deviations over the seeds of the experiment's curves (NaN where the seeds do not spread).
+    experiment, scale : str
+    looks : tuple of int
+        Paired seeds at which verdicts are passed.
+    shared : dict
+        The settings that all its runs share; method, options and seed lay over them.
+    data : dict
+        Name, fingerprint, note and sizes of its data set.
+    results : Results
+        Its runs; those that today's code would make otherwise are ``stale``. Records hold no picks.
     """
 
+    experiment: str
     scale: str
-    machine: str = ""
-    own: bool = True
-    other: str = ""
-    same: int = 0
-    new: int = 0
-    far: dict[tuple[str, str, int], tuple[float, float]] = field(default_factory=dict)
+    looks: tuple[int, ...]
+    shared: dict[str, Any]
+    data: dict[str, Any]
+    results: Results
 
-    def __str__(self) -> str:
-        """One to three sentences for the end of ``make repro``."""
-        n = self.same + len(self.far)
-        if not n:
-            return f"Of these records at {self.scale} none is published yet."
-        all_or = "All" if self.same == n else f"{self.same} of"
-        words = [f"{all_or} {n} records at {self.scale} are the same, bit for bit, as those published for "]
-        words.append(f"this kind of machine ({self.machine})." if self.own else f"{self.other}.")
-        if not self.own:
-            words.append(f" For this kind ({self.machine}) none are published: other bits are to be expected.")
-        if self.far:
-            spreads = [abs(in_spreads) for _, in_spreads in self.far.values() if not np.isnan(in_spreads)]
-            worst = max(self.far, key=lambda run: abs(self.far[run][0]))
-            points = np.median([abs(points) for points, _ in self.far.values()])
-            words.append(
-                f" The areas of the other {len(self.far)} are {points:.1f} points from the published ones in the median"
-            )
-            words.append(f" ({np.median(spreads):.1f} spreads of their seeds)" if spreads else "")
-            words.append(f", at most {abs(self.far[worst][0]):.1f} ({worst[0]}, {worst[1]}, seed {worst[2]}")
-            words.append(f": {abs(self.far[worst][1]):.1f} spreads)." if not np.isnan(self.far[worst][1]) else ").")
-        if self.new:
-            words.append(f" {self.new} more were never published.")
-        return "".join(words)
+    @property
+    def seeds(self) -> list[int]:
+        """Those that any curve has, in order."""
+        return sorted({cell.config.seed for cell, _ in self.results.runs})
 
 
-def compare(
-    scale: str, file: str | Path = FILE, params: str | Path = "params.yaml", out: str | Path = "outputs"
-) -> Comparison:
-    """Hold the finished records of a scale against the published ones; runs nothing."""
-    runs, published = found(scale, params, out), _read(file).get(scale, {})
-    told = Comparison(scale)
-    if not runs:
-        return told
-    kinds = [kind(record) for _, _, record in runs.values()]
-    told.machine = max(sorted(set(kinds)), key=kinds.count)
-    told.own = told.machine in published
-    told.other = told.machine if told.own else max(
-        sorted(published), key=lambda name: len(published[name].keys() & runs.keys()), default=""
-    )  # fmt: skip
-    rows = published.get(told.other, {})
-    spreads = _spreads(runs, rows)
-    for key, (name, cell, record) in runs.items():
-        if key not in rows:
-            told.new += 1
-        elif rows[key][0] == digest(record):
-            told.same += 1
-        else:
-            points = area(record) - rows[key][1]
-            spread = spreads.get(name, float("nan"))
-            told.far[name, cell.label, cell.config.seed] = points, points / spread if spread else float("nan")
+def index(file: Path = FILE) -> dict[str, list[str]]:
+    """The experiments of each scale in the table."""
+    found: dict[str, list[str]] = {}
+    for said in _content(file):
+        found.setdefault(said["scale"], []).append(said["experiment"])
+    return found
+
+
+def load(experiment: str, scale: str, file: Path = FILE) -> Published:
+    """An experiment of the table.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it is not there; with what is.
+    """
+    for said in _content(file):
+        if (said["experiment"], said["scale"]) == (experiment, scale):
+            return _published(said)
+    known = index(file)
+    if scale not in known:
+        raise ValueError(f"nothing is published at scale {scale!r}: choose one of {', '.join(known) or 'none'}.")
+    raise ValueError(f"{experiment!r} is not published at {scale!r}: choose one of {', '.join(known[scale])}.")
+
+
+def find(key: str, file: Path = FILE) -> tuple[Published, Cell, Record] | None:
+    """A run by its key."""
+    for said in _content(file):
+        if any(key in curve["keys"] for curve in said["curves"]):
+            whole = _published(said)
+            return next((whole, cell, record) for cell, record in whole.results.runs if record["key"] == key)
+    return None
+
+
+def mark(record: Record) -> str:
+    """A hash of what a record says, timings and machine left out."""
+    return hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:_MARK]
+
+
+def brief(record: Record) -> Record:
+    """What the table keeps of a record, as ``load`` gives it back."""
+    cycles = [
+        {"labelled": entry["labelled"], "metric": entry["metric"], "picked": [],
+         "unlabelled_seen": entry["unlabelled_seen"], "crossed": {}, "seconds": {}}
+        for entry in record["cycles"]
+    ]  # fmt: skip
+    cycles[-1] |= {
+        "crossed": record["cycles"][-1]["crossed"],
+        "seconds": {"run": round(figures.seconds_of(record), 1)},
+    }
+    kept = ("key", "metric", "precision", "source", "data", "hardware", "versions")
+    return {name: record[name] for name in kept} | {
+        "config": record["config"], "cycles": cycles, "pools": record["pools"][:_MARK], "content": mark(record),
+    }  # fmt: skip
+
+
+def write(
+    scales: list[str], params: str | Path = "params.yaml", out: str | Path = "outputs", file: Path = FILE
+) -> dict[str, int]:
+    """Write the table from the finished records that today's code would make; the runs of each experiment.
+
+    The same records give the same bytes.
+    """
+    told, content = {}, []
+    for scale in scales:
+        for experiment in campaign.experiments(scale, params):
+            results = campaign.collect(experiment, scale, params, out)
+            stale = {cell.config.key for cell in results.stale}
+            runs = [(cell, record) for cell, record in results.runs if cell.config.key not in stale]
+            if runs:
+                base, said = campaign.section(experiment, scale, params)
+                content.append(
+                    {"experiment": experiment, "scale": scale, "looks": list(campaign.looks(scale, params)),
+                     "shared": campaign.merge(base, said.config), **_columns(runs)}
+                )  # fmt: skip
+                told[f"{experiment} at {scale}"] = len(runs)
+    text = json.dumps({"format": _FORMAT, "experiments": content}, sort_keys=True, separators=(",", ":"))
+    records.write_bytes(file, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    _content.cache_clear()
     return told
 
 
-def _spreads(runs: dict[str, tuple[str, Cell, Record]], rows: dict[str, list]) -> dict[str, float]:
-    """Of each experiment the standard deviation over its seeds: root mean square of those of its published curves."""
-    curves: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for key, (name, cell, _) in runs.items():
-        if key in rows:
-            curves[name, cell.label].append(rows[key][1])
-    squares: dict[str, list[float]] = defaultdict(list)
-    for (name, _), values in curves.items():
-        if len(values) > 1:
-            squares[name].append(float(np.var(values, ddof=1)))
-    return {name: float(np.sqrt(np.mean(each))) for name, each in squares.items()}
+def _columns(runs: list[tuple[Cell, Record]]) -> dict[str, Any]:
+    """Runs as columns of curves; what all or many share stands once."""
+    first = runs[0][1]
+    places: dict[str, int] = {}
+    curves: dict[str, dict[str, Any]] = {}
+
+    def place(value: Any) -> int:
+        return places.setdefault(records.canonical(value), len(places))
+
+    for cell, record in runs:
+        row = brief(record)
+        settings = {name: value for name, value in record["config"].items() if name != "seed"}
+        curve = curves.setdefault(cell.label, {"label": cell.label, "config": place(settings), "rows": [], "keys": []})
+        cycles = row["cycles"]
+        curve["keys"].append(row["key"])
+        curve["rows"].append(
+            [cell.config.seed, [entry["metric"] for entry in cycles], [entry["unlabelled_seen"] for entry in cycles],
+             cycles[-1]["seconds"]["run"], row["content"], row["pools"], place([entry["labelled"] for entry in cycles]),
+             place(cycles[-1]["crossed"]), place([row["precision"], row["source"]]),
+             place([row["hardware"], row["versions"]])]
+        )  # fmt: skip
+    shared = [json.loads(text) for text in places]
+    return {"data": first["data"], "metric": first["metric"], "places": shared, "curves": list(curves.values())}
 
 
-if __name__ == "__main__":
-    for scale in sys.argv[1:] or ["quick"]:
-        for machine, count in publish(scale).items():
-            print(f"{count} records of {scale}, {machine}: written into {FILE}")
+@cache
+def _content(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    content = json.loads(lzma.decompress(file.read_bytes()))
+    if content["format"] != _FORMAT:
+        raise ValueError(f"{file.name} is of another format than {_FORMAT}: install the package anew.")
+    return content["experiments"]
+
+
+def _published(said: dict[str, Any]) -> Published:
+    results = Results(said["experiment"], said["scale"])
+    places = said["places"]
+    for curve in said["curves"]:
+        sources: dict[str, bool] = {}
+        settings = places[curve["config"]]
+        for key, row in zip(curve["keys"], curve["rows"], strict=True):
+            seed, metrics, seen, seconds, content, pools, *shared = row
+            labelled, crossed, (precision, source), (hardware, versions) = (places[number] for number in shared)
+            try:
+                config = campaign.config_of(settings | {"seed": seed})
+            except ValueError:  # a method or an option that today's code does not know
+                break
+            if source not in sources:
+                sources[source] = current(source, campaign.source(config))
+            cycles = [
+                {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
+                for n, metric, some in zip(labelled, metrics, seen, strict=True)
+            ]
+            cycles[-1] |= {"crossed": crossed, "seconds": {"run": seconds}}
+            record = {
+                "key": key, "metric": said["metric"], "precision": precision, "source": source, "data": said["data"],
+                "hardware": hardware, "versions": versions, "config": settings | {"seed": seed}, "cycles": cycles,
+                "pools": pools, "content": content,
+            }  # fmt: skip
+            cell = Cell(curve["label"], config)
+            results.runs.append((cell, record))
+            if not sources[source]:
+                results.stale.append(cell)
+    looks = tuple(said["looks"])
+    return Published(said["experiment"], said["scale"], looks, said["shared"], said["data"], results)
+
+
+def same_machine(one: Record, other: Record) -> bool:
+    """Whether two runs come from machines of one kind, as far as it decides bits, and from the same versions."""
+    kinds = ("device", "processor", "model", "capability", "bfloat16")
+    return one["versions"] == other["versions"] and all(
+        one["hardware"].get(name) == other["hardware"].get(name) for name in kinds
+    )

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from pslcore import campaign, federated
 from pslcore.campaign import Results
-from pslcore.evidence import buckets, figures, published, reference, report, statistics, tables
+from pslcore.evidence import buckets, figures, machines, reference, report, statistics, tables
 from pslcore.evidence.report import Exhibit
 from pslcore.runs import records
 
@@ -90,7 +90,7 @@ class View:
 
 def digest(*results: Results) -> str:
     """One hash of what the records say, timings, machine and versions apart: equal if they are bit for bit."""
-    said = {record["key"]: published.digest(record) for each in results for _, record in each.runs}
+    said = {record["key"]: machines.digest(record) for each in results for _, record in each.runs}
     return hashlib.sha256(records.canonical(said).encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from pslcore import models
 from pslcore.data import load
-from pslcore.hands_on.explorer import Progress, row, told, wide
+from pslcore.hands_on.controls import Progress, row, told, wide
 from pslcore.hands_on.gallery import Fit
 from pslcore.hands_on.job import Job
 from pslcore.hands_on.panels import layout, responsive

@@ -9,10 +9,9 @@ import papermill
 import pytest
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import Album
+from pslcore.album import Album, Protect
 from pslcore.hands_on import desk_parts as parts
 from pslcore.hands_on.desk import Desk
-from pslcore.hands_on.protect import Protect
 from pslcore.hands_on.rules_form import RulesForm, hidden
 
 CLASSES = ("red", "green", "blue")
@@ -125,19 +124,19 @@ def test_rules_and_hand_are_applied_before_anything_is_asked(desk):
     assert sat.asked is None
     sat.apply()
     assert "20 pictures may be asked about; 10 are protected" in sat.status[0].value
-    assert "Protected 10: fits the pattern *-0[0-9]*" in sat.found.value
-    assert sat.grid.count == 10
+    assert "Protected 10: fits the pattern *-0[0-9]*" in sat.found.counts.value
+    assert sat.found.grid.count == 10
     sat.by_hand(0)
-    assert "A rule protects it already" in sat.grid._note[0]
-    sat.kind.value = "safe"
-    path = sat._names[4]
+    assert "A rule protects it already" in sat.found.grid._note[0]
+    sat.found.kind.value = "safe"
+    path = sat.found.names[4]
     sat.by_hand(4)
-    assert sat.grid._marks(4) == [("to be protected", "pick")]
+    assert sat.found.grid._marks(4) == [("to be protected", "pick")]
     sat.apply()
     assert sat.album.preview().protected[path] == "by hand"
-    assert hidden(path) in sat._hand
-    sat.kind.value = "protected"
-    sat.by_hand(sat._names.index(path))
+    assert hidden(path) in sat.found.hand
+    sat.found.kind.value = "protected"
+    sat.by_hand(sat.found.names.index(path))
     sat.apply()
     assert path not in sat.album.preview().protected
 
@@ -232,7 +231,7 @@ def test_a_full_disk_keeps_the_picture_on_the_screen(desk, monkeypatch):
 
 def test_the_saved_state_holds_no_name_and_no_picture(desk):
     sat = desk(protect={"patterns": ["*-0*"]})
-    sat.kind.value = "safe"
+    sat.found.kind.value = "safe"
     sat.by_hand(0)
     sat.apply()
     sat.start()

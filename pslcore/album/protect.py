@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from pslcore.hands_on.pictures import Seen
+from pslcore.album.pictures import Seen
 from pslcore.settings import Real, Settings
 
 _EARTH = 6371.0088

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pslcore.hands_on import HEIC
-from pslcore.hands_on.pictures import Cache, find
+from pslcore.album import HEIC
+from pslcore.album.cache import Cache
+from pslcore.album.pictures import find
 
 
 @pytest.fixture
@@ -16,7 +17,10 @@ def read(tmp_path):
     def scan(folder, size=8, **options):
         cache = Cache(tmp_path / "cache" / "pictures.db", size)
         try:
-            return cache.read(folder, **options)
+            seen, left_out = cache.look(folder, **options)
+            left_out |= cache.read(folder, [one.picture for one in seen])
+            seen = [one for one in seen if one.picture.path not in left_out]
+            return seen, cache.pixels(one.picture for one in seen), left_out
         finally:
             cache.close()
 
@@ -125,8 +129,8 @@ def test_thumbnails_are_small_and_have_no_metadata(tmp_path, painted):
     exif[0x010E] = "a secret"
     painted(tmp_path / "photos" / "a.jpg", 0, 0, side=400, exif=exif)
     cache = Cache(tmp_path / "cache.db", 8)
-    seen, _, _ = cache.read(tmp_path / "photos")
-    small = cache.thumbnail(seen[0].picture)
+    seen, _ = cache.look(tmp_path / "photos")
+    small = cache.thumbnail(tmp_path / "photos", seen[0].picture)
     cache.close()
     assert b"secret" not in small
     assert Image.open(io.BytesIO(small)).size == (160, 160)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pslcore.evidence import published
+from pslcore.evidence import machines
 
 CURVES = {
     "fig3a": {"PSL": [[40.0, 50.0], [42.0, 54.0]], "Random": [[40.0, 44.0], [42.0, 46.0]]},
@@ -22,9 +22,9 @@ def files(world, tmp_path):
         world(curves, **options)
         return paths
 
-    paths = {"file": tmp_path / "published.json", "params": tmp_path / "params.yaml", "out": tmp_path / "outputs"}
+    paths = {"file": tmp_path / "machines.json", "params": tmp_path / "params.yaml", "out": tmp_path / "outputs"}
     again()
-    assert published.publish("quick", **paths) == {ABACUS: 6}
+    assert machines.publish("quick", **paths) == {ABACUS: 6}
     return paths, again
 
 
@@ -42,7 +42,7 @@ def on_an_engine(experiment, cell, record):
 
 def test_the_same_records_are_the_same(files):
     paths, _ = files
-    found = published.compare("quick", **paths)
+    found = machines.compare("quick", **paths)
     assert (found.same, found.new, found.far, found.own) == (6, 0, {}, True)
     assert str(found) == (
         f"All 6 records at quick are the same, bit for bit, as those published for this kind of machine ({ABACUS})."
@@ -52,7 +52,7 @@ def test_the_same_records_are_the_same(files):
 def test_another_kind_with_the_same_bits(files):
     paths, again = files
     again(change=on_an_engine)
-    found = published.compare("quick", **paths)
+    found = machines.compare("quick", **paths)
     assert (found.same, found.own, found.other) == (6, False, ABACUS)
     assert "For this kind (Engine, 2, AMX, bfloat16 native) none are published" in str(found)
 
@@ -63,7 +63,7 @@ def test_how_far_others_are(files):
     curves["fig3a"]["PSL"][0] = [40.0, 53.0]  # area 46.5 in place of 45
     curves["fig5b"]["2 peers"][1] = [40.0, 51.0]
     again(curves)
-    found = published.compare("quick", **paths)
+    found = machines.compare("quick", **paths)
     spread = np.sqrt((np.var([45, 48], ddof=1) + np.var([42, 44], ddof=1)) / 2)
     assert found.same == 4
     assert found.far["fig3a", "PSL", 0] == pytest.approx((1.5, 1.5 / spread))
@@ -77,21 +77,21 @@ def test_how_far_others_are(files):
 def test_what_was_never_published_is_counted(files):
     paths, again = files
     again(CURVES | {"fig3b": {"PSL": [[1.0, 2.0]]}})
-    found = published.compare("quick", **paths)
+    found = machines.compare("quick", **paths)
     assert (found.same, found.new) == (6, 1)
     assert str(found).endswith("1 more were never published.")
     paths["file"].unlink()
-    assert str(published.compare("quick", **paths)) == "Of these records at quick none is published yet."
+    assert str(machines.compare("quick", **paths)) == "Of these records at quick none is published yet."
 
 
 def test_publishing_keeps_other_machines(files):
     paths, again = files
     before = json.loads(paths["file"].read_text())
     again(change=on_an_engine)
-    published.publish("quick", **paths)
+    machines.publish("quick", **paths)
     after = json.loads(paths["file"].read_text())
     assert set(after["quick"]) == {ABACUS, "Engine, 2, AMX, bfloat16 native"}
     assert after["quick"][ABACUS] == before["quick"][ABACUS]
     text = paths["file"].read_bytes()
-    published.publish("quick", **paths)
+    machines.publish("quick", **paths)
     assert paths["file"].read_bytes() == text
