@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from pslcore import campaign, data, models, strategies
 from pslcore.__main__ import main
@@ -34,22 +33,6 @@ class Margin(Strategy):
         ranked = np.sort(query.answers["logits"], axis=1)
         return top(query, -((ranked[:, -1] - ranked[:, -2]) ** self.power))
 """
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, root):
-    """A folder with records of a small experiment, its params and the table made of them."""
-    folder = tmp_path_factory.mktemp("made")
-    base = {"dataset": "digits", "teacher": "resnet8"}
-    base |= {"recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}
-    fig = {"config": {"initial": 20, "budget": 10, "final": 40}, "seeds": 4, "ceiling": True,
-           "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
-    content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    campaign.run("fig", "little", folder / "params.yaml", root, folder / "outputs", jobs=1, device="cpu")
-    told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
-    assert told == {"fig at little": 12}
-    return folder
 
 
 @pytest.fixture
