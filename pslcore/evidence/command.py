@@ -35,8 +35,8 @@ def attempt(options: argparse.Namespace) -> int:
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = trying.minutes(experiment, len(seeds), options.jobs)
         print(
-            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}; all "
-            f"of them would take about {_time(minutes)} on the machine of the published runs.",
+            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}. All "
+            f"of them take about {_time(minutes)}, going by the published runs.",
             flush=True,
         )
         where = options.out, options.data, options.jobs, options.device
@@ -89,8 +89,9 @@ def _told(method: Method) -> None:
 
 
 def _show(found: Standing) -> None:
-    own = standing.row(found)
-    print("\n" + "; ".join(f"{name} {value}" for name, value in own.items()) + "\n")
+    own = {name: value for name, value in standing.row(found).items() if name != "method"}
+    width = max(map(len, own))
+    print(f"\n{found.label}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in own.items()) + "\n")
     print(aligned(standing.table(found)) + "\n")
     print("\n".join(f"* {sentence}" for sentence in standing.notes(found)))
 

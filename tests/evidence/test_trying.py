@@ -1,17 +1,22 @@
 """``try`` and ``verify`` end to end on a small published experiment, and every number of a standing by hand."""
 
 import json
+import re
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+import torch
 
-from pslcore import campaign
+from pslcore import campaign, data, models, strategies
 from pslcore.__main__ import main
 from pslcore.campaign import Cell
-from pslcore.evidence import published, rule, standing, statistics, trying, verify
-from pslcore.runs import Config, records
+from pslcore.evidence import beginning, published, rule, standing, statistics, trying, verify
+from pslcore.runs import Config, records, run
+
+TOP = Path(__file__).parents[2]
 
 MARGIN = """
 import numpy as np
@@ -28,22 +33,6 @@ class Margin(Strategy):
         ranked = np.sort(query.answers["logits"], axis=1)
         return top(query, -((ranked[:, -1] - ranked[:, -2]) ** self.power))
 """
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, root):
-    """A folder with records of a small experiment, its params and the table made of them."""
-    folder = tmp_path_factory.mktemp("made")
-    base = {"dataset": "digits", "teacher": "resnet8"}
-    base |= {"recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}
-    fig = {"config": {"initial": 20, "budget": 10, "final": 40}, "seeds": 4, "ceiling": True,
-           "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
-    content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    campaign.run("fig", "little", folder / "params.yaml", root, folder / "outputs", jobs=1, device="cpu")
-    told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
-    assert told == {"fig at little": 12}
-    return folder
 
 
 @pytest.fixture
@@ -159,7 +148,7 @@ def test_runs_that_make_no_pair_are_left_out_and_counted(made, here, change, sai
     assert [len(each.differences) for each in found.comparisons] == [3, 3]
     assert {each.verdict for each in found.comparisons} == {rule.UNSURE}  # three of four
     assert any(f"2 do not, {said}: `--with-rivals`" in note for note in standing.notes(found))
-    assert trying.unpaired(published.load("fig", "little"), own) == ["Random", "Entropy", campaign.CEILING][:2]
+    assert trying.unpaired(published.load("fig", "little"), own) == ["Random", "Entropy"]
 
 
 def test_stale_runs_make_no_pair(made, here):
@@ -328,6 +317,65 @@ def test_verify_what_is_not_there(here, capsys):
     ]:
         assert main(line) == 2
         assert said in capsys.readouterr().err
+
+
+# Files to begin with, and those of the docs
+
+
+@pytest.mark.parametrize("kind", beginning.KINDS)
+def test_a_file_to_begin_with_is_short_and_works(kind, here, capsys, monkeypatch):
+    assert main(["new", kind, "mine.py"]) == 0
+    assert "mine.py works as it is" in capsys.readouterr().out
+    text = (here / "mine.py").read_text()
+    assert len(text.splitlines()) <= 40
+    assert max(map(len, text.splitlines())) <= 120
+    assert "THIS_FILE" not in text
+    assert text.count("# ") + text.count('"""') >= 3
+    if kind == "method":
+        strategies.contract.check(strategies.of_file("mine.py")())
+        strategies.contract.check(strategies.of_file("mine.py")(runners_up=99))
+    elif kind == "network":
+        network = models.build("mine.py:network", 4, 1)
+        assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
+        assert network.embed(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
+    else:
+        runpy.run_path("mine.py", run_name="__main__")
+        made = data.load("stripes", "data")
+        assert (len(made.train), len(made.test), made.classes) == (600, 150, ("across", "down", "checked"))
+    assert main(["new", kind, "mine.py"]) == 2
+    assert "mine.py is there already and is left alone" in capsys.readouterr().err
+    assert main(["new", kind, "mine.txt"]) == 2
+
+
+EXAMPLES = [
+    block for block in re.findall(r"```python\n(.*?)```", (TOP / "docs" / "your_method.md").read_text(), re.S)
+    if "(Strategy)" in block or "(Sided)" in block
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_examples_of_the_docs_run(number, tmp_path, digits):
+    assert len(EXAMPLES) == 3
+    (tmp_path / "mine.py").write_text(EXAMPLES[number])
+    cls = strategies.of_file(str(tmp_path / "mine.py"))
+    strategies.contract.check(cls())
+    strategies.register(f"example-{number}", cls)
+    try:
+        record = run(digits(method=f"example-{number}", final=30, recipe={"epochs": 1}), device="cpu")
+    finally:
+        del strategies._STRATEGIES[f"example-{number}"]
+    assert [len(set(cycle["picked"])) for cycle in record["cycles"]] == [10, 0]
+    assert (record["cycles"][-1]["unlabelled_seen"] > 0) == (number != 1)  # a student at home uploads nothing
+
+
+def test_the_docs_say_what_is_so():
+    page = (TOP / "docs" / "your_method.md").read_text()
+    lines = len(beginning.text("method", "mine.py").splitlines())
+    assert f"a commented file of {lines} lines" in page
+    assert len(strategies.contract.POOLS) == 8
+    assert "from eight made-up pools" in page
+    for name in strategies.contract.ANSWERS[:3]:
+        assert f'"{name}"' in page
 
 
 def test_verify_of_other_code_says_so(one, capsys):
