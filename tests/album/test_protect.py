@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import Dates, Picture, Place, Protect
-from pslcore.hands_on.pictures import Cache, Seen
-from pslcore.hands_on.protect import rules
+from pslcore.album import Dates, Picture, Place, Protect
+from pslcore.album.cache import Cache
+from pslcore.album.pictures import Seen
+from pslcore.album.protect import rules
 
 DAYS = st.dates(date(1990, 1, 1), date(2030, 1, 1))
 
@@ -132,7 +133,7 @@ def exif_of(day=None, place=None):
 def test_exif_is_read_and_nonsense_is_doubt(tmp_path, painted, exif, dates, place):
     painted(tmp_path / "photos" / "a.jpg", 0, 0, exif=exif)
     cache = Cache(tmp_path / "cache.db", 8)
-    ((found,), _, left_out) = cache.read(tmp_path / "photos")
+    ((found,), left_out) = cache.look(tmp_path / "photos")
     cache.close()
     assert not left_out
     assert found.dates == dates

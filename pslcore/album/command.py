@@ -5,8 +5,8 @@ import sys
 
 from tqdm import tqdm
 
-from pslcore.hands_on import exchange
-from pslcore.hands_on.album import Album
+from pslcore.album import exchange
+from pslcore.album.album import Album
 
 
 def ask(options: argparse.Namespace) -> int:
@@ -15,7 +15,7 @@ def ask(options: argparse.Namespace) -> int:
         if not album.waiting:
             print(album.preview())
             if album.ready:
-                album.train(_Bar("epochs"))
+                album.train(_Bar("epochs"), reading=_Bar("pictures"))
         pictures = album.next(options.budget)
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)
@@ -34,7 +34,7 @@ def tell(options: argparse.Namespace) -> int:
         if album.waiting:
             print(f"{len(album.waiting)} pictures of this round wait for a label.")
         elif album.ready:
-            album.train(_Bar("epochs"))
+            album.train(_Bar("epochs"), reading=_Bar("pictures"))
         exchange.labels_csv(album, album.home / "labels.csv")
         print(album.report())
         print(f"All labels, and what the task learner would answer for the rest: {album.home / 'labels.csv'}")

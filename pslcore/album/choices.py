@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pslcore.hands_on.journal import Event, Journal
-from pslcore.hands_on.learn import Learning
-from pslcore.hands_on.protect import Protect, rules
+from pslcore.album.journal import Event, Journal
+from pslcore.album.learn import Learning
+from pslcore.album.protect import Protect, rules
+from pslcore.album.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,25 @@ class Choices:
     learning: Learning
 
     @classmethod
-    def of(cls, journal: Journal, classes: Any, protect: Any, learning: Any, learned: bool) -> "Choices":
+    def of(cls, journal: Journal, classes: Any, protect: Any, learning: Any, tally: Tally) -> "Choices":
         """What is given goes before what was kept; nothing is written yet.
 
         Raises
         ------
         ValueError, OSError
-            If something is impossible, or does not go with what was ``learned`` so far.
+            If something is impossible, or does not go with what was asked or learned so far.
         """
         kept = _kept(journal)
         if classes is None and kept is None:
             raise ValueError("an album needs classes the first time: name at least two.")
         names = _classes(kept["classes"] if classes is None and kept else classes)
-        if kept and list(names[: len(kept["classes"])]) != kept["classes"]:
+        if kept and tally.asked and list(names[: len(kept["classes"])]) != kept["classes"]:
             raise ValueError(
                 f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
             )
         before = Learning.of(kept["learning"]) if kept else Learning()
         wanted = before if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
-        if learned and wanted != before:
+        if tally.uploaded and wanted != before:
             raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
         wanted.config()  # checks the method's options
         return cls(names, rules(protect if protect is not None else kept["protect"] if kept else {}), wanted)

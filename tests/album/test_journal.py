@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from pslcore.hands_on.journal import Journal
+from pslcore.album.journal import Journal
 
 CHILD = """
 import sys, time
-from pslcore.hands_on import Album
+from pslcore.album import Album
 folder, out, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 album = Album(folder, ["red", "green", "blue"], out=out, learning={"size": 8, "recipe": {"epochs": 1}})
 for picture in album.next(n):

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from pslcore.hands_on.journal import Event
-from pslcore.hands_on.pictures import Picture
+from pslcore.album.journal import Event
+from pslcore.album.pictures import Picture
 
 SPOKEN = ("answer", "skip", "not sure")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.pictures import Picture
+from pslcore.album.album import Album
+from pslcore.album.pictures import Picture
 from pslcore.runs import records
 
 SKIP, NOT_SURE = "-", "?"

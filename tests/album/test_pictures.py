@@ -2,13 +2,15 @@
 
 import io
 import os
+from datetime import date
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from pslcore.hands_on import HEIC
-from pslcore.hands_on.pictures import Cache, find
+from pslcore.album import HEIC
+from pslcore.album.cache import Cache
+from pslcore.album.pictures import find
 
 
 @pytest.fixture
@@ -16,7 +18,10 @@ def read(tmp_path):
     def scan(folder, size=8, **options):
         cache = Cache(tmp_path / "cache" / "pictures.db", size)
         try:
-            return cache.read(folder, **options)
+            seen, left_out = cache.look(folder, **options)
+            left_out |= cache.read(folder, [one.picture for one in seen])
+            seen = [one for one in seen if one.picture.path not in left_out]
+            return seen, cache.pixels(one.picture for one in seen), left_out
         finally:
             cache.close()
 
@@ -125,8 +130,8 @@ def test_thumbnails_are_small_and_have_no_metadata(tmp_path, painted):
     exif[0x010E] = "a secret"
     painted(tmp_path / "photos" / "a.jpg", 0, 0, side=400, exif=exif)
     cache = Cache(tmp_path / "cache.db", 8)
-    seen, _, _ = cache.read(tmp_path / "photos")
-    small = cache.thumbnail(seen[0].picture)
+    seen, _ = cache.look(tmp_path / "photos")
+    small = cache.thumbnail(tmp_path / "photos", seen[0].picture)
     cache.close()
     assert b"secret" not in small
     assert Image.open(io.BytesIO(small)).size == (160, 160)
@@ -137,3 +142,17 @@ def test_heic_without_its_package_says_so(tmp_path, read):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.heic").write_bytes(b"ftypheic")
     assert "pillow-heif" in read(tmp_path / "photos")[2]["a.heic"]
+
+
+@pytest.mark.skipif(not HEIC, reason="pillow-heif is not there")
+def test_heic_is_read_where_its_package_is(tmp_path, read):
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2024:07:03 10:00:00"
+    halves(tmp_path / "photos" / "a.HEIC", left=(255,) * 3, right=(0,) * 3, size=(64, 32), exif=exif, format="heif")
+    whole = (tmp_path / "photos" / "a.HEIC").read_bytes()
+    (tmp_path / "photos" / "cut.heic").write_bytes(whole[: len(whole) // 2])
+    (seen,), (image,), left_out = read(tmp_path / "photos")
+    assert seen.dates == (date(2024, 7, 3),)
+    assert image[:, :, :3].mean() > 240 > 15 > image[:, :, 5:].mean()
+    assert "damaged" in left_out["cut.heic"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from pslcore.hands_on.learn import TaskLearner
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.roll import Roll
-from pslcore.hands_on.tally import Tally
+from pslcore.album.learn import TaskLearner
+from pslcore.album.pictures import Picture
+from pslcore.album.roll import Roll
+from pslcore.album.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Report:
         """From what was said, the pictures as they are now, and the task learner of the last training."""
         held, right = roll.answers(tally, held_out=True), None
         if learner is not None and held:
-            given = learner.probabilities(roll.images[[roll.at[key] for key in held]]).argmax(1)
+            given = learner.probabilities(roll.images(roll.at[key] for key in held)).argmax(1)
             right = sum(classes[at] == label for at, label in zip(given, held.values(), strict=True))
         last = Counter(word.what for key in tally.asked if (word := tally.word(key)) is not None)
         return cls(
@@ -165,7 +165,7 @@ def suggest(
     """What the task learner would answer for every picture that is not answered."""
     out = {roll.at[key] for key in answered if key in roll.at} | (set() if protected else set(roll.protected))
     rest = [number for number in range(len(roll.pictures)) if number not in out]
-    given = learner.probabilities(roll.images[rest])
+    given = learner.probabilities(roll.images(rest))
     return [
         Suggestion(roll.pictures[number], classes[row.argmax()], float(row.max()))
         for number, row in zip(rest, given, strict=True)

@@ -1,14 +1,19 @@
 """The pictures of an album as they lie in its folder now: which are protected, which were asked about."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pslcore.hands_on.pictures import Cache, Picture, Seen
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.tally import Tally
+from pslcore.album.cache import Cache, Progress
+from pslcore.album.pictures import Picture, Seen, digest_of
+from pslcore.album.protect import Protect
+from pslcore.album.tally import Tally
+
+_FEW = 500
+"""So many new pictures are decoded when a folder is opened; of more, those that are asked about, and before a training
+the rest. A large album asks its first question after each file was hashed and its EXIF read."""
 
 
 class Roll:
@@ -17,7 +22,6 @@ class Roll:
     Attributes
     ----------
     pictures : list of Picture
-    images : uint8 array, [N, 3, size, size]
     protected : dict
         Number to reason.
     left_out : dict
@@ -30,20 +34,45 @@ class Roll:
         self._folder, self._cache, self._protect = folder, cache, protect
         self._seen: list[Seen] = []
         self.pictures: list[Picture] = []
-        self.images = np.empty((0, 3, 1, 1), np.uint8)
         self.protected: dict[int, str] = {}
         self.left_out: dict[str, str] = {}
         self.at: dict[Picture, int] = {}
 
-    def refresh(self, asked: Collection[Picture], progress: Callable[[int, int], object] | None = None) -> None:
-        """Look at the folder again.
+    def refresh(self, asked: Collection[Picture], progress: Progress | None = None, whole: bool = False) -> None:
+        """Look at the folder again. Few new pictures are decoded at once, many with ``whole`` alone.
 
         Raises
         ------
         ValueError
             If there is no picture, or none that is not protected.
         """
-        self._seen, self.images, self.left_out = self._cache.read(self._folder, progress)
+        self._seen, self.left_out = self._cache.look(self._folder, progress)
+        unread = self.unread()
+        if whole or len(unread) <= _FEW:
+            self.read(asked, unread, progress)
+        else:
+            self._settle(asked)
+
+    def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> bool:
+        """Decode pictures; those that cannot be are left out from now on. Whether there was one."""
+        lost = self._cache.read(self._folder, pictures, progress)
+        self.left_out = dict(sorted((self.left_out | lost).items()))
+        self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
+        self._settle(asked)
+        return bool(lost)
+
+    def unread(self) -> list[Picture]:
+        """The pictures that were not decoded yet."""
+        return self._cache.unread(seen.picture for seen in self._seen)
+
+    def images(self, numbers: Iterable[int]) -> np.ndarray:
+        """Pixels, uint8 [N, 3, size, size]; ``ValueError`` if one cannot be read by now."""
+        wanted = [self.pictures[number] for number in numbers]
+        for path, why in self._cache.read(self._folder, wanted).items():
+            raise ValueError(f"{path}: {why}. Look at the folder again (refresh).")
+        return self._cache.pixels(wanted)
+
+    def _settle(self, asked: Collection[Picture]) -> None:
         self.pictures = [seen.picture for seen in self._seen]
         self.protected = self._protect.reasons(self._seen)
         self._numbers = {picture.path: number for number, picture in enumerate(self.pictures)}
@@ -93,6 +122,20 @@ class Roll:
             raise ValueError(f"{path} has changed since it was asked about: nothing was taken in.")
         return number
 
+    def check(self, number: int) -> None:
+        """Raise ``ValueError`` if the file is gone or has changed."""
+        seen = self.pictures[number]
+        try:
+            same = digest_of(self._folder / seen.path) == seen.digest
+        except OSError as error:
+            raise ValueError(f"{seen.path} is gone ({error.strerror}): nothing was taken in.") from None
+        if not same:
+            raise ValueError(f"{seen.path} has changed since it was asked about: nothing was taken in.")
+
+    def today(self, key: Picture) -> Picture:
+        """A picture that was asked about, as it is now; as it was, if it is gone."""
+        return self.pictures[self.at[key]] if key in self.at else key
+
     def askable(self, out: Iterable[Picture]) -> list[int]:
         """Numbers of the pictures that may be asked about: not protected, no copy of one in ``out`` or before it."""
         contents = {key.digest for key in out}
@@ -110,6 +153,21 @@ class Roll:
             for key, label in tally.answers().items()
             if self.usable(key) and held_out in (None, tally.asked[key].held_out)
         }
+
+    def sides(
+        self, known: dict[Picture, str], tally: Tally, classes: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, Picture], np.ndarray]:
+        """For a training on the answers ``known``: labels [N], -1 where there is none to learn from; the pictures that
+        the cloud has with that label; those to upload; those that the door refuses."""
+        labels = np.full(len(self.pictures), -1, np.int64)
+        for key, label in known.items():
+            labels[self.at[key]] = classes.index(label)
+        before = [self.at[key] for key, label in known.items() if tally.uploaded.get(key) == label]
+        now = {self.at[key]: key for key, label in known.items() if tally.uploaded.get(key) != label}
+        # What is protected, and what somebody looked at without an answer to learn from.
+        kept_back = set(self.protected) | {self.at[key] for key in tally.said if key in self.at}
+        kept_back -= set(before) | set(now)
+        return labels, np.array(before, np.int64), now, np.array(sorted(kept_back), np.int64)
 
     def idle(self) -> list[str]:
         """Rules that fit no picture."""

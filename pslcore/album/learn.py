@@ -4,7 +4,7 @@ The cloud gets labelled pictures only. The task learner's weights come down to t
 about all other pictures it answers there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,10 +13,11 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
+from pslcore.album.pictures import Picture
 from pslcore.data import Dataset, Plan, Split, chunks
 from pslcore.models import NetworkName
 from pslcore.recipe import Recipe, answer
-from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, unpacked
+from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
 from pslcore.settings import Seed, Settings, Whole
 from pslcore.sides import Pools, task_learner
 from pslcore.strategies import ClientLearner
@@ -190,11 +191,35 @@ def train(
     return Round(ranking, weights, session.cloud.ledger.state())
 
 
-def saved(weights: dict[str, Tensor]) -> bytes:
-    """Weights as a file."""
-    return packed(weights)
+class Shelf:
+    """Where the last training lies: the task learner's weights, and the pictures in the order of the ranking.
 
+    Parameters
+    ----------
+    home : path
+    """
 
-def opened(path: Path) -> dict[str, Tensor]:
-    """Weights from a file; ``ValueError`` if it cannot be read."""
-    return unpacked(path)
+    def __init__(self, home: Path):
+        self._home = home
+
+    def put(self, number: int, done: Round, pictures: Sequence[Picture]) -> None:
+        """Write training ``number`` down; ``OSError`` in one sentence if there is no room."""
+        ranking = [[pictures[at].path, pictures[at].digest] for at in done.ranking]
+        records.write_bytes(self._file("task-learner", number), packed(done.weights))
+        records.write(self._file("ranking", number), {"ranking": ranking})
+
+    def drop(self, number: int) -> None:
+        """Remove a training that a later one replaces."""
+        for what in ("task-learner", "ranking"):
+            self._file(what, number).unlink(missing_ok=True)
+
+    def ranking(self, number: int) -> list[Picture]:
+        """Most wanted first."""
+        return [Picture(*named) for named in records.read(self._file("ranking", number))["ranking"]]
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """Of the task learner; ``ValueError`` if they cannot be read."""
+        return unpacked(self._file("task-learner", number))
+
+    def _file(self, what: str, number: int) -> Path:
+        return self._home / f"{what}-{number}.{'pt' if what == 'task-learner' else 'json'}"

@@ -8,16 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from pslcore.hands_on import learn
-from pslcore.hands_on.asking import draw, in_order
-from pslcore.hands_on.choices import Choices, learned_classes
-from pslcore.hands_on.journal import Journal, Lock
-from pslcore.hands_on.learn import Learning, Stopped, TaskLearner
-from pslcore.hands_on.pictures import Cache, Picture, digest_of
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.report import Preview, Report, Suggestion, suggest
-from pslcore.hands_on.roll import Roll
-from pslcore.hands_on.tally import Tally, Word, fingerprint, uploaded_bytes
+from pslcore.album import learn
+from pslcore.album.asking import draw, in_order
+from pslcore.album.cache import Cache, Progress
+from pslcore.album.choices import Choices, learned_classes
+from pslcore.album.journal import Journal, Lock
+from pslcore.album.learn import Learning, Stopped, TaskLearner
+from pslcore.album.pictures import Picture
+from pslcore.album.protect import Protect
+from pslcore.album.report import Preview, Report, Suggestion, suggest
+from pslcore.album.roll import Roll
+from pslcore.album.tally import Tally, Word, fingerprint, uploaded_bytes
 from pslcore.runs import records
 
 _OPEN: "weakref.WeakValueDictionary[Path, Album]" = weakref.WeakValueDictionary()
@@ -42,7 +43,8 @@ class Album:
     learning : Learning or mapping, optional
         How networks learn.
     progress : callable, optional
-        Told (files read, files to read) while new pictures are read.
+        Told (files read, files to read) while new pictures are read. Of more than 500 new ones only content and EXIF
+        are looked at now; ``read`` or ``train`` decode them.
 
     Raises
     ------
@@ -53,7 +55,7 @@ class Album:
     def __init__(
         self, folder: str | Path, classes: Iterable[str] | None = None,
         protect: "Protect | dict[str, Any] | str | Path | list[str] | None" = None, out: str | Path | None = None,
-        learning: Learning | dict[str, Any] | None = None, progress: Callable[[int, int], object] | None = None,
+        learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None,
     ):  # fmt: skip
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():
@@ -63,6 +65,7 @@ class Album:
         if self.home.is_relative_to(self.folder):
             raise ValueError(f"{self.home} lies in the folder of pictures, which stays as it is: choose another `out`.")
         records.prepare(self.home)
+        self._shelf = learn.Shelf(self.home)
         if self.home in _OPEN:
             _OPEN[self.home].close()  # a cell of the same notebook that is run again
         self._journal: Journal = None  # type: ignore[assignment]
@@ -72,7 +75,7 @@ class Album:
         try:
             self._journal = Journal(self.home / "journal.jsonl")
             self._tally = Tally.of(self._journal.events)
-            self._choices = Choices.of(self._journal, classes, protect, learning, bool(self._tally.uploaded))
+            self._choices = Choices.of(self._journal, classes, protect, learning, self._tally)
             self._cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
             self._roll = Roll(self.folder, self._cache, self._choices.protect)
             self.refresh(progress)
@@ -112,11 +115,21 @@ class Album:
         return self._choices.learning
 
     @property
+    def protect(self) -> Protect:
+        """The rules that hold; names of single pictures are hashed where the album was opened again."""
+        return self._choices.protect
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or opened again elsewhere in this process."""
+        return self._lock is None
+
+    @property
     def left_out(self) -> dict[str, str]:
         """Files that are no pictures or cannot be read, each with the reason."""
         return self._roll.left_out
 
-    def refresh(self, progress: Callable[[int, int], object] | None = None) -> None:
+    def refresh(self, progress: Progress | None = None) -> None:
         """Look at the folder again: new, changed and removed files; raises what opening an album does."""
         self._alive()
         self._roll.refresh(self._tally.asked, progress)
@@ -132,7 +145,17 @@ class Album:
     def thumbnail(self, picture: Picture | str) -> bytes:
         """A small JPEG without metadata; ``ValueError`` if there is no such picture."""
         self._alive()
-        return self._cache.thumbnail(self._roll.pictures[self._roll.find(picture)])
+        return self._cache.thumbnail(self.folder, self._roll.pictures[self._roll.find(picture)])
+
+    @property
+    def unread(self) -> int:
+        """How many pictures were not decoded yet; damaged ones among them are found when they are."""
+        return len(self._roll.unread())
+
+    def read(self, progress: Progress | None = None) -> None:
+        """Decode the rest; may run in a thread while people label. What ``progress`` raises ends it."""
+        self._alive()
+        self._cache.read(self.folder, self._roll.unread(), progress)
 
     @property
     def left(self) -> int:
@@ -178,11 +201,14 @@ class Album:
             return self.waiting[:n]
         if self.ready:
             raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
-        askable = self._askable()
-        if n > len(askable):
-            raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more than that.")
-        numbers, held = draw(n, askable, self._wanted(askable), self.learning.seed, self._tally.asks)
-        picked = [self._roll.pictures[number] for number in numbers]
+        while True:
+            askable, asks = self._askable(), self._tally.asks
+            if n > len(askable):
+                raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
+            numbers, held = draw(n, askable, self._wanted(askable), self._roll.pictures, self.learning.seed, asks)
+            picked = [self._roll.pictures[number] for number in numbers]
+            if not self._roll.read(self._tally.asked, picked):  # else one is damaged: draw without it
+                break
         named = [[picture.path, picture.digest] for picture in picked]
         self._tally.add(self._journal.add("asked", pictures=named, held_out=held))
         self._roll.place(self._tally.asked)
@@ -221,12 +247,7 @@ class Album:
             raise ValueError(f"{seen.path} is protected: nobody is asked about it.")
         if self._roll.asked_as(number) not in self._tally.asked:
             raise ValueError(f"{seen.path} was not asked about: answer what next() gives.")
-        try:
-            same = digest_of(self.folder / seen.path) == seen.digest
-        except OSError as error:
-            raise ValueError(f"{seen.path} is gone ({error.strerror}): nothing was taken in.") from None
-        if not same:
-            raise ValueError(f"{seen.path} has changed since it was asked about: nothing was taken in.")
+        self._roll.check(number)
 
     def skip(self, picture: Picture | str, by: str = "somebody") -> None:
         """Set a picture aside; it is not asked about again, but may be answered. Raises what ``answer`` raises."""
@@ -253,8 +274,7 @@ class Album:
         self._journal.add("undo", of=mine[-1]["n"])
         self._tally = Tally.of(self._journal.events)
         self._roll.place(self._tally.asked)
-        key = Picture(mine[-1]["file"], mine[-1]["content"])
-        return self._roll.pictures[self._roll.at[key]] if key in self._roll.at else key
+        return self._roll.today(Picture(mine[-1]["file"], mine[-1]["content"]))
 
     # The networks
 
@@ -272,43 +292,31 @@ class Album:
         return self.untrained > 0 and len(self._known()) > 1
 
     def train(
-        self, progress: Callable[[int, int], object] | None = None, stop: Callable[[], bool] | None = None
-    ) -> Report | None:
+        self, progress: Progress | None = None, stop: Callable[[], bool] | None = None,
+        reading: Progress | None = None,
+    ) -> Report | None:  # fmt: skip
         """Upload the new answers with their pictures, train both sides, rank what is left. It ends the open round.
 
         Parameters
         ----------
-        progress : callable, optional
-            Told (epochs done, epochs).
-        stop : callable, optional
-            Asked after each epoch; if it says true, the album stays as it was, but for the upload.
+        progress, stop : callables, optional
+            Told (epochs done, epochs), and asked, after each epoch; stopped, the album stays as it was, but for the
+            upload.
+        reading : callable, optional
+            Told (files read, files to read) before, while pictures are decoded that were not; what it raises ends it.
 
         Returns
         -------
-        Report, or None if it was stopped
-
-        Raises
-        ------
-        ValueError
-            If fewer than two answers can be learned from.
+        Report, or None if it was stopped; ``ValueError`` if fewer than two answers can be learned from.
         """
         self._alive()
-        self.refresh()
+        self._roll.refresh(self._tally.asked, reading, whole=True)
         known = self._known()
         if len(known) < 2:
-            raise ValueError(
-                f"{len(known)} answers are too few to learn from: label at least two that are not held out."
-            )
+            raise ValueError(f"{len(known)} answers are too few to learn from: label two that are not held out.")
         if fingerprint(known) == self._tally.learned:
             return self.report()
-        labels = np.full(len(self._roll.pictures), -1, np.int64)
-        for key, label in known.items():
-            labels[self._roll.at[key]] = self.classes.index(label)
-        before = [self._roll.at[key] for key, label in known.items() if self._tally.uploaded.get(key) == label]
-        now = {self._roll.at[key]: key for key in known if self._roll.at[key] not in set(before)}
-        # The door refuses what is protected and what somebody looked at without an answer to learn from.
-        kept_back = set(self._roll.protected) | {self._roll.at[key] for key in self._tally.said if key in self._roll.at}
-        kept_back -= set(before) | set(now)
+        labels, before, now, kept_back = self._roll.sides(known, self._tally, self.classes)
         sent = uploaded_bytes(self._tally.ledger)
 
         def crossed(ledger: dict[str, Any]) -> None:
@@ -319,19 +327,16 @@ class Album:
 
         try:
             done = learn.train(
-                self.learning, self._roll.images, self.classes, labels, np.array(before, np.int64),
-                np.array(list(now), np.int64), np.array(sorted(kept_back), np.int64), self._tally.rounds,
-                self._tally.ledger, crossed, progress, stop,
+                self.learning, self._roll.images(range(len(labels))), self.classes, labels, before,
+                np.array(list(now), np.int64), kept_back, self._tally.rounds, self._tally.ledger, crossed, progress,
+                stop,
             )  # fmt: skip
         except Stopped:
             return None
         number = self._tally.rounds + 1
-        ranking = [[self._roll.pictures[at].path, self._roll.pictures[at].digest] for at in done.ranking]
-        records.write_bytes(self._file("task-learner", number), learn.saved(done.weights))
-        records.write(self._file("ranking", number), {"ranking": ranking})
+        self._shelf.put(number, done, self._roll.pictures)
         self._tally.add(self._journal.add("trained", ledger=done.ledger, answers=fingerprint(known)))
-        for what in ("task-learner", "ranking"):
-            self._file(what, number - 1).unlink(missing_ok=True)
+        self._shelf.drop(number - 1)
         return self.report()
 
     def task_learner(self) -> TaskLearner | None:
@@ -339,7 +344,7 @@ class Album:
         self._alive()
         if not self._tally.rounds:
             return None
-        weights = learn.opened(self._file("task-learner", self._tally.rounds))
+        weights = self._shelf.weights(self._tally.rounds)
         return TaskLearner(self.learning, learned_classes(self._journal), weights)
 
     def suggestions(self, protected: bool = False) -> list[Suggestion]:
@@ -372,7 +377,7 @@ class Album:
     # Behind it
 
     def _alive(self) -> None:
-        if self._lock is None:
+        if self.closed:
             raise ValueError("this album was closed, or opened again elsewhere in this process: use that one.")
 
     def _say(self, what: str, picture: Picture | str, by: str, **more: str) -> None:
@@ -390,11 +395,6 @@ class Album:
 
     def _wanted(self, askable: list[int]) -> list[int]:
         """The same, most wanted first."""
-        ranking = []
-        if self._tally.rounds:
-            kept = records.read(self._file("ranking", self._tally.rounds))["ranking"]
-            ranking = [self._roll.at[picture] for named in kept if (picture := Picture(*named)) in self._roll.at]
-        return in_order(askable, ranking, self.learning.seed, self._tally.asks)
-
-    def _file(self, what: str, number: int) -> Path:
-        return self.home / f"{what}-{number}.{'pt' if what == 'task-learner' else 'json'}"
+        kept = self._shelf.ranking(self._tally.rounds) if self._tally.rounds else []
+        ranking = [self._roll.at[picture] for picture in kept if picture in self._roll.at]
+        return in_order(askable, ranking, self._roll.pictures, self.learning.seed, self._tally.asks)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pslcore.__main__ import main
-from pslcore.hands_on import ask_csv, ask_page, label_config, labels_csv, studio_tasks, take_in, tree
+from pslcore.album import ask_csv, ask_page, label_config, labels_csv, studio_tasks, take_in, tree
 
 
 def rows(path):
