@@ -117,6 +117,11 @@ def order() -> list[str]:
     return list(_paper())
 
 
+def titles() -> dict[str, str]:
+    """Each experiment that the page knows, in the order of the paper, with its title."""
+    return {name: said["title"] for name, said in _paper().items()}
+
+
 def _paper() -> dict[str, dict]:
     return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
 

@@ -151,11 +151,21 @@ class Ablation(View):
 
     notebook = "ablation"
 
+    @property
+    def plain(self) -> str | None:
+        """The curve of PSL as it is; None if nothing of it is finished."""
+        there = [cell.label for cell, _ in figures.finished(self.results)]
+        return plain if (plain := PLAIN.get(self.id, "PSL")) in there else None
+
+    @cached_property
+    def curves(self) -> go.Figure:
+        """The budget curves; the switch shows the differences to PSL as it is."""
+        return figures.budget_curves(self.results, self.plain or "")
+
     @cached_property
     def tests(self) -> pd.DataFrame:
         """The areas under the curves against PSL as it is, paired by seed."""
-        there = {cell.label for cell, _ in figures.finished(self.results)}
-        return figures.paired_tests(self.results, plain if (plain := PLAIN.get(self.id)) in there else None)
+        return figures.paired_tests(self.results, self.plain)
 
     @cached_property
     def price(self) -> pd.DataFrame:
