@@ -6,6 +6,7 @@
 # make lab     JupyterLab on the notebooks
 # make bench   the timings of bench/, side by side
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
+# make publish the table of published runs in the package written anew from the records, for `pslcore try` and `verify`
 # make house   docs/house.svg drawn anew from the imports of the package
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
@@ -25,7 +26,7 @@ test check: export OMP_NUM_THREADS := 1
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro report machine check lint test lab bench docs house schema env lock
+.PHONY: repro report machine check lint test lab bench docs publish house schema env lock
 .DEFAULT_GOAL := repro
 
 env: $(VENV)/ready
@@ -66,6 +67,9 @@ bench: env
 
 docs: env
 	python tools/fill.py $(FILL)
+
+publish: env
+	python tools/publish.py
 
 house: env
 	python tools/house.py

@@ -96,6 +96,15 @@ def _machine(command: argparse.ArgumentParser) -> None:
     _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
 
 
+def _evidence(name: str) -> Body:
+    def body(options: argparse.Namespace) -> int:
+        from pslcore.evidence import command
+
+        return getattr(command, name)(options)
+
+    return body
+
+
 def _in_time(minutes: float | None) -> None:
     if minutes is not None and not minutes >= 0:
         raise ValueError(f"--minutes {minutes} is no length of time: give a number from 0.")
@@ -158,10 +167,8 @@ def _pack(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command(
-    "show", "show what the finished runs of an experiment amount to; runs nothing",
-    "show fig3a --scale laptop", "show fig3a --picture fig3a.png",
-)  # fmt: skip
+@_command("show", "show what the finished runs of an experiment amount to; runs nothing",
+          "show fig3a --scale laptop", "show fig3a --picture fig3a.png")  # fmt: skip
 def _show(command: argparse.ArgumentParser) -> Body:
     _add(command, "experiment", complete=EXPERIMENT, help="a section of params.yaml, such as fig3a")
     _scale(command)
@@ -225,10 +232,16 @@ def _settle(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command(
-    "try", "try a method of your own: its contract, its cost, where it stands among the published ones",
-    "try mine.py", "try mine.py --scale laptop --until-settled", "try mine.py:Second --set width=3 --looks 2",
-)  # fmt: skip
+@_command("new", "begin a file of your own: a commented one that works as it is", "new method mine.py")
+def _new(command: argparse.ArgumentParser) -> Body:
+    _add(command, "kind", choices=("method", "network", "dataset"))
+    _add(command, "file", complete=FILE, help="a Python file that is not there yet")
+
+    return _evidence("begin")
+
+
+@_command("try", "try a method of your own: its contract, its cost, where it stands among the published ones",
+          "try mine.py", "try mine.py --until-settled", "try mine.py:Second --set width=3 --looks 2")  # fmt: skip
 def _try(command: argparse.ArgumentParser) -> Body:
     _add(command, "file", complete=FILE, help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
     _add(command, "--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
@@ -249,12 +262,19 @@ def _try(command: argparse.ArgumentParser) -> Body:
     )
     _machine(command)
 
-    def body(options: argparse.Namespace) -> int:
-        from pslcore.evidence import command
+    return _evidence("attempt")
 
-        return command.attempt(options)
 
-    return body
+@_command("verify", "make a published run again, and say what came of it",
+          "verify --cheapest", "verify 02745424c0c51fb4", "verify 011f89108ce43560.json")  # fmt: skip
+def _verify(command: argparse.ArgumentParser) -> Body:
+    _add(command, "record", nargs="?", complete=FILE, help="the key of a run, or its file")
+    _add(command, "--cheapest", action="store_true", help="the published run that takes the least time")
+    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+    _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
+    _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
+
+    return _evidence("check")
 
 
 @_command("attest", "prove that a change of the code since a revision changed no record", "attest HEAD~1")
@@ -272,10 +292,8 @@ def _attest(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command(
-    "look", "look at a data set: classes, counts, sizes, duplicates, what was left out and why",
-    "look data/album", "look data/album@64x64", "look cifar10",
-)  # fmt: skip
+@_command("look", "look at a data set: classes, counts, sizes, duplicates, what was left out and why",
+          "look data/album", "look data/album@64x64", "look cifar10")  # fmt: skip
 def _look(command: argparse.ArgumentParser) -> Body:
     _add(command, "dataset", complete=FOLDER, help="a folder of pictures or arrays, or a name; see data/README.md")
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
@@ -307,10 +325,8 @@ def _album(command: argparse.ArgumentParser) -> None:
     _add(command, "--out", complete=FOLDER, help="the album's own files: outputs/album/<hash of the folder>")
 
 
-@_command(
-    "ask", "ask which pictures of a folder to label next: a CSV file and a page of thumbnails",
-    "ask Pictures --classes cat,dog --budget 20", "ask Pictures --protect rules.yaml",
-)  # fmt: skip
+@_command("ask", "ask which pictures of a folder to label next: a CSV file and a page of thumbnails",
+          "ask Pictures --classes cat,dog --budget 20", "ask Pictures --protect rules.yaml")  # fmt: skip
 def _ask(command: argparse.ArgumentParser) -> Body:
     _album(command)
     _add(command, "--budget", type=int, default=20, help="pictures to ask about")
@@ -340,10 +356,8 @@ def _tell(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command(
-    "completion", "print what makes a shell complete these commands",
-    'completion bash >> ~/.bashrc', "completion zsh > ~/.zfunc/_pslcore",
-)  # fmt: skip
+@_command("completion", "print what makes a shell complete these commands",
+          'completion bash >> ~/.bashrc', "completion zsh > ~/.zfunc/_pslcore")  # fmt: skip
 def _completion(command: argparse.ArgumentParser) -> Body:
     _add(command, "shell", choices=("bash", "zsh", "tcsh"))
 

@@ -1,4 +1,4 @@
-"""What ``pslcore try`` and ``pslcore verify`` do, in words: the bodies of the commands."""
+"""What ``pslcore new``, ``try`` and ``verify`` do, in words: the bodies of the commands."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from pslcore import plugins
-from pslcore.evidence import published, standing, trying
+from pslcore.evidence import beginning, published, standing, trying, verify
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 
@@ -35,8 +35,8 @@ def attempt(options: argparse.Namespace) -> int:
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = trying.minutes(experiment, len(seeds), options.jobs)
         print(
-            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}; all "
-            f"of them would take about {_time(minutes)} on the machine of the published runs.",
+            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}. All "
+            f"of them take about {_time(minutes)}, going by the published runs.",
             flush=True,
         )
         where = options.out, options.data, options.jobs, options.device
@@ -57,6 +57,29 @@ def attempt(options: argparse.Namespace) -> int:
     return 0
 
 
+def begin(options: argparse.Namespace) -> int:
+    """``pslcore new``."""
+    following = beginning.write(options.kind, options.file)
+    print(f"{options.file} works as it is; change it, then: {following}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """``pslcore verify``: 0 if the run stands, 1 if not."""
+    if bool(options.record) == options.cheapest:
+        raise ValueError("say which run is to be made again: a key, a record's file, or --cheapest.")
+    chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
+    processor = chosen.record["hardware"]["processor"]
+    print(
+        f"{chosen.told()}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
+        "again now ...",
+        flush=True,
+    )
+    outcome = verify.again(chosen, options.data, options.device)
+    print(outcome.sentence)
+    return 0 if outcome.stands else 1
+
+
 def _told(method: Method) -> None:
     print(f"{method.label}: {method.about or 'no docstring says what it does'}")
     print("\n".join(f"  {line}" for line in method.lines()))
@@ -66,8 +89,9 @@ def _told(method: Method) -> None:
 
 
 def _show(found: Standing) -> None:
-    own = standing.row(found)
-    print("\n" + "; ".join(f"{name} {value}" for name, value in own.items()) + "\n")
+    own = {name: value for name, value in standing.row(found).items() if name != "method"}
+    width = max(map(len, own))
+    print(f"\n{found.label}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in own.items()) + "\n")
     print(aligned(standing.table(found)) + "\n")
     print("\n".join(f"* {sentence}" for sentence in standing.notes(found)))
 

@@ -53,15 +53,15 @@ class Published:
         return sorted({cell.config.seed for cell, _ in self.results.runs})
 
 
-def index(file: Path = FILE) -> dict[str, list[str]]:
+def index(file: Path | None = None) -> dict[str, list[str]]:
     """The experiments of each scale in the table."""
     found: dict[str, list[str]] = {}
-    for said in _content(file):
+    for said in _content(file or FILE):
         found.setdefault(said["scale"], []).append(said["experiment"])
     return found
 
 
-def load(experiment: str, scale: str, file: Path = FILE) -> Published:
+def load(experiment: str, scale: str, file: Path | None = None) -> Published:
     """An experiment of the table.
 
     Raises
@@ -69,7 +69,7 @@ def load(experiment: str, scale: str, file: Path = FILE) -> Published:
     ValueError
         In one sentence, if it is not there; with what is.
     """
-    for said in _content(file):
+    for said in _content(file or FILE):
         if (said["experiment"], said["scale"]) == (experiment, scale):
             return _published(said)
     known = index(file)
@@ -78,9 +78,9 @@ def load(experiment: str, scale: str, file: Path = FILE) -> Published:
     raise ValueError(f"{experiment!r} is not published at {scale!r}: choose one of {', '.join(known[scale])}.")
 
 
-def find(key: str, file: Path = FILE) -> tuple[Published, Cell, Record] | None:
+def find(key: str, file: Path | None = None) -> tuple[Published, Cell, Record] | None:
     """A run by its key."""
-    for said in _content(file):
+    for said in _content(file or FILE):
         if any(key in curve["keys"] for curve in said["curves"]):
             whole = _published(said)
             return next((whole, cell, record) for cell, record in whole.results.runs if record["key"] == key)
@@ -110,7 +110,7 @@ def brief(record: Record) -> Record:
 
 
 def write(
-    scales: list[str], params: str | Path = "params.yaml", out: str | Path = "outputs", file: Path = FILE
+    scales: list[str], params: str | Path = "params.yaml", out: str | Path = "outputs", file: Path | None = None
 ) -> dict[str, int]:
     """Write the table from the finished records that today's code would make; the runs of each experiment.
 
@@ -130,7 +130,7 @@ def write(
                 )  # fmt: skip
                 told[f"{experiment} at {scale}"] = len(runs)
     text = json.dumps({"format": _FORMAT, "experiments": content}, sort_keys=True, separators=(",", ":"))
-    records.write_bytes(file, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    records.write_bytes(file or FILE, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
     _content.cache_clear()
     return told
 
@@ -176,15 +176,16 @@ def _published(said: dict[str, Any]) -> Published:
     for curve in said["curves"]:
         sources: dict[str, bool] = {}
         settings = places[curve["config"]]
+        try:
+            first = campaign.config_of(settings | {"seed": 0})
+        except ValueError:  # a method or an option that today's code does not know
+            continue
         for key, row in zip(curve["keys"], curve["rows"], strict=True):
             seed, metrics, seen, seconds, content, pools, *shared = row
             labelled, crossed, (precision, source), (hardware, versions) = (places[number] for number in shared)
-            try:
-                config = campaign.config_of(settings | {"seed": seed})
-            except ValueError:  # a method or an option that today's code does not know
-                break
+            config = first.model_copy(update={"seed": seed})
             if source not in sources:
-                sources[source] = current(source, campaign.source(config))
+                sources[source] = current(source, campaign.source(first))
             cycles = [
                 {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
                 for n, metric, some in zip(labelled, metrics, seen, strict=True)

@@ -108,7 +108,10 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
         for cell, record in published.results.runs:
             if cell.label != other or cell.config.seed not in mine:
                 continue
-            reason = unlike(record, mine[cell.config.seed], cell.config.key in stale)
+            same_pools = (
+                {"pools": mine[cell.config.seed]["pools"]} if other == CEILING else {}
+            )  # it has all safe images
+            reason = unlike(record | same_pools, mine[cell.config.seed], cell.config.key in stale)
             if reason:
                 why[reason] += 1
             else:

@@ -136,8 +136,11 @@ def look(
 def run(
     method: Method, experiment: Published, seeds: Collection[int], out: str | Path = "outputs",
     root: str | Path = "data", jobs: int | None = None, device: str = "auto", limit: float = host.LIMIT,
+    told: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Cell, Record]]:  # fmt: skip
     """Its runs on these seeds, each in the precision of the published ones; what is finished is not run again.
+
+    ``told`` is called with the number of finished runs, and of all; without it there is a bar. What it raises ends all.
 
     Raises
     ------
@@ -156,7 +159,7 @@ def run(
     found = _runs(
         [(config, precisions.get(config["seed"])) for config in configs], here / "runs", root, jobs, device, limit,
         file=_named(copy, wanted), title=f"{method.label}: {experiment.experiment} at {experiment.scale}",
-        words=lambda sentence: _own_words(sentence, copy, method.file),
+        words=lambda sentence: _own_words(sentence, copy, method.file), told=told,
     )  # fmt: skip
     label = method.label if method.label not in _labels(experiment) else f"{method.label} (yours)"
     return [(Cell(label, Config.model_construct(**record["config"])), record) for record in found]
@@ -201,7 +204,7 @@ def unpaired(experiment: Published, own: list[tuple[Cell, Record]]) -> list[str]
     return list(
         dict.fromkeys(
             cell.label for cell, record in experiment.results.runs
-            if (seed := cell.config.seed) in mine
+            if cell.label != CEILING and (seed := cell.config.seed) in mine
             and standing.unlike(record, mine[seed], cell.config.key in stale)
         )
     )  # fmt: skip
@@ -231,6 +234,7 @@ def write_page(found: Standing, method: Method, path: Path) -> None:
 def _runs(
     wanted: list[tuple[dict[str, Any], str | None]], folder: Path, root: str | Path, jobs: int | None, device: str,
     limit: float, title: str, file: str | None = None, words: Callable[[str], str] = str,
+    told: Callable[[int, int], None] | None = None,
 ) -> list[Record]:  # fmt: skip
     """Configs, with the precision each is settled in, as finished records in that order."""
     records.prepare(folder)
@@ -241,8 +245,10 @@ def _runs(
         for part in (wanted[number::workers] for number in range(workers))
     ]  # fmt: skip
     keys: dict[int, str] = {}
-    with tqdm(total=len(wanted), desc=title, unit="run", disable=not wanted) as bar:
+    with tqdm(total=len(wanted), desc=title, unit="run", disable=not wanted or told is not None) as bar:
         for guest, event in host.listen(orders, limit):
+            if told is not None:
+                told(len(keys), len(wanted))
             if event["say"] == "done":
                 keys[guest.number + workers * event["number"]] = event["key"]
                 bar.update()
