@@ -165,24 +165,7 @@ def labelled():
     return answer
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    """A folder with the 12 records of a small experiment, ``fig`` at ``little``, its params, and the table of them."""
-    from pslcore import campaign  # with plotly, which few tests need
-    from pslcore.evidence import published
-
-    folder = tmp_path_factory.mktemp("made")
-    base = {"dataset": "digits", "teacher": "resnet8"}
-    base |= {"recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}
-    fig = {"config": {"initial": 20, "budget": 10, "final": 40}, "seeds": 4, "ceiling": True,
-           "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
-    content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    campaign.run("fig", "little", folder / "params.yaml", folder, folder / "outputs", jobs=1, device="cpu")
-    told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
-    assert told == {"fig at little": 12}
-    return folder
-
+# Pages
 
 EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }} %{x}"""
 HOSTILE = {
@@ -287,3 +270,22 @@ def hostile_page(hostile) -> str:
     ]  # fmt: skip
     counts = {"holds": 1, "does not hold": 1, "no difference that matters": 0, "too small to tell": 1, "not run": 1}
     return page.page([exhibit], "quick <scale>", rows, counts, "* **One** rule.", {}, "<p>Other.</p>", [found], EVIL)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with the 12 records of a small experiment, ``fig`` at ``little``, its params, and the table of them."""
+    from pslcore import campaign  # with plotly, which few tests need
+    from pslcore.evidence import published
+
+    folder = tmp_path_factory.mktemp("made")
+    base = {"dataset": "digits", "teacher": "resnet8"}
+    base |= {"recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}
+    fig = {"config": {"initial": 20, "budget": 10, "final": 40}, "seeds": 4, "ceiling": True,
+           "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
+    content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    campaign.run("fig", "little", folder / "params.yaml", folder, folder / "outputs", jobs=1, device="cpu")
+    told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
+    assert told == {"fig at little": 12}
+    return folder
