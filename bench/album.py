@@ -1,43 +1,172 @@
 """An album of real pictures, a simulated person answering: accuracy by number of answers, PSL beside Random.
 
-    nice python bench/album.py [--seeds 5] [--rounds 4] [--budget 40] [--epochs 20]
+    nice python bench/album.py [--seeds 5] [--rounds 4] [--budget 40] [--epochs 20] [--data data]
+    python bench/album.py --first-pick 10000     seconds to the first question, and what comes after it
+    nice python bench/album.py --scores          why: one round, several scores of the same students
 
 1,000 JPEG files of five CIFAR-10 classes, half of them protected; tested on 1,000 other pictures of these classes.
+``--first-pick`` makes so many JPEG files of 1280x960 (4 GB for 10,000) in a temporary folder, and times the steps in
+seconds of the clock and of the processor.
 """
 
 import argparse
+import io
 import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pslcore import data
-from pslcore.hands_on import Album
+from pslcore import data, losses
+from pslcore.album import Album, Learning, TaskLearner, learn
+from pslcore.runs import Session, fingerprint, prepare_process
+from pslcore.sides import Pools
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="data", help="the folder of data sets")
+    parser.add_argument("--first-pick", type=int, metavar="N", help="time an album of N large pictures instead")
+    parser.add_argument("--scores", action="store_true", help="compare scores of the same students instead")
     for name, value in {"seeds": 5, "rounds": 4, "budget": 40, "epochs": 20, "pictures": 1000}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
-    dataset = data.load("cifar10")
-    rng = np.random.default_rng(0)
+    if options.first_pick:
+        return first_pick(options.first_pick)
+    if options.scores:
+        return scores(options.data, options.seeds, options.epochs)
+    learn_by_answers(options)
+
+
+def first_pick(count: int) -> None:
+    """An album of ``count`` pictures of 1280x960, from nothing to the first question, and on."""
+    rng, kinds = np.random.default_rng(0), []
+    for number in range(40):
+        small = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        large = np.asarray(Image.fromarray(small).resize((1280, 960), Image.Resampling.BICUBIC)).astype(float)
+        exif = Image.Exif()
+        exif[0x0112] = (1, 6)[number % 2]
+        exif.get_ifd(0x8769)[0x9003] = f"2024:01:{number % 28 + 1:02} 12:00:00"
+        file = io.BytesIO()
+        pixels = (large + rng.normal(0, 9, (960, 1280, 1))).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(file, "JPEG", quality=85, exif=exif)
+        kinds.append(file.getvalue())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "pictures")
+        for number in range(count):
+            path = folder / f"{number // 500:03}" / f"{number:06}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(kinds[number % 40] + number.to_bytes(4, "big"))  # behind the end: no two are the same file
+        print("| step | seconds | CPU-seconds |\n|---|---|---|")
+        options = {"classes": CLASSES, "protect": {"patterns": ["*7.jpg"]}, "out": Path(scratch, "out")}
+        with lap(f"open {count:,} new pictures"):
+            album = Album(folder, **options)
+        with lap("the first 20 to label"):
+            album.next(20)
+        names = album.preview().safe
+        with lap("a page of 60 thumbnails, nothing read yet"):
+            [album.thumbnail(name) for name in names[-60:]]
+        with lap("read the rest (beside the labelling)"):
+            album.read()
+        with lap("a page of 60 thumbnails"):
+            [album.thumbnail(name) for name in names[:60]]
+        album.close()
+        with lap("open it again"):
+            Album(folder, **options).close()
+
+
+@contextmanager
+def lap(what: str):
+    """Print what a step took."""
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    print(f"| {what} | {time.perf_counter() - wall:.1f} | {time.process_time() - processor:.1f} |", flush=True)
+
+
+def pictures(root: str, count: int):
+    """Images and labels (0 to 4) of pictures of the five classes: ``count`` to learn from, 1,000 to test on."""
+    dataset = data.load("cifar10", root)
     kinds = [dataset.classes.index(name) for name in CLASSES]
-    chosen = rng.permutation(np.flatnonzero(np.isin(dataset.train.labels, kinds)))[: options.pictures]
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(dataset.train.labels, kinds)))[:count]
     test = np.flatnonzero(np.isin(dataset.test.labels, kinds))[:1000]
+    return [
+        (np.asarray(split.images[some]), np.array([kinds.index(label) for label in split.labels[some]]))
+        for split, some in ((dataset.train, chosen), (dataset.test, test))
+    ]
+
+
+def scores(root: str, seeds: int, epochs: int, start: int = 32, budget: int = 32) -> None:
+    """One acquisition: students learn from ``start`` answers; the task learner alone from what each score adds."""
+    (images, truth), (tests, answers) = pictures(root, 1000)
+    protected, safe, device = np.arange(1, 1000, 2), np.arange(0, 1000, 2), prepare_process("cpu")
+    rows, picked, told = [], [], []
+
+    def fit(method: str, options: dict, labelled: np.ndarray, seed: int, cycle: int):
+        learning = Learning.of({"method": method, "options": options, "seed": seed, "recipe": {
+            "epochs": epochs, "batch_size": 16, "lr": 0.05}})  # fmt: skip
+        config, labels = learning.config(), np.full(len(images), -1, np.int64)
+        labels[labelled] = truth[labelled]
+        dataset = data.Dataset("album", data.Split(images, labels), data.Split(images[:0], labels[:0]), CLASSES)
+        pools = Pools(len(images), np.empty(0, np.int64), protected)
+        recipe = config.recipe.on(device)
+        protocol = learn._Protocol(config, dataset, [len(labelled)], labels, fingerprint(config), recipe, pools)
+        session = Session(protocol, device)
+        session.client.annotate(session.cloud, labelled)
+        learner = session.begin(cycle)
+        session.train(learner, cycle)
+        weights = {name.removeprefix("0."): tensor for name, tensor in session.cloud.weights().items()}
+        return session, learner, TaskLearner(learning, len(CLASSES), weights)
+
+    for seed in range(seeds):
+        first = np.sort(np.random.default_rng(100 + seed).choice(safe, start, replace=False))
+        rest, found = np.setdiff1d(safe, first), {}
+        for name, options in {"paper": {}, "ordered": {"ranking": "ordered"}, "none": {"out_of_class": False}}.items():
+            session, learner, teacher = fit("psl", options, first, seed, 0)
+            logits = learner.answers(session.client.store.plain(rest))
+            mean = logits.softmax(2).mean(0)
+            entropy = -(mean * mean.clamp_min(1e-12).log()).sum(1).numpy()
+            found[f"discrepancy (PSL), out of class: {name}"] = losses.discrepancy(logits).numpy()
+            if name == "paper":
+                found["entropy of the same students' mean answer"] = entropy
+                given = teacher.probabilities(images[rest])
+                found["entropy of the task learner (uploads the pool)"] = -(given * np.log(given + 1e-12)).sum(1)
+                right = mean.argmax(1).numpy() == truth[rest]
+                score = losses.discrepancy(logits).numpy()
+                told.append((score[right].mean(), score[~right].mean()))
+        for draw in range(2):
+            found[f"random, draw {draw + 1}"] = np.random.default_rng(1000 + 10 * seed + draw).random(len(rest))
+        for name, score in found.items():
+            more = rest[np.lexsort((rest, -score))[:budget]]
+            *_, teacher = fit("random", {}, np.sort(np.concatenate([first, more])), seed, 1)
+            rows.append((name, seed, 100 * (teacher.probabilities(tests).argmax(1) == answers).mean()))
+            picked.append((name, *np.bincount(truth[more], minlength=5)))
+            print(*rows[-1], file=sys.stderr, flush=True)
+    accuracy = pd.DataFrame(rows, columns=["score", "seed", "accuracy"]).groupby("score", sort=False).accuracy
+    kinds = pd.DataFrame(picked, columns=["score", *CLASSES]).groupby("score", sort=False).mean()
+    print(f"| score | accuracy (%) | picked of {', '.join(CLASSES)} |\n|---|---|---|")
+    for name, value in accuracy.mean().items():
+        counts = ", ".join(f"{count:.1f}" for count in kinds.loc[name])
+        print(f"| {name} | {value:.1f} ± {accuracy.std()[name]:.1f} | {counts} |")
+    right, wrong = np.mean(told, axis=0)
+    print(f"\nMean discrepancy where the students are right {right:.2f} nats, where they are wrong {wrong:.2f}.")
+
+
+def learn_by_answers(options: argparse.Namespace) -> None:
+    """Rounds of answers, PSL beside Random."""
+    (images, labels), (tests, answers) = pictures(options.data, options.pictures)
     truth, rows = {}, []
     with tempfile.TemporaryDirectory() as scratch:
-        for place, number in enumerate(chosen):
+        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = f"{'private' if place % 2 else 'shared'}/{place:04}.jpg"
-            truth[path] = dataset.classes[dataset.train.labels[number]]
+            truth[path] = CLASSES[label]
             (Path(scratch, "album") / path).parent.mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(dataset.train.images[number].transpose(1, 2, 0))
-            picture.save(Path(scratch, "album", path), quality=95)
+            Image.fromarray(image.transpose(1, 2, 0)).save(Path(scratch, "album", path), quality=95)
         for seed in range(options.seeds):
             for method in ("psl", "random"):
                 learning = {"method": method, "seed": seed, "recipe": {"epochs": options.epochs, "batch_size": 16,
@@ -48,13 +177,15 @@ def main() -> None:
                         for picture in album.next(options.budget):
                             album.answer(picture, truth[picture.path], by="simulated")
                         report = album.train()
-                        given = album.task_learner().probabilities(dataset.test.images[test]).argmax(1)
-                        right = np.array(kinds)[given] == dataset.test.labels[test]
+                        right = album.task_learner().probabilities(tests).argmax(1) == answers
                         low, high = report.interval
                         rows.append((method, seed, turn * options.budget, right.mean(), low <= right.mean() <= high))
                         print(*rows[-1], file=sys.stderr, flush=True)
     table = pd.DataFrame(rows, columns=["method", "seed", "answers", "accuracy", "covered"])
-    shown = table.pivot_table(index="answers", columns="method", values="accuracy", aggfunc=["mean", "std"]) * 100
+    shown = (
+        table.pivot_table(index="answers", columns="method", values="accuracy", aggfunc=["mean", "std"], dropna=False)
+        * 100
+    )
     paired = table.pivot(index=["answers", "seed"], columns="method", values="accuracy")
     gap = 100 * (paired["psl"] - paired["random"]).groupby("answers").agg(["mean", "std"])
     print("| answers | PSL (%) | Random (%) | PSL - Random, paired by seed (points) |\n|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""What all tests share: quick settings, tiny data sets with something to learn in them, and configs for them."""
+"""What all tests share: quick settings, tiny data sets and albums with something to learn in them."""
 
 from pathlib import Path
 
@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import settings
+from PIL import Image
 
+from pslcore.album import Album
 from pslcore.campaign import Cell, Results
 from pslcore.runs import Config
 
@@ -103,6 +106,82 @@ def digits():
 def settings_of_tiny() -> dict:
     """The settings behind ``tiny``, as a section of ``params.yaml`` holds them."""
     return TINY
+
+
+# Albums: folders of small pictures with something to learn in them, that train in a moment
+
+LEARNING = {"size": 8, "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1}}
+COLOURS = ("red", "green", "blue")
+
+
+def draw(path, label, seed, side=8, **options):
+    """A picture of one colour under noise."""
+    noise = np.random.default_rng(seed).normal(0, 40, (side, side, 3))
+    pixels = np.clip(noise + np.eye(3)[label] * 120 + 60, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return pixels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """30 pictures, ten of each colour, named ``<label>-<number>.png``."""
+    for number in range(30):
+        draw(tmp_path / "photos" / f"{number % 3}-{number:02}.png", number % 3, number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def opened(folder, tmp_path):
+    """``opened(protect=..., ...)``: the album of ``folder``; closed at the end."""
+    albums = []
+
+    def open_it(**options):
+        wanted = {"classes": COLOURS, "learning": LEARNING, "out": tmp_path / "out"} | options
+        albums.append(Album(wanted.pop("folder", folder), **wanted))
+        return albums[-1]
+
+    yield open_it
+    for album in albums:
+        album.close()
+
+
+@pytest.fixture
+def painted():
+    """``draw``."""
+    return draw
+
+
+@pytest.fixture
+def labelled():
+    """``labelled(album, n)``: a round answered with the truth, which the files' names tell; gives the pictures."""
+
+    def answer(album, n, by="somebody"):
+        pictures = album.next(n)
+        for picture in pictures:
+            album.answer(picture, COLOURS[int(picture.path.split("/")[-1][0])], by=by)
+        return pictures
+
+    return answer
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with the 12 records of a small experiment, ``fig`` at ``little``, its params, and the table of them."""
+    from pslcore import campaign  # with plotly, which few tests need
+    from pslcore.evidence import published
+
+    folder = tmp_path_factory.mktemp("made")
+    base = {"dataset": "digits", "teacher": "resnet8"}
+    base |= {"recipe": {"epochs": 2, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}
+    fig = {"config": {"initial": 20, "budget": 10, "final": 40}, "seeds": 4, "ceiling": True,
+           "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
+    content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    campaign.run("fig", "little", folder / "params.yaml", folder, folder / "outputs", jobs=1, device="cpu")
+    told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
+    assert told == {"fig at little": 12}
+    return folder
 
 
 EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }} %{x}"""

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pslcore import __main__ as commands
 from pslcore.runs import records
 
 TOP = Path(__file__).parents[1]
@@ -134,6 +137,22 @@ def test_what_there_is_is_shown(here):
     assert result.status == 0
     assert "R" in result.out.split()
     assert len(list(here.runs.iterdir())) == 2  # nothing was run
+
+
+def test_a_data_set_is_looked_at(here):
+    result = here("look", "data/tiny")
+    assert result.status == 0, result.err
+    assert result.out.startswith("tiny: 120 images to train and 40 to test, 8x8, colour, 4 classes")
+    assert here("look", "tiny").out == result.out
+    assert "unknown data set 'nothing'" in one_line(here("look", "data/nothing"))
+
+
+def test_all_names_are_listed(here):
+    result = here("list")
+    assert result.status == 0, result.err
+    titles = [line for line in result.out.splitlines() if line and not line.startswith(" ")]
+    assert titles == ["methods", "networks", "data sets"]
+    assert re.search(r"(?m)^  tiny +data/tiny +train\.npz, test\.npz$", result.out)
 
 
 def test_the_verdicts_are_told_and_kept(here):
@@ -323,3 +342,52 @@ def test_a_batch_machine_needs_no_more_than_is_said(digits):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert not set(result.stdout.split()) & set(ABSENT.split())
+
+
+def test_every_command_has_an_example_that_its_parser_takes(capsys):
+    top = commands.parser()
+    for name, (_, _, examples) in commands._COMMANDS.items():
+        assert examples, name
+        for example in examples:
+            words = shlex.split(example.partition(" >")[0])
+            assert words[0] == name
+            top.parse_args(words)
+        with pytest.raises(SystemExit) as end:
+            top.parse_args([name, "--help"])
+        assert not end.value.code
+        assert f"pslcore {examples[0]}" in capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; from pslcore import __main__; __main__.parser().format_help(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def completed(line: list[str], folder: Path) -> set[str]:
+    """What bash offers for the last word of a line, in a folder."""
+    script = subprocess.run(
+        [sys.executable, "-m", "pslcore", "completion", "bash"], capture_output=True, text=True, check=True, cwd=TOP
+    ).stdout
+    words = " ".join(shlex.quote(word) for word in line)
+    ask = f"COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}\n_shtab_pslcore\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    shell = ["bash", "-c", f"{script}\n{ask}"]
+    return set(subprocess.run(shell, capture_output=True, text=True, check=True, cwd=folder).stdout.split())
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["pslcore", "cl"], {"claims"}),
+        (["pslcore", "grid", "fi"], {"fig"}),
+        (["pslcore", "show", "fig", "--scale", ""], {"quick", "large"}),
+        (["pslcore", "grid", "fig", "--dev"], {"--device"}),
+        (["pslcore", "grid", "fig", "--device", "c"], {"cpu", "cuda"}),
+    ],
+)
+def test_bash_completes_commands_options_and_names(line, expected, tmp_path):
+    sections = {"base": {}, "fig": {"methods": {}, "seeds": 2}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"scales": {"quick": sections, "large": sections}}))
+    assert completed(line, tmp_path) == expected

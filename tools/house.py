@@ -21,24 +21,29 @@ FLOORS: list[dict[str, str]] = [
         "streams": "randomness by name",
         "settings": "what settings share: checks, and one sentence",
         "vision": "the one door to torchvision",
-        "models": "networks by name",
+        "plugins": "somebody's own file, by its path",
+        "warm": "processes that need not import anew",
+        "packages": "what installed packages add, by entry points",
         "losses": "the equations",
     },
-    {"recipe": "how any network learns", "data": "data sets and batches"},
+    {"recipe": "how any network learns", "models": "networks by name", "data": "data sets and batches"},
     {"sides": "client and cloud, the door between them, pools and oracle"},
     {"strategies": "one file a method"},
     {"runs": "one run: settings, protocol, cycle, record"},
     {
         "federated": "several clients, one server",
+        "album": "one's own pictures, labelled by people",
+    },
+    {
+        "campaign": "many runs; a change proven to alter no record",
         "hands_on": "what a person clicks",
     },
-    {"campaign": "many runs; a change proven to alter no record"},
     {"evidence": "figures, tables, claims, the page"},
     {"__main__": "the commands"},
 ]
 """A wing imports from itself and from floors below, and from nowhere else."""
 
-WIDTH, BOX, LANE, MARGIN = 900, 470, 25, 34
+WIDTH, BOX, LANE, MARGIN = 900, 470, 22, 34
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\""
 LINE, INK, FAINT, FILL = "#6e7781", "#1f2933", "#52606d", "#eef2f6"
 COLOURS = ["#0072b2", "#c2410c", "#158466", "#a2559c", "#8a6d00", "#3b6ea5"]  # seen on white and on near-black

@@ -1,7 +1,9 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
-from pslcore.campaign.attest import ATTESTED, attest, current
-from pslcore.campaign.grid import GridError, Results, collect, run, runs_folder, take_in
+from pslcore.campaign import host
+from pslcore.campaign.attest import ATTESTED, attest, current, difference
+from pslcore.campaign.catalogue import told as catalogue
+from pslcore.campaign.grid import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,
     CEILING,
@@ -10,8 +12,11 @@ from pslcore.campaign.params import (
     config_of,
     experiments,
     looks,
+    merge,
+    run_one,
     scales,
     section,
     source,
     top,
 )
+from pslcore.campaign.precision import settle

@@ -188,14 +188,14 @@ def _compare(finding: Finding, name: str, label: str, old: Record | None, new: R
         finding.networks = sorted({*finding.networks, *_networks(params.config_of(new["config"]))})
         # The config, and what a record says, may have grown.
         said = {name: value for name, value in records.content(old).items() if name != "config"}
-        where = _difference(said, {name: value for name, value in records.content(new).items() if name in said})
+        where = difference(said, {name: value for name, value in records.content(new).items() if name in said})
         if where:
             finding.differs.append(f"{run} ({where})")
         else:
             finding.equal += 1
 
 
-def _difference(old: Any, new: Any, place: str = "") -> str:
+def difference(old: Any, new: Any, place: str = "") -> str:
     """Where two records part first."""
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         inner = ((f"{place}.{name}".lstrip("."), old[name], new[name]) for name in old)
@@ -203,7 +203,7 @@ def _difference(old: Any, new: Any, place: str = "") -> str:
         inner = ((f"{place}[{n}]", one, other) for n, (one, other) in enumerate(zip(old, new, strict=True)))
     else:
         return "" if old == new else f"{place}: {str(old)[:40]} then, {str(new)[:40]} now"
-    return next((where for item in inner if (where := _difference(item[1], item[2], item[0]))), "")
+    return next((where for item in inner if (where := difference(item[1], item[2], item[0]))), "")
 
 
 def _append(path: Path, sha: str, findings: list[Finding]) -> None:

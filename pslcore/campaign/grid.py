@@ -4,6 +4,7 @@
 torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone.
 """
 
+import json
 import os
 import re
 import time
@@ -16,8 +17,9 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
+from pslcore import warm
+from pslcore.campaign import archive, crew, precision, progress
 from pslcore.campaign import params as parameters
-from pslcore.campaign import precision
 from pslcore.campaign.attest import current
 from pslcore.campaign.leash import hold
 from pslcore.campaign.params import Cell, cells, config_of, run_one
@@ -132,12 +134,14 @@ def run(
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
     workers = max(1, min(jobs or cpu_count(), len(todo)))
+    known = {cell.label: _seconds(record) for cell, record in kept}
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for cell, trouble in _attempts(todo, root, folder, device, deadline, workers):
+        for cell, trouble in _attempts(todo, root, folder, device, deadline, workers, known):
             bar.update(trouble is None)
             if trouble:
                 failures.append((cell, trouble))
+            progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
         told = "; ".join(f"{cell.label}, seed {cell.config.seed}: {sentence}" for cell, (sentence, _) in failures[:3])
@@ -163,29 +167,65 @@ def _log(path: Path, failures: list[tuple[Cell, Trouble]]) -> str:
 
 
 def _attempts(
-    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int
-) -> Iterator[tuple[Cell, Trouble | None]]:
-    """Each cell as it ends, with what went wrong; cells that ran out of time are left out."""
+    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int,
+    known: dict[str, float],
+) -> Iterator[tuple[Cell, Trouble | None]]:  # fmt: skip
+    """Each cell as it ends, with what went wrong; cells that ran out of time are left out.
+
+    ``known`` are seconds a run by curve, and grows; the longest runs of a seed are begun first, so that no worker waits
+    for another at the end. Nothing in a record depends on the order.
+    """
     given = root, folder, device, deadline, os.getpid()
-    calls = (delayed(_attempt)(number, cell.config, *given) for number, cell in enumerate(todo))
-    with parallel_config(backend="loky", inner_max_num_threads=1) if workers > 1 else parallel_config(n_jobs=1):
-        for number, in_time, trouble in Parallel(n_jobs=workers, return_as="generator_unordered")(calls):
-            if in_time:
-                yield todo[number], trouble
+    calls = ((number, todo[number].config, *given) for number in _longest_first(todo, known))
+    for number, in_time, trouble, seconds in _answers(calls, workers):
+        if in_time:
+            known[todo[number].label] = seconds
+            yield todo[number], trouble
+
+
+def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
+    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest."""
+    left = list(range(len(todo)))
+    while left:
+        seed = min(todo[number].config.seed for number in left)
+        same = [number for number in left if todo[number].config.seed == seed]
+        left.remove(longest := max(same, key=lambda number: known.get(todo[number].label, float("inf"))))
+        yield longest
+
+
+def _answers(calls: Iterator[tuple], workers: int) -> Iterator["Answer"]:
+    if workers == 1:
+        yield from (_attempt(*call) for call in calls)
+    elif warm.there():
+        yield from crew.answers(((_attempt, call) for call in calls), workers)
+    else:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            tasks = (delayed(_attempt)(*call) for call in calls)
+            yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)(tasks)
+
+
+Answer = tuple[int, bool, Trouble | None, float]
+"""The number of a cell, whether its run came to an end in time, what went wrong, seconds."""
 
 
 def _attempt(
     number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None, owner: int
-) -> tuple[int, bool, Trouble | None]:
-    hold(owner)
+) -> Answer:
+    if not warm.there():
+        hold(owner)
+    trouble, begun = None, time.perf_counter()
     try:
         run_one(config, root, folder, device, deadline)
     except OutOfTime:
-        return number, False, None
+        return number, False, None, 0.0
     except Exception as error:  # whatever it is, it is reported, and the other runs go on
         sentence = " ".join(str(error).split()) or "no reason given"
-        return number, True, (f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc())
-    return number, True, None
+        trouble = f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc()
+    return number, True, trouble, time.perf_counter() - begun
+
+
+def _seconds(record: Record) -> float:
+    return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
 
 
 def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list[str]:
@@ -201,22 +241,60 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
         If one is damaged, or contradicts the one that is here; then nothing is copied.
     """
     folder = runs_folder(out, scale)
-    found = [path for path in sorted(Path(source).rglob("*.json")) if re.fullmatch("[0-9a-f]{16}", path.stem)]
+    found = [(path, read(path)) for path in _record_files(Path(source))]
+    for path in sorted(Path(source).rglob(archive.NAME)):
+        found += [
+            (path, named(record, key, f"{path}: {key}"))
+            for key in archive.sealed(path)
+            if (record := archive.get(path, key))
+        ]
     if not found:
         raise FileNotFoundError(f"{source} holds no record (<key>.json): name the folder that `grid --out` wrote to.")
     taken: dict[str, tuple[Path, Record]] = {}
-    for path in found:
-        record = read(path)
-        here = folder / path.name
-        other, known = taken.get(path.stem, (here, read(here) if here.exists() else None))
+    for path, record in found:
+        key = record["key"]
+        other, known = taken.get(key, (folder / f"{key}.json", stored(key, folder)))
         if known is None:
-            taken[path.stem] = path, record
+            taken[key] = path, record
         elif records.content(known) != records.content(record):
             raise ValueError(f"{path} and {other} have the same config but differ: keep one of them and merge again.")
     records.prepare(folder)
-    for key, (path, _) in taken.items():
-        records.write_bytes(folder / f"{key}.json", path.read_bytes())
+    for key, (_, record) in taken.items():
+        records.write(folder / f"{key}.json", record)
     return list(taken)
+
+
+def pack(scale: str, out: str | Path = "outputs") -> int:
+    """Bring all finished records of a scale into its archive (``archive``) and remove their files; how many it holds.
+
+    Stopped at any point, nothing is lost: a file goes after the archive that holds it is written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no record.
+    DamagedRecord
+        If a file or the archive is damaged; then nothing is changed.
+    """
+    folder = runs_folder(out, scale)
+    target = archive.beside(folder)
+    files = [path for path in _record_files(folder) if path.parent == folder]
+    content = dict(archive.sealed(target)) | {path.stem: read(path) and json.loads(path.read_bytes()) for path in files}
+    if not content:
+        raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
+    if files:
+        archive.write(target, content)
+    for path in files:
+        path.unlink()
+    return len(content)
+
+
+def _record_files(folder: Path) -> list[Path]:
+    """The records under a folder; those of methods that were only tried are somebody's own."""
+    return [
+        path for path in sorted(folder.rglob("*.json"))
+        if re.fullmatch("[0-9a-f]{16}", path.stem) and "tried" not in path.relative_to(folder).parts
+    ]  # fmt: skip
 
 
 def read(path: Path) -> Record:
@@ -227,14 +305,34 @@ def read(path: Path) -> Record:
     DamagedRecord
         If it is damaged, or stands under another name.
     """
-    record = schema.read(path)
+    return named(schema.read(path), path.stem, str(path))
+
+
+def named(record: Record, name: str, place: str) -> Record:
+    """A record that stands under the name of its config; ``DamagedRecord`` if not."""
     try:
         key = config_of(record["config"]).key
     except ValueError as error:
-        raise records.DamagedRecord(f"{path}: its config cannot be run ({error}); run it again.") from None
-    if not key == record["key"] == path.stem:
-        raise records.DamagedRecord(f"{path} stands under another name than that of its config, {key}; run it again.")
+        raise records.DamagedRecord(f"{place}: its config cannot be run ({error}); run it again.") from None
+    if not key == record["key"] == name:
+        raise records.DamagedRecord(f"{place} stands under another name than that of its config, {key}; run it again.")
     return record
+
+
+def stored(key: str, folder: Path) -> Record | None:
+    """The record of a key in a folder, from its file or else from the archive beside the folder; None if in neither.
+
+    Raises
+    ------
+    DamagedRecord
+        If it is damaged, or stands under another name.
+    """
+    path = folder / f"{key}.json"
+    if path.exists():
+        return read(path)
+    kept = archive.beside(folder)
+    record = archive.get(kept, key)
+    return record and named(record, key, f"{kept}: {key}")
 
 
 def runs_folder(out: str | Path, scale: str) -> Path:
@@ -252,9 +350,9 @@ _NAME = TypeAdapter(Name)
 
 
 def _finished(cell: Cell, folder: Path) -> Record | None:
-    path = folder / f"{cell.config.key}.json"
+    archive.sealed(archive.beside(folder))  # one that cannot be read is no reason to run all that it holds again
     try:
-        return read(path) if path.exists() else None
+        return stored(cell.config.key, folder)
     except records.DamagedRecord as error:
         print(error)
         return None

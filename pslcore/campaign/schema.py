@@ -86,6 +86,8 @@ def _section(title: str, settings: type[Settings], leave_out: Collection[str] = 
 
 
 def _takes(form: dict[str, Any]) -> str:
+    if (named := [one for one in form.get("anyOf", ()) if "enum" in one]) and len(form["anyOf"]) > len(named):
+        return f"{_takes(named[0])}, or [one of your own](your_network.md)"
     if "enum" in form:
         return " or ".join(f"`{value}`" for value in form["enum"])
     words = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text",

@@ -8,9 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
+from pslcore import packages
+from pslcore.data import (
+    camvid,
+    cifar,
+    cityscapes,
+    composed,
+    digits,
+    foreign,
+    looking,
+    npy,
+    npz,
+    packed,
+    tiny_imagenet,
+    tree,
+)
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
+from pslcore.data.pictures import eight_bits, upright
 from pslcore.losses import VOID
 
 
@@ -71,7 +86,8 @@ class Dataset:
         for split in (self.train, self.test):
             for array in (split.images, split.labels):
                 digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+                for start in range(0, len(array), 4096):  # what lies on the disk need not fit into memory
+                    digest.update(np.ascontiguousarray(array[start : start + 4096]).data)
         return digest.hexdigest()
 
 
@@ -85,26 +101,80 @@ _READERS: dict[str, Callable[..., Parts]] = {
     "cityscapes": cityscapes.read,
     "camvid": camvid.read,
 }
+PACKAGES = "pslcore.datasets"
+"""The group of entry points."""
 _SIZED = ("tiny_imagenet", "cityscapes", "camvid")
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
 
 
+NEEDS = {
+    "digits": "nothing",
+    "numbers": "nothing",
+    "digit_scenes": "nothing",
+    "cifar10": "a network for the first time, or cifar-10-batches-py/",
+    "cifar100": "a network for the first time, or cifar-100-python/",
+    "tiny_imagenet": "tiny-imagenet-200/",
+    "camvid": "CamVid/",
+    "cityscapes": "cityscapes/leftImg8bit/ and gtFine/",
+}
+"""What goes into the folder of all data sets, see data/README.md."""
+
+
+def own(root: str | Path) -> dict[str, str]:
+    """The data sets of somebody's own in the folder of all data sets, by name, and the form that each has."""
+    found = {}
+    for folder in sorted(path for path in Path(root).iterdir() if path.is_dir()) if Path(root).is_dir() else ():
+        form = (
+            "train.npz, test.npz" if npz.present(folder)
+            else ".npy arrays" if npy.present(folder)
+            else "" if folder.name in _READERS
+            else "pictures in class folders" if (folder / "train").is_dir()
+            else "pictures with a table" if (folder / "images").is_dir()
+            else "packed pictures" if any(folder.glob("packed*/index.json"))
+            else ""
+        )  # fmt: skip
+        if form:
+            found[folder.name] = form
+    return found
+
+
+def look(where: str | Path, root: str | Path = "data") -> list[str]:
+    """What was understood of a data set, as lines for a person.
+
+    Parameters
+    ----------
+    where : str
+        Its name, or the path of its folder (``data/album``, ``data/album@64x64``), which goes before ``root``.
+    root : path
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``load``.
+    """
+    place = Path(where)
+    if len(place.parts) > 1:
+        root = place.parent
+    return looking.told(load(place.name, root), root)
+
+
 def names() -> list[str]:
-    """The data sets that are known by name; any folder of ``.npz`` files under the root is one as well."""
+    """The data sets of this package; any folder under the root that ``load`` understands is one as well."""
     return list(_READERS)
 
 
 def load(name: str, root: str | Path = "data") -> Dataset:
     """Read a data set.
 
-    ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
-    Otherwise a known name is read from where its own format lies under the root, or downloaded.
+    ``root/<name>/train.npz`` and ``test.npz``, or ``train-images.npy`` and the like, are taken where they exist, for a
+    known name and for a user's own. Otherwise a known name is read from where its own format lies under the root, or
+    downloaded; another is a tree of pictures in ``root/<name>/`` (see ``tree``), or what an installed package gives.
 
     Parameters
     ----------
     name : str
-        One of ``names()``, or the name of a folder under ``root`` that holds ``train.npz`` and ``test.npz``.
-        ``tiny_imagenet``, ``cityscapes`` and ``camvid`` are brought to another size by ``name@HEIGHTxWIDTH``, for
+        One of ``names()``, the name of a folder under ``root``, or one that a package gives. ``tiny_imagenet``,
+        ``cityscapes``, ``camvid`` and trees of pictures are brought to another size by ``name@HEIGHTxWIDTH``, for
         example ``cityscapes@256x512``.
     root : path
         The folder of all data sets.
@@ -125,11 +195,18 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     base, size = packed.parse_size(name)
     if name and npz.present(folder):
         parts = npz.read(folder)
+    elif name and npy.present(folder):
+        parts = npy.read(folder)
     elif base in _READERS and (size is None or base in _SIZED):
         parts = _READERS[base](root, size) if size else _READERS[base](root)
+    elif base and base not in _READERS and (tree.present(root / base) or tree.packed_folder(root, base, size).is_dir()):
+        parts = tree.read(root, base, size)
+    elif base not in _READERS and (given := packages.find(PACKAGES, base)):
+        parts = foreign.read(given, root, size)
     else:
+        others = [*names(), *packages.names(PACKAGES)]
         raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join(names())}, "
+            f"unknown data set {name!r}: choose one of {', '.join(others)}, "
             f"or put your own into {folder / 'train.npz'} and test.npz (see data/README.md)."
         )
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
@@ -149,7 +226,9 @@ def _split(images: Array, labels: Array | Labels, what: str) -> Split:
     if images.ndim == 3:
         images = images[:, None]
     elif images.shape[-1] in (1, 3):
-        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        images = images.transpose(0, 3, 1, 2)
+        if not isinstance(images, np.memmap):
+            images = np.ascontiguousarray(images)
     return Split(images, labels if isinstance(labels, Labels) else labels.astype(np.int64, copy=False))
 
 

@@ -1,13 +1,14 @@
 """A folder with ``train.npz`` and ``test.npz``: anybody's own data set.
 
-Each file holds ``images`` (uint8), ``labels`` (whole numbers) and, at least in ``train.npz``, ``names`` (one a class).
+Each file holds ``images`` (uint8) and ``labels`` (whole numbers), ``train.npz`` also ``names`` (one a class) where the
+classes have any; without them they go by their numbers.
 ``coarse_names`` with ``coarse`` (the superclass of each image) adds superclasses. ``approx`` (indices of images whose
 pixels are not the original ones) only adds a note.
 """
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data.arrays import Array, Indices, Labels, Parts
+from pslcore.losses import VOID
 
 SPLITS = ("train", "test")
 _KNOWN = ("images", "labels", "names", "approx", "coarse", "coarse_names")
@@ -47,7 +49,7 @@ def read(folder: Path) -> Parts:
     paths = {split: folder / f"{split}.npz" for split in SPLITS}
     headers = {split: _headers(path) for split, path in paths.items()}
     for split, path in paths.items():
-        _check(path, headers[split], split == "train")
+        _check(path, headers[split])
     needed = sum(header.nbytes for found in headers.values() for header in found.values())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
@@ -63,7 +65,7 @@ def read(folder: Path) -> Parts:
     return {
         "train": (train["images"], train["labels"]),
         "test": (test["images"], test["labels"]),
-        "classes": train["names"].tolist(),
+        "classes": train["names"].tolist() if "names" in train else numbered((train["labels"], test["labels"])),
         "coarse_labels": train.get("coarse"),
         "note": note if any(counts) else "",
     }
@@ -102,6 +104,15 @@ def superclasses(labels: Array | Labels, coarse: Array, num_classes: int, what: 
     if not np.array_equal(pairs[0], np.arange(num_classes)):
         raise ValueError(f"{what}the coarse labels put a class into two superclasses, or a class has no image.")
     return pairs[1].astype(np.int64)
+
+
+def numbered(labels: Iterable[Array | Labels]) -> list[str]:
+    """Names of classes that have none: their numbers, from 0 to the largest that occurs (void is none)."""
+    most = -1
+    for each in labels:
+        values = each.values if isinstance(each, Labels) else np.unique(each)
+        most = max(most, int(values[(values != VOID) | (each.ndim < 3)].max(initial=-1)))
+    return [str(number) for number in range(min(most, VOID) + 1)]  # more are refused later, and are not all listed
 
 
 # One file
@@ -161,13 +172,11 @@ def _arrays(path: Path, headers: dict[str, Declared]) -> dict[str, Array]:
     return arrays
 
 
-def _check(path: Path, headers: dict[str, Declared], named: bool) -> None:
-    """What the headers of one file must be; the file that has the ``names`` is the one to train on."""
+def _check(path: Path, headers: dict[str, Declared]) -> None:
+    """What the headers of one file must be."""
     for name in ("images", "labels"):
         if name not in headers:
             raise ValueError(f"{path} holds no array {name!r}; it has {', '.join(headers) or 'nothing'}.")
-    if named and "names" not in headers:
-        raise ValueError(f"{path} holds no array 'names': add the class names, in the order of the labels.")
     check_fit(str(path), headers["images"], headers["labels"])
     count = headers["images"].shape[0]
     for name, kinds, wanted in (

@@ -11,13 +11,14 @@ the first ``read`` decodes every picture once, in order, and writes plain ``.npy
         index.json                 shapes, sizes and SHA-256 of these files; class names; a signature of the source
 
 The folder gets its name only when all of it is on the disk, so what has the name is whole; what an interrupted run
-leaves behind is removed by the next. Processes that come at the same time wait for the one that packs. The source is
-packed again when its list of files, their sizes, or the table of labels changed (contents of equal size are not
-looked at; delete the folder to force it), and may be deleted once it is packed.
+leaves behind is removed by the next, or gone on with (``tree``). Processes that come at the same time wait for the one
+that packs. The source is packed again when its list of files, their sizes, or the table of labels changed (contents of
+equal size are not looked at; delete the folder to force it), and may be deleted once it is packed.
 """
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -50,12 +51,15 @@ class Entry(Settings):
 
 
 class Index(Settings):
-    """What ``index.json`` says of the arrays beside it."""
+    """What ``index.json`` says of the arrays beside it; of a tree also the files that were left out, with the reason,
+    and how many pictures had which size (height x width) before they were brought to one."""
 
     source: str
     classes: list[str]
     note: str
     arrays: dict[str, Entry]
+    left_out: dict[str, str] | None = None
+    sizes: dict[str, int] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Index":
@@ -130,12 +134,16 @@ def read(
         raise FileNotFoundError(f"there is no folder {look_for!r} in {root / places[0]}: {get}")
     if base is not None:
         source = find(base)
-        signature = _signature(source)
-        if not folder.is_dir() or _index(folder).source != signature:
-            with _alone(folder):
-                if not folder.is_dir() or _index(folder).source != signature:  # nobody was faster
-                    _pack(source, signature, folder, size)
-    return _open(folder)
+        bring_up_to_date(folder, _signature(source), lambda signature: _pack(source, signature, folder, size))
+    return opened(folder)
+
+
+def bring_up_to_date(folder: Path, signature: str, pack: Callable[[str], None]) -> None:
+    """Have it packed, by one process at a time, unless that is what the folder holds."""
+    if not folder.is_dir() or index_of(folder).source != signature:
+        with _alone(folder):
+            if not folder.is_dir() or index_of(folder).source != signature:  # nobody was faster
+                pack(signature)
 
 
 # Packing
@@ -168,27 +176,53 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _pack(source: Source, signature: str, folder: Path, size: tuple[int, int] | None) -> None:
-    part, old = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
     full = pictures.size(source.train[0][0])
     height, width = size or full
     per_picture = height * width * (3 if source.table is None else 4)
-    needed, free = per_picture * (len(source.train) + len(source.test)), shutil.disk_usage(folder.parent).free
-    less = f"or take a smaller size, for example {folder.parent.name}@{height // 4 or 1}x{width // 4 or 1}."
+    needed = per_picture * (len(source.train) + len(source.test))
+    install(folder, lambda part: _fill(part, source, signature, full, size), needed, (height, width))
+
+
+def install(
+    folder: Path, fill: Callable[[Path], None], needed: int, size: tuple[int, int], resumable: bool = False
+) -> None:
+    """Have a folder filled beside it, and give it its name when all of it is on the disk.
+
+    Parameters
+    ----------
+    folder : path
+    fill : callable
+        Told the folder to write to; if it is ``resumable``, what an interrupted call left is still in it.
+    needed : int
+        Bytes.
+    size : (int, int)
+        Height and width of the pictures.
+
+    Raises
+    ------
+    OSError
+        If the disk is too small.
+    """
+    part, old = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
+    for leftover in (old,) if resumable else (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    there = sum(file.stat().st_size for file in part.iterdir()) if part.is_dir() else 0
+    free = shutil.disk_usage(folder.parent).free + there
+    less = f"or take a smaller size, for example {folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}."
     if needed > free:
         raise OSError(
             f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "
             f"make room, {less}"
         )
     try:
-        part.mkdir()
-        _fill(part, source, signature, full, size)
+        part.mkdir(exist_ok=True)
+        fill(part)
         if folder.is_dir():
             folder.rename(old)
         part.rename(folder)
     except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
+        if not resumable:
+            shutil.rmtree(part, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(f"the disk was full before all was packed into {folder}: make room, {less}") from error
         raise
@@ -207,8 +241,8 @@ def _fill(
     for split, examples in (("train", source.train), ("test", source.test)):
         shape = (len(examples), height, width)
         kind = (np.int64, shape[:1]) if source.table is None else (np.uint8, shape)
-        images = _Writer(part / f"{split}-images.npy", np.uint8, (shape[0], 3, *shape[1:]))
-        labels = _Writer(part / f"{split}-labels.npy", *kind)
+        images = Writer(part / f"{split}-images.npy", np.uint8, (shape[0], 3, *shape[1:]))
+        labels = Writer(part / f"{split}-labels.npy", *kind)
         seen = np.zeros(256, dtype=bool)
         with images, labels:
             title = f"packing {part.parent.name} {split}"
@@ -225,37 +259,69 @@ def _fill(
         arrays |= {f"{split}-images": images.entry(), f"{split}-labels": labels.entry(values)}
     note = source.note + (f" Pictures brought from {full[0]}x{full[1]} to {height}x{width}." if size else "")
     index = Index(source=signature, classes=source.classes, note=note, arrays=arrays)
-    with open(part / "index.json", "w") as file:
-        file.write(index.model_dump_json(indent=1, exclude_none=True))
+    write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
+
+
+def write(path: Path, text: str) -> None:
+    """A small file, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    with open(fresh, "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    fresh.rename(path)
 
 
-class _Writer:
-    """An ``.npy`` file of known shape, written from the first element to the last.
+class Writer:
+    """An ``.npy`` file of known shape, written from the first element to the last; or of ``rows`` that it has already.
 
     Not a writable memory map: that counts as the process's memory while it grows, and a full disk kills the process.
     """
 
-    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...]):
-        self._path, self._dtype, self._shape = path, np.dtype(dtype), shape
+    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...], rows: int = 0):
+        self._path, self._dtype, self._shape, self.rows = path, np.dtype(dtype), shape, rows
         self._digest = sha256()
 
-    def __enter__(self) -> "_Writer":
-        self._file = open(self._path, "wb")
+    def __enter__(self) -> "Writer":
+        self._file = open(self._path, "r+b" if self.rows else "w+b")
+        self._head()
+        left = self.rows * self._dtype.itemsize * math.prod(self._shape[1:])
+        while left:
+            block = self._file.read(min(left, 1 << 22))
+            if not block:
+                raise ValueError(f"{self._path} is cut short: delete the folder {self._path.parent}.")
+            self._digest.update(block)
+            left -= len(block)
+        self._file.truncate(self._file.tell())
+        return self
+
+    def _head(self) -> None:
+        """NumPy leaves room in it for any number of rows."""
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": self._shape}
         np.lib.format.write_array_header_1_0(self._file, header)
-        return self
 
     def append(self, item: Array) -> None:
         content = np.ascontiguousarray(item, dtype=self._dtype).tobytes()
         self._file.write(content)
         self._digest.update(content)
+        self.rows += 1
+
+    def flush(self) -> None:
+        """All of it so far is on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def cut(self) -> None:
+        """It has no more rows than were appended."""
+        self._shape = (self.rows, *self._shape[1:])
+        end = self._file.tell()
+        self._file.seek(0)
+        self._head()
+        self._file.seek(end)
 
     def __exit__(self, *_: object) -> None:
         with self._file:  # closed, even if the disk is full
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self.flush()
             self._bytes = self._file.tell()
 
     def entry(self, values: list[int] | None = None) -> Entry:
@@ -266,7 +332,8 @@ class _Writer:
 # Opening
 
 
-def _index(folder: Path) -> Index:
+def index_of(folder: Path) -> Index:
+    """What its ``index.json`` says; ``ValueError`` if that is missing or damaged."""
     path = folder / "index.json"
     try:
         return Index.model_validate_json(path.read_bytes())
@@ -280,8 +347,9 @@ def _mend(folder: Path) -> str:
     return f"delete the folder {folder}; it is made again from the source."
 
 
-def _open(folder: Path) -> Parts:
-    index = _index(folder)
+def opened(folder: Path) -> Parts:
+    """What a packed folder holds, as ``load`` wants it."""
+    index = index_of(folder)
 
     def split(images: str, labels: str) -> tuple[Array, Indices | Labels]:
         values = index.arrays[labels].values

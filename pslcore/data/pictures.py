@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pslcore.data.arrays import Array, Bytes
 from pslcore.losses import VOID
@@ -134,3 +134,31 @@ def _fitted(
             "all pictures, and those of their labels, must have the same size."
         )
     return pixels if size is None else np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))
+
+
+# Any picture that Pillow reads
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """As its EXIF says it was held."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # strange EXIF: as it lies
+        return picture
+
+
+def eight_bits(file: Image.Image) -> Image.Image:
+    """RGB of any mode; 16 bits are brought to 8, what shines through lies on white. Keeps the EXIF."""
+    exif = file.info.get("exif")
+    if file.mode.startswith("I") or file.mode == "F":
+        values = np.nan_to_num(np.asarray(file).astype(np.float64))
+        most = 255 if values.max(initial=0) <= 255 else max(65535, values.max())
+        picture = Image.fromarray(np.clip(values * 255 / most, 0, 255).astype(np.uint8)).convert("RGB")
+    elif file.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in file.info:
+        above = file.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")
+    else:
+        picture = file.convert("RGB")
+    if exif is not None:
+        picture.info["exif"] = exif
+    return picture

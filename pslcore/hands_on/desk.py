@@ -9,20 +9,24 @@ from typing import Any
 
 import ipywidgets as w
 
+from pslcore.album import (
+    Album,
+    Learning,
+    Picture,
+    Protect,
+    Report,
+    Suggestion,
+    labels_csv,
+    rules,
+    tree,
+)  # fmt: skip
 from pslcore.hands_on import desk_parts as parts
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.exchange import labels_csv, tree
-from pslcore.hands_on.explorer import Progress, row, told
+from pslcore.hands_on.controls import Progress, button, row, told
+from pslcore.hands_on.found import Found
 from pslcore.hands_on.gallery import Fit, Gallery
 from pslcore.hands_on.job import Job
-from pslcore.hands_on.learn import Learning
-from pslcore.hands_on.outcome import Outcome, button
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.protect import Protect, rules
-from pslcore.hands_on.report import Preview, Report, Suggestion
-from pslcore.hands_on.rules_form import RulesForm, hidden
-
-_SHOWN = (("protected", "protected"), ("may be asked about", "safe"), ("left out", "left out"))
+from pslcore.hands_on.outcome import Outcome
+from pslcore.hands_on.rules_form import RulesForm
 
 
 class Desk:
@@ -48,9 +52,6 @@ class Desk:
         self.busy = False
         self.asked: Picture | None = None
         self._learning, self._out, self._turn, self._shown = learning, out, 0, b""
-        self._names: list[str] = []
-        self._preview = Preview({}, [], {}, [])
-        self._hand: set[str] = set()  # hashes of the names that are protected by hand, applied or not
         self._make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
         if folder:
             self.open(protect=protect, classes=self._wanted_classes() or None)
@@ -69,25 +70,21 @@ class Desk:
         if self.album is not None:
             self.folder.value = str(self.album.folder)
         wanted = self._wanted_classes() or None
-        return self._opening(wait, lambda: self.form.rules(tuple(sorted(self._hand))), wanted, fill=False)
+        return self._opening(wait, lambda: self.form.rules(tuple(sorted(self.found.hand))), wanted, fill=False)
 
     def by_hand(self, number: int) -> None:
         """What a click in the grid does: protect that picture by hand, or no longer; ``apply`` makes it so."""
-        if self.kind.value == "left out" or self.busy:
+        if self.busy:
             return
-        name = self._names[number]
-        why = self._preview.protected.get(name, "")
-        if why and why != "by hand" and hidden(name) not in self._hand:
-            return self.grid.note(f"A rule protects it already: {why}.")
-        self._hand ^= {hidden(name)}
-        self.grid.refresh([number])
-        self.grid.note(f"By hand: {len(self._hand)}." + (" Press Apply to make it so." if self.changed else ""))
+        why = self.found.protect(number)
+        told = f"By hand: {len(self.found.hand)}." + (" Press Apply to make it so." if self.changed else "")
+        self.found.grid.note(why or told)
 
     @property
     def changed(self) -> bool:
         """Whether the form says something that was not applied."""
         try:
-            wanted = self.form.rules(tuple(sorted(self._hand))).kept()
+            wanted = self.form.rules(tuple(sorted(self.found.hand))).kept()
         except ValueError:
             return True
         return wanted != self._applied() or self._wanted_classes() != self._given_classes
@@ -147,11 +144,15 @@ class Desk:
             self._tell("There is nothing new to learn from: label at least two pictures.", bad=True)
             return None
 
-        def work(_: Callable[[float], None]) -> tuple[Report, list[Suggestion]] | None:
+        def work(part: Callable[[float], None]) -> tuple[Report, list[Suggestion]] | None:
             def progress(done: int, epochs: int) -> None:
                 self.training.bar.value = done / epochs
 
-            report = album.train(progress, lambda: self.training.job is not None and self.training.job.halting)
+            def halting() -> bool:
+                return self.training.job is not None and self.training.job.halting
+
+            self._stop_reading()
+            report = album.train(progress, halting, lambda done, total: part(done / total))
             return None if report is None else (report, album.suggestions())
 
         self._tell("Uploading the answers, and learning …")
@@ -178,25 +179,24 @@ class Desk:
         self.folder = w.Text(folder, description="folder", placeholder="of pictures", style=wordy, layout=full)
         self.classes = w.Text(classes, description="classes", placeholder="cat, dog, neither", style=wordy, layout=full)
         self.go, self.take = button("Open", "folder-open", "open"), button("Apply", "check", "apply")
-        self.loading, self.training = Progress("loading"), Progress("training")
-        self.found, self.outcome = w.HTML(), Outcome()
+        self.loading, self.training, self.reading = Progress("loading"), Progress("training"), Progress("reading")
+        self.reading.view.layout.display = "none"
+        self.found, self.outcome = Found(), Outcome()
         self.form = RulesForm()
-        self.kind = w.Dropdown(description="shown", options=_SHOWN, style=wordy, layout=w.Layout(width="250px"))
         self.status = [w.HTML(told("Choose a folder and press Open.")) for _ in range(3)]
-        self.grid = Gallery(0, parts.nothing, side=116, height=330, empty="None.")
         self.who = w.Text(by, description="who answers", style={"description_width": "initial"})
         self.n = w.BoundedIntText(n, min=1, max=1000, description="a round", style={"description_width": "initial"})
         self.who.layout.width, self.n.layout.width = "230px", "130px"
         self.ask, self.learn = button("Label", "play", "label"), button("Train", "cogs", "train")
         self.question = Gallery(0, parts.nothing, height=520, single=True, empty="Press Label.")
-        for one, name in ((self.question, "question"), (self.grid, "found"), (self.who, "who"),
+        for one, name in ((self.question, "question"), (self.who, "who"),
                           (self.folder, "folder"), (self.classes, "classes")):  # fmt: skip
             one.add_class(f"psl-desk-{name}")
         for one, name in zip(self.status, ("folder", "label", "learned"), strict=True):
             one.add_class(f"psl-status-{name}")
-        self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found, self.kind, self.grid])
+        self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found.view])
         self.chosen.layout.display = "none"
-        first = [row(self.folder, self.go, self.loading.view), self.status[0], self.chosen]
+        first = [row(self.folder, self.go, self.loading.view), self.status[0], self.reading.view, self.chosen]
         second = [row(self.who, self.n, self.ask, self.learn, self.training.view), self.status[1], self.question]
         third = [self.status[2], self.outcome.view]
         tabs = [w.VBox(one, layout=w.Layout(width="100%", overflow="hidden")) for one in (first, second, third)]
@@ -209,8 +209,7 @@ class Desk:
         self.learn.on_click(lambda _: self.train(wait=False))
         self.outcome.csv.on_click(lambda _: self.write_labels())
         self.outcome.tree.on_click(lambda _: self.write_tree())
-        self.kind.observe(lambda _: self._show_found(), "value")
-        self.grid.on_click(self.by_hand)
+        self.found.grid.on_click(self.by_hand)
         self.question.on_key(self.press)
 
     def _album(self) -> Album:
@@ -254,7 +253,7 @@ class Desk:
         return () if self.album is None or self.album.classes == parts.UNNAMED else self.album.classes
 
     def _rules(self) -> Protect:
-        return self._album()._choices.protect
+        return self._album().protect
 
     def _applied(self) -> dict[str, Any]:
         kept = self._rules().kept() if self.album is not None else {}
@@ -275,6 +274,7 @@ class Desk:
         self._tell("Reading the folder …")
 
         def work(part: Callable[[float], None]) -> tuple[Any, ...]:
+            self._stop_reading()
             options = {"out": self._out, "learning": self._learning,
                        "progress": lambda done, total: part(done / max(1, total))}  # fmt: skip
             album, complaint = parts.opened(folder, classes, wanted, fill, **options)
@@ -286,7 +286,7 @@ class Desk:
 
     def _opened(self, job: Job, fill: bool) -> None:
         if job.error is not None or job.stopped:
-            if self.album is not None and self.album._lock is None:
+            if self.album is not None and self.album.closed:
                 self.album = None
             self._tell(str(job.error or "Stopped: press Open to go on."), bad=True)
             return
@@ -294,15 +294,15 @@ class Desk:
         album = self._album()
         self.loading.bar.value = 1
         self.chosen.layout.display = ""
-        self._preview = album.preview()
+        preview = album.preview()
         if fill or complaint is None:
             self.form.fill(self._rules())
-            self._hand = set(self._applied()["by_hand"])
+            self.found.hand = set(self._applied()["by_hand"])
             self.classes.value = ", ".join(self._given_classes)
-        self.found.value = parts.found(self._preview)
-        safe, shielded = len(self._preview.safe), len(self._preview.protected)
+        safe, shielded = len(preview.safe), len(preview.protected)
         self._tell(f"{safe:,} pictures may be asked about; {shielded:,} are protected and never leave this machine.")
-        self._show_found()
+        self._read_rest()
+        self.found.show(album, preview)
         self.question.buttons = parts.buttons(album.classes)
         self.outcome.show(album, *learned)
         if album.waiting:
@@ -314,26 +314,28 @@ class Desk:
             self._tell(str(complaint), bad=True)
             self.tabs.selected_index = 0
 
-    def _show_found(self) -> None:
-        about = {"protected": self._preview.protected, "left out": self._preview.left_out,
-                 "safe": dict.fromkeys(self._preview.safe, "")}[self.kind.value]  # fmt: skip
-        names = self._names = list(about)
-        before = set(self._applied()["by_hand"])
+    def _read_rest(self) -> None:
+        """Decode what was only looked at, beside the labelling."""
+        album, unread = self._album(), self._album().unread
+        self.reading.view.layout.display = "" if unread else "none"
+        if not unread:
+            return
+        self.status[0].value = told(f"{unread:,} pictures are still being read: label meanwhile.")
 
-        def marks(number: int) -> list[tuple[str, str]]:
-            now, then = hidden(names[number]) in self._hand, hidden(names[number]) in before
-            if now != then:
-                return [("to be protected", "pick")] if now else [("no longer", "note")]
-            return [("protected", "lock")] if names[number] in self._preview.protected else []
+        def work(part: Callable[[float], None]) -> None:
+            album.read(lambda done, total: part(done / total))
 
-        def thumb(ids: list[int]) -> list[bytes]:
-            if self.kind.value == "left out" or self.album is None:
-                return parts.nothing(ids)
-            return [parts.thumbnail(self.album, names[one]) for one in ids]
+        def ended(job: Job) -> None:
+            self.reading.view.layout.display = "none"
+            rest = "the rest is read before the training" if job.stopped else "all pictures are read"
+            self.status[0].value = told(str(job.error) if job.error else f"{rest[0].upper()}{rest[1:]}.")
 
-        self.grid.show(len(names), thumb, lambda one: f"{Path(names[one]).name}\n{about[names[one]]}", marks)
-        hint = "Click a picture to protect it by hand, or no longer; then press Apply."
-        self.grid.note("" if self.kind.value == "left out" else hint)
+        self.reading.begin(work, ended)
+
+    def _stop_reading(self) -> None:
+        if self.reading.job is not None and self.reading.job.running:
+            self.reading.job.stop()
+            self.reading.job.wait()
 
     # Labelling
 
@@ -369,9 +371,7 @@ class Desk:
             self._tell("Stopped; the album is as it was before. What was uploaded stays uploaded.")
         else:
             self.outcome.show(album, *job.result)
-            self._preview = album.preview()
-            self.found.value = parts.found(self._preview)
-            self._show_found()
+            self.found.show(album, album.preview())
             number = job.result[0].rounds
             self._tell(f"{parts.estimate(job.result[0])} after round {number}.")
             self.status[2].value = told(f"Learned after round {number}. Label goes on.")

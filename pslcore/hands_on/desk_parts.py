@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from pslcore.album import Album, Picture, Preview, Protect, Report
 from pslcore.data import load
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.explorer import told
-from pslcore.hands_on.pictures import Picture
-from pslcore.hands_on.protect import Protect
-from pslcore.hands_on.report import Preview, Report
+from pslcore.hands_on.controls import told
 
 LARGE = 1000
 """Pixels of the longer side of a picture that is asked about."""
@@ -34,7 +31,7 @@ def opened(
 ) -> tuple[Album, Exception | None]:
     """The album, or what speaks against opening it like that and the album as it was kept.
 
-    Classes may be any others as long as nobody was asked. With ``more``, the rules that were kept hold as well.
+    With ``more``, the rules that were kept hold as well.
 
     Raises
     ------
@@ -44,7 +41,7 @@ def opened(
     names = None if classes is None else tuple(classes)
     if more and protect is not None:
         with suppress(ValueError, OSError), Album(folder, **options) as kept:
-            protect = both(kept._choices.protect, protect)
+            protect = both(kept.protect, protect)
     try:
         return Album(folder, names, protect, **options), None
     except (ValueError, OSError) as error:
@@ -52,18 +49,9 @@ def opened(
             return Album(folder, UNNAMED, protect, **options), None
         complaint = error
     try:
-        kept = Album(folder, **options)
+        return Album(folder, **options), complaint
     except (ValueError, OSError):
         raise complaint from None
-    if names is None or kept._tally.asked or kept.classes == names[: len(kept.classes)]:
-        return kept, complaint
-    before: dict[str, Any] = {"classes": kept.classes, "protect": kept._choices.protect}
-    kept.close()
-    (kept.home / "journal.jsonl").unlink()  # it holds nothing but the choices that are made anew
-    try:
-        return Album(folder, names, before["protect"] if protect is None else protect, **options), None
-    except (ValueError, OSError) as error:
-        return Album(folder, **before, **options), error
 
 
 def both(one: Protect, other: Protect) -> Protect:

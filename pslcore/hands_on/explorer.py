@@ -1,9 +1,7 @@
 """The widgets of ``explore_discrepancy.ipynb``, thin: what they do is done by ``buckets`` and ``panels``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as w
 import numpy as np
@@ -11,8 +9,9 @@ import plotly.graph_objects as go
 
 from pslcore.hands_on import panels
 from pslcore.hands_on.buckets import SORTS, Chosen, lasso
+from pslcore.hands_on.controls import Progress, offer, row, told, wide
 from pslcore.hands_on.gallery import Fit, Gallery, png
-from pslcore.hands_on.job import Job
+from pslcore.hands_on.job import Job, Stopped
 from pslcore.hands_on.looks import Look, Opened, look
 from pslcore.runs import Record
 
@@ -20,62 +19,6 @@ Runs = Mapping[str, Sequence[tuple[str, Record]]]
 """Of each experiment by name: the label of its curve and the record, one a finished run."""
 
 _EITHER = (("all", "all"), ("yes", True), ("no", False))
-
-
-def told(text: str) -> str:
-    """Plain text for an HTML widget."""
-    return f'<div class="psl-told">{escape(text)}</div>'
-
-
-def row(*children: w.Widget, **layout: Any) -> w.Box:
-    """Side by side, below each other where there is no room."""
-    return w.Box(children, layout=w.Layout(flex_flow="row wrap", align_items="center", width="100%", **layout))
-
-
-def wide(child: w.Widget, least: int) -> w.Widget:
-    """In a box that takes a share of its row, and at least so many pixels."""
-    if isinstance(child, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
-        child.layout.width = "98%"
-    return w.VBox(
-        [child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
-    )
-
-
-def offer(dropdown: w.Dropdown, options: list) -> None:
-    """Other options; the value stays if it is one of them, else it is the first."""
-    before = dropdown.value
-    dropdown.options = options
-    dropdown.value = before if before in options else options[0]
-
-
-class Progress:
-    """A bar, a button to stop, and the job that they belong to."""
-
-    def __init__(self, what: str):
-        self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="130px"))
-        self.stop = w.Button(description="Stop", icon="stop", disabled=True, layout=w.Layout(width="84px"))
-        self.stop.add_class(f"psl-stop-{what}")
-        self.stop.on_click(self._stop)
-        self.job: Job | None = None
-        self.view = w.HBox([self.bar, self.stop])
-
-    def _stop(self, _: w.Button) -> None:
-        if self.job is not None:
-            self.job.stop()
-
-    def begin(self, work: Callable[[Callable[[float], None]], Any], done: Callable[[Job], None]) -> Job | None:
-        """Start a job, unless one is running."""
-        if self.job is not None and self.job.running:
-            return None
-        self.bar.value, self.bar.bar_style, self.stop.disabled = 0, "", False
-
-        def ended(job: Job) -> None:
-            self.stop.disabled = True
-            self.bar.bar_style = "danger" if job.error else "warning" if job.stopped else "success"
-            done(job)
-
-        self.job = Job(work, lambda part: setattr(self.bar, "value", part), ended).start()
-        return self.job
 
 
 class Explorer:
@@ -175,10 +118,15 @@ class Explorer:
         self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"})
         self.mapping = Progress("map")
         self.mapping.view.layout.display = "none"
+        # Names for style and tests. On boxes round the plots: a plot that is drawn late may lose its own.
+        plots = [wide(plot, 340) for plot in (self.scatter, self.map)]
+        detail = w.VBox([self.detail])
         for one, name in ((self.buckets, "buckets"), (self.shown, "shown"), (self.told, "summary"), (self.go, "look"),
-                          (self.label, "class"), (self.detail, "detail"), (self.status, "status")):  # fmt: skip
+                          (self.label, "class"), (detail, "detail"), (self.status, "status"), (self.kind, "kind"),
+                          (plots[0], "scatter"), (plots[1], "map"), (self.maps, "maps"), (self.heat, "heat"),
+                          (self.experiment, "experiment"), (self.grid, "grid")):  # fmt: skip
             one.add_class(f"psl-{name}")
-        right = w.VBox([self.detail, self.maps])
+        right = w.VBox([detail, self.maps])
         self.view = w.VBox(
             [
                 row(self.experiment, self.method, self.seed, self.cycle, self.go, self.training.view),
@@ -188,10 +136,7 @@ class Explorer:
                 self.told,
                 w.Box([wide(self.grid, 400), wide(right, 340)], layout=w.Layout(flex_flow="row wrap", width="100%")),
                 row(self.colour, self.kind, self.mapping.view),
-                w.Box(
-                    [wide(self.scatter, 340), wide(self.map, 340)],
-                    layout=w.Layout(flex_flow="row wrap", width="100%"),
-                ),
+                w.Box(plots, layout=w.Layout(flex_flow="row wrap", width="100%")),
                 Fit(),
             ],
             layout=w.Layout(width="100%"),
@@ -319,13 +264,15 @@ class Explorer:
             return
         if self.kind.value in self._places:
             return self._paint()
-        features = self.chosen.opened.look.features
+        features, mine = self.chosen.opened.look.features, self._places
         self.mapping.view.layout.display = ""
 
         def work(part: Callable[[float], None]) -> None:
             for done, places in panels.tsne(features):
+                if self._places is not mine:
+                    raise Stopped  # another pool was opened meanwhile
                 part(done)
-                self._places["t-SNE"] = places
+                mine["t-SNE"] = places
                 self._paint()
 
         self.mapping.begin(work, lambda _: None)

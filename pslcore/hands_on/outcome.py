@@ -4,11 +4,10 @@ from pathlib import Path
 
 import ipywidgets as w
 
+from pslcore.album import Album, Report, Suggestion
 from pslcore.hands_on import desk_parts as parts
-from pslcore.hands_on.album import Album
-from pslcore.hands_on.explorer import row, told
+from pslcore.hands_on.controls import button, row, told
 from pslcore.hands_on.gallery import Gallery
-from pslcore.hands_on.report import Report, Suggestion
 
 
 class Outcome:
@@ -48,10 +47,3 @@ class Outcome:
             return f"{rest[one].label}  {rest[one].confidence:.0%}\n{Path(rest[one].picture.path).name}"
 
         self.grid.show(len(rest), thumb, caption)
-
-
-def button(text: str, icon: str, name: str) -> w.Button:
-    """A button as wide as its words."""
-    made = w.Button(description=text, icon=icon, layout=w.Layout(width="auto"))
-    made.add_class(f"psl-do-{name}")
-    return made

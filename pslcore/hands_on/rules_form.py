@@ -5,7 +5,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from pslcore.hands_on.protect import Protect
+from pslcore.album import Protect
 
 _WORDY: Any = {"description_width": "62px"}
 

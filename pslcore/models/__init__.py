@@ -9,10 +9,14 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from pslcore import packages
+from pslcore.models import brought
+from pslcore.models.brought import Adapted
 from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
+from pslcore.models.spelling import PACKAGES, parse
 
 _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "resnet8": resnet8,
@@ -24,25 +28,51 @@ _BUILDERS: dict[str, Callable[[int, int], Network]] = {
 }
 
 
+OTHERS = "file.py:function or timm:NAME"
+"""What else may stand for a network, see docs/your_network.md."""
+
+
 def names() -> list[str]:
-    """The networks that ``build`` knows."""
+    """The networks of this package."""
     return list(_BUILDERS)
 
 
 def known(name: str) -> str:
-    """The name, if ``build`` knows it; else ``ValueError``."""
-    if name not in _BUILDERS:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join(_BUILDERS)}.")
-    return name
+    """The name as records have it, with the hash of every file in it, if it can stand for a network (``spelling``).
+
+    Nothing of a file, of timm or of a package is imported for that.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it is unknown or a file is missing.
+    """
+    spelled = parse(name)
+    if spelled.kind == "name" and spelled.what not in _BUILDERS and not packages.find(PACKAGES, spelled.what):
+        others = [*_BUILDERS, *packages.names(PACKAGES)]
+        raise ValueError(f"unknown network {spelled.what!r}: choose one of {', '.join(others)}, or {OTHERS}.")
+    return name if name in _BUILDERS else str(spelled.signed())
 
 
-NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra={"enum": list(_BUILDERS)})]
+_FORM = {
+    "anyOf": [
+        {"type": "string", "enum": list(_BUILDERS)},
+        {"type": "string", "pattern": rf"^(.+\.py:\w+|timm:\S+|{'|'.join(_BUILDERS)} )"},
+    ]
+}
+NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FORM)]  # type: ignore[arg-type]
 """A setting that names a network."""
 
 
 def for_pixel_labels(name: str) -> bool:
     """Whether the network answers with logits of every pixel, [N, C, H, W], not of the image, [N, C]."""
-    return source(name) == source("drn_d_22")
+    spelled = parse(name)
+    if spelled.what in _BUILDERS:
+        return _BUILDERS[spelled.what] in (drn_d_22, lraspp_mobilenet_v3_small)
+    if spelled.kind == "timm":
+        return False
+    with torch.random.fork_rng(devices=[]):
+        return isinstance(build(name, 2).head, nn.Conv2d)
 
 
 def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
@@ -51,7 +81,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     Parameters
     ----------
     name : str
-        One of ``names()``.
+        One of ``names()``, or whatever else ``known`` takes.
     num_classes : int
         Width of the last layer; nothing else depends on it.
     in_channels : int
@@ -67,12 +97,27 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     Raises
     ------
     ValueError
-        If the name is unknown or a size is not positive.
+        If the name is unknown or a size is not positive; of a network that is not ours, whatever is wrong with it.
     """
-    known(name)
     if num_classes < 1 or in_channels < 1:
         raise ValueError(f"{name} needs at least one class and one channel, got {num_classes} and {in_channels}.")
-    return _BUILDERS[name](num_classes, in_channels)
+    if name in _BUILDERS:
+        return _BUILDERS[name](num_classes, in_channels)
+    spelled = parse(known(name))
+    return brought.build(spelled, _BUILDERS.get(spelled.what), num_classes, in_channels)
+
+
+def check(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) -> None:
+    """Try a network out that is not ours, or not with weights of ours, on random images of that height and width.
+
+    Raises
+    ------
+    ValueError
+        In one sentence: what it lacks.
+    """
+    if name not in _BUILDERS:
+        spelled = parse(known(name))
+        brought.try_out(spelled, _BUILDERS.get(spelled.what), num_classes, in_channels, size)
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -89,6 +134,8 @@ def maps_and_logits(network: Network, images: Tensor) -> tuple[list[Tensor], Ten
 @torch.no_grad()
 def stage_widths(network: Network) -> list[int]:
     """Channels of each of the network's feature maps."""
+    if isinstance(network, Adapted):  # made of anything: its first parameter tells nothing of the images
+        return [network.head.weight.shape[1]]
     first = next(network.parameters())
     training = network.training
     widths = [x.shape[1] for x in network.eval().stage_maps(first.new_zeros(1, first.shape[1], 32, 32))]
@@ -96,6 +143,20 @@ def stage_widths(network: Network) -> list[int]:
     return widths
 
 
-def source(name: str) -> Path:
-    """The file that the network is written in."""
-    return Path(inspect.getfile(_BUILDERS[name]))
+def sources(name: str) -> set[Path]:
+    """The files of this package that the network is written in."""
+    spelled = parse(name)
+    found = {Path(inspect.getfile(_BUILDERS[spelled.what]))} if spelled.what in _BUILDERS else set()
+    return found if spelled.plain and found else found | {Path(brought.__file__)}
+
+
+def foreign(name: str) -> str:
+    """What else decides the network beside ``sources`` and its name: package and version, with the hash of its file.
+
+    Empty for those of ours, and for files, whose hashes are in their names.
+    """
+    spelled = parse(name)
+    if spelled.kind == "timm":
+        return brought.timm_version()
+    given = None if spelled.kind == "file" or spelled.what in _BUILDERS else packages.find(PACKAGES, spelled.what)
+    return given.identity() if given else ""

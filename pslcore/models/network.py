@@ -1,6 +1,7 @@
 """What every network offers to those who use it, whatever it is made of."""
 
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,19 @@ class Network(nn.Module):
     """
 
     head: nn.Linear | nn.Conv2d
+    frozen: bool = False
     __call__: Callable[..., Tensor]
+
+    def freeze(self) -> None:
+        """From now on only ``head`` is trained: all else keeps its weights and stays in eval mode, its norms too."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.head.requires_grad_(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; of a frozen one nothing goes into training mode (to a ``head`` the modes are one)."""
+        return super().train(mode and not self.frozen)
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The feature map after each stage, [N, width, h, w] each, of images [N, in_channels, H, W]."""

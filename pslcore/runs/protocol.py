@@ -159,6 +159,10 @@ def _check_kinds(config: Config, dataset: Dataset) -> None:
             fit = ", ".join(name for name in models.names() if models.for_pixel_labels(name) == pixels)
             kind = "pixel" if pixels else "image"
             raise ValueError(f"{role} {name!r} cannot learn the {kind} labels of {dataset.name}: choose one of {fit}.")
+        try:
+            models.check(name, len(dataset.classes), dataset.channels, dataset.train.images.shape[2:])
+        except ValueError as error:
+            raise ValueError(f"{role}: {error}") from None
     if pixels and (not strategy.pixels or config.noise or config.examine_peers):
         what = "noise" if config.noise else "examine_peers" if config.examine_peers else f"the method {config.method!r}"
         raise ValueError(f"{what} has no form for pixel labels, which {dataset.name} has: leave it out there.")
@@ -175,6 +179,9 @@ def _labels(config: Config, dataset: Dataset) -> np.ndarray | data.Labels:
 def fingerprint(config: Config) -> str:
     """Fingerprint of the code that decides the numbers of a run with this method and these networks."""
     package = Path(__file__).parents[1]
-    networks = {models.source(name) for name in (config.teacher, *config.strategy.students)}
+    names = {config.teacher, *config.strategy.students}
+    networks = set().union(*map(models.sources, names))
     common = {package / f"{name}.py" for name in _DECIDES.split()}
-    return records.source_fingerprint(common | networks | strategies.sources(config.method))
+    ours = records.source_fingerprint(common | networks | strategies.sources(config.method))
+    foreign = sorted({strategies.foreign(config.method), *map(models.foreign, names)} - {""})
+    return records.key({"ours": ours, "foreign": foreign}) if foreign else ours

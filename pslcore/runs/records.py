@@ -65,12 +65,16 @@ def write(path: Path, record: dict) -> None:
     OSError
         If it cannot be written (a full disk, say); whatever was at ``path`` before is still there, whole.
     """
-    write_bytes(path, _sealed(record | {"format": FORMAT}))
+    record = record | {"format": FORMAT}
+    write_bytes(path, _text(record | {"digest": _digest(record)}))
 
 
-def _sealed(record: dict) -> bytes:
-    """The one text of a record, its digest in it."""
-    sealed = record | {"digest": hashlib.sha256(canonical(record).encode()).hexdigest()}
+def _digest(record: dict) -> str:
+    return hashlib.sha256(canonical(record).encode()).hexdigest()
+
+
+def _text(sealed: dict) -> bytes:
+    """The one text of a sealed record."""
     return (json.dumps(sealed, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
@@ -108,16 +112,30 @@ def read(path: Path) -> dict:
     payload = Path(path).read_bytes()
     try:
         record = json.loads(payload)
-        del record["digest"]
-        whole = _sealed(record) == payload and "format" in record
+        if _text(record) != payload:
+            raise ValueError("its digest does not fit its contents")
+        return opened(record, str(path))
+    except DamagedRecord:
+        raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedRecord(f"{path} is damaged ({error}): it is not trusted; run it again.") from error
-    if not whole:
+
+
+def opened(sealed: dict, place: str) -> dict:
+    """A sealed record without its seal, which must fit.
+
+    Raises
+    ------
+    DamagedRecord
+        If the digest is not that of the contents, or the format is another one.
+    """
+    record = {name: value for name, value in sealed.items() if name != "digest"}
+    if "format" not in record or sealed.get("digest") != _digest(record):
         raise DamagedRecord(
-            f"{path} is damaged (its digest does not fit its contents): it is not trusted; run it again."
+            f"{place} is damaged (its digest does not fit its contents): it is not trusted; run it again."
         )
     if record.pop("format") != FORMAT:
-        raise DamagedRecord(f"{path} is of another format than {FORMAT}: run it again.")
+        raise DamagedRecord(f"{place} is of another format than {FORMAT}: run it again.")
     return record
 
 

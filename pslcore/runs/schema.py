@@ -114,9 +114,13 @@ def read(path: Path, form: type[BaseModel] = Finished) -> dict[str, Any]:
     DamagedRecord
         If it is no file, its seal is broken, or it does not fit the form: which, where, and the mend.
     """
-    content = records.read(path)
+    return checked(records.read(path), str(path), form)
+
+
+def checked(content: dict[str, Any], place: str, form: type[BaseModel] = Finished) -> dict[str, Any]:
+    """What was read, if it fits the form; ``DamagedRecord`` as in ``read`` if not."""
     try:
         form.model_validate(content)
     except ValidationError as error:
-        raise records.DamagedRecord(f"{sentence(error, str(path))} It is not trusted; run it again.") from None
+        raise records.DamagedRecord(f"{sentence(error, place)} It is not trusted; run it again.") from None
     return content

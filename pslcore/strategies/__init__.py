@@ -5,12 +5,16 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from pslcore import packages
+from pslcore.settings import short
+from pslcore.strategies import contract
 from pslcore.strategies.alfa_mix import ALFAMix
 from pslcore.strategies.badge import BADGE
 from pslcore.strategies.base import ClientLearner, Query, Setup, Strategy, top
 from pslcore.strategies.core_set import CoreSet
 from pslcore.strategies.entropy import Entropy
 from pslcore.strategies.ll4al import LL4AL, LossPrediction
+from pslcore.strategies.own import known_as, of_file
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
 from pslcore.strategies.skactiveml import ScikitActiveML
@@ -29,16 +33,48 @@ _STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
+PACKAGES = "pslcore.methods"
+"""The group of entry points, of classes that inherit from ``Strategy``."""
+
+
 def names() -> list[str]:
-    """The methods that ``get`` knows."""
+    """The methods of this package, and what was registered; ``get`` knows those of installed packages as well."""
     return list(_STRATEGIES)
 
 
 def kind(name: str) -> type[Strategy]:
-    """The class of that name, whose fields are the method's options; ``ValueError`` if there is none."""
-    if name not in _STRATEGIES:
-        raise ValueError(f"unknown method {name!r}: choose one of {', '.join(_STRATEGIES)}.")
-    return _STRATEGIES[name]
+    """The class of that name, whose fields are the method's options.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if there is none, or the package that gives it cannot be imported or gives something else.
+    """
+    if name in _STRATEGIES:
+        return _STRATEGIES[name]
+    given = packages.find(PACKAGES, name)
+    if given is None:
+        known = ", ".join([*_STRATEGIES, *packages.names(PACKAGES)])
+        raise ValueError(f"unknown method {name!r}: choose one of {known}.")
+    cls = given.load()
+    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+        raise ValueError(
+            f"the method {name!r} of the package {given} is {short(cls)}: it must be a class that inherits from "
+            "pslcore.strategies.Strategy."
+        )
+    return cls
+
+
+def foreign(name: str) -> str:
+    """Package, version and hash of the file of a method that an installed package gives; else empty."""
+    given = None if name in _STRATEGIES else packages.find(PACKAGES, name)
+    return given.identity() if given else ""
+
+
+def register(name: str, cls: type[Strategy]) -> None:
+    """Make a method known to this process; ``ValueError`` if the name is another's."""
+    if _STRATEGIES.setdefault(name, cls) is not cls:
+        raise ValueError(f"the name {name!r} is that of another method already: choose another.")
 
 
 def get(name: str, options: dict[str, Any] | None = None) -> Strategy:
@@ -58,7 +94,7 @@ def get(name: str, options: dict[str, Any] | None = None) -> Strategy:
 
 def source(name: str) -> Path:
     """The file that the method is written in."""
-    return Path(inspect.getfile(_STRATEGIES[name]))
+    return Path(inspect.getfile(kind(name)))
 
 
 def sources(name: str) -> set[Path]:
@@ -68,7 +104,7 @@ def sources(name: str) -> set[Path]:
         file = todo.pop()
         found.add(file)
         todo |= {
-            file.with_name(f"{node.module.rpartition('.')[2]}.py")
+            Path(__file__).with_name(f"{node.module.rpartition('.')[2]}.py")
             for node in ast.walk(ast.parse(file.read_text()))
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
         } - found

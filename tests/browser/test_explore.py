@@ -19,8 +19,16 @@ def ready(lab):
     """Few epochs, and one finished run."""
     params = lab.folder / "params.yaml"
     if not NICE:
-        params.write_text(params.read_text().replace("epochs: 30,", "epochs: 3,"))
-    for cell in campaign.cells("fig3a", "quick", params)[: 2 if NICE else 1]:
+        quick = (
+            params.read_text()
+            .replace("epochs: 30,", "epochs: 3,")
+            .replace("{epochs: 10, batch_size: 4", "{epochs: 1, batch_size: 4")
+        )
+        params.write_text(quick)
+    for cell in [
+        *campaign.cells("fig3a", "quick", params)[: 2 if NICE else 1],
+        campaign.cells("fig4a", "quick", params)[0],
+    ]:
         run(cell.config, folder=lab.folder / "outputs/quick/runs")
 
 
@@ -115,6 +123,74 @@ def test_buckets(lab, browser, picture):
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_timeout(2000)
     assert "image/png" not in (lab.folder / "notebooks/explore_discrepancy.ipynb").read_text()
+    page.close()
+
+
+def drawn(page, name):
+    """What a plot has drawn: (x of all images, how many are ringed, how many have a star)."""
+    return page.evaluate(
+        "name => { const gd = document.querySelector(`.psl-${name} .js-plotly-plot`);"
+        " return [Array.from(gd.data[0].x), gd.data[1].x.length, gd.data[2].x.length]; }",
+        name,
+    )
+
+
+def first(page, name):
+    """The pixels of the first thumbnail of a gallery."""
+    page.wait_for_function(
+        "name => document.querySelector(`.psl-${name} .psl-tile[data-id] .psl-picture`)?.naturalWidth", arg=name
+    )
+    return page.evaluate(
+        """name => { const image = document.querySelector(`.psl-${name} .psl-tile[data-id] .psl-picture`);
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+        canvas.getContext("2d").drawImage(image, 0, 0); return canvas.toDataURL(); }""",
+        name,
+    )
+
+
+def test_maps_and_street_scenes(lab, browser, picture):
+    page = lab.open(browser, "explore_discrepancy.ipynb")
+    page.wait_for_selector(".psl-detail .bars")
+
+    # t-SNE, with a bar while it is made; PCA comes back at once
+    before, ringed, starred = drawn(page, "map")
+    assert ringed > 0
+    assert starred == 0
+    page.locator(".psl-kind button", has_text="t-SNE").click()
+    page.locator(".psl-stop-map:not([disabled])").wait_for()
+    page.locator(".psl-stop-map[disabled]").wait_for()
+    after, *_ = drawn(page, "map")
+    assert len(after) == len(before)
+    assert after != before
+    picture(page, "explore-map", ".psl-explorer")
+    page.locator(".psl-kind button", has_text="PCA").click()
+    page.wait_for_function(
+        "x => document.querySelector('.psl-map .js-plotly-plot').data[0].x[0] === x",
+        arg=before[0],
+    )
+
+    # a mark in the grid is a star in both maps
+    page.locator(".psl-grid .psl-tile").nth(1).click(modifiers=["Control"])
+    for name in ("map", "scatter"):
+        page.wait_for_function(
+            "name => document.querySelector(`.psl-${name} .js-plotly-plot`)"
+            ".data[2].x.length === 1", arg=name,
+        )  # fmt: skip
+
+    # pixel labels: the discrepancy over the image, and the answers pixel by pixel
+    page.locator(".psl-experiment select").select_option("fig4a")
+    page.locator(".psl-look").click()
+    page.wait_for_function("() => /mean IoU/.test(document.querySelector('.psl-status').innerText)")
+    page.wait_for_function("() => /of the pixels right/.test(document.querySelector('.psl-grid').innerText)")
+    plain = first(page, "grid")
+    page.locator(".psl-maps .psl-tile[data-id]").nth(5).wait_for()
+    names = page.locator(".psl-maps .psl-first").all_text_contents()
+    assert names == ["image", "truth", "student 1", "student 2", "teacher (local copy)", "discrepancy"]
+    page.locator(".psl-heat input").check()
+    page.wait_for_function("() => /of the pixels right/.test(document.querySelector('.psl-grid').innerText)")
+    assert first(page, "grid") != plain
+    picture(page, "explore-scenes", ".psl-explorer")
     page.close()
 
 

@@ -90,8 +90,10 @@ def test_the_golden_set_passes_through_everything():
     cells = [cell for name in golden if name != params.BASE for cell in params.cells(name, "golden", GOLDEN)]
     configs = [cell.config for cell in cells]
     assert {config.method for config in configs} == set(strategies.names())
-    families = {models.source(name) for config in configs for name in (config.teacher, *config.strategy.students)}
-    assert families == {models.source(name) for name in models.names()}
+    families = set().union(
+        *(models.sources(name) for config in configs for name in (config.teacher, *config.strategy.students))
+    )
+    assert families == set().union(*map(models.sources, models.names()))
     for wanted in (
         lambda config: config.warm_start, lambda config: config.noise, lambda config: config.examine_peers,
         lambda config: config.recipe.precision == "bfloat16", lambda config: config.setting == "standard",

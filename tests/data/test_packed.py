@@ -359,7 +359,7 @@ def test_disk_that_fills_while_packing(tree, monkeypatch, after):
     _one_sentence(error)
     monkeypatch.setattr(packed.os, "fsync", fsync)
     assert sorted(path.name for path in (tree / "set").iterdir()) == [".packed.lock", "packed", "source"]
-    assert packed._open(folder(tree))["contents"] == before
+    assert packed.opened(folder(tree))["contents"] == before
     assert read(tree)["contents"] != before
 
 

@@ -1,5 +1,6 @@
 """Exhibits: what a figure stage leaves, and what comes back of it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def exhibits():
     one.show(go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name="<b>"), {"title": {"text": "&"}}))
     one.show(go.Figure(go.Bar(x=["a"], y=[1])))
     one.tabulate("First <table>", pd.DataFrame({"method": ["A & B", "C"], "value <%>": [1.5, "–"]}))
+    one.price("Third", pd.DataFrame({"seconds": [0.5]})).made = "2 runs on Abacus"
+    one.records = "0123456789abcdef"
     two = Exhibit("table0", "Table 0", "So.", "Counted.", "notebooks/other.ipynb")
     return [one, two.tabulate("Second", pd.DataFrame({"n": [11_173_962]}))]
 
@@ -30,7 +33,30 @@ def test_an_exhibit_survives_its_file(tmp_path):
         path = exhibit.write(tmp_path / "figures")
         assert path == tmp_path / "figures" / f"{exhibit.id}.json"
         assert report.read(path) == exhibit
-    assert sorted(path.name for path in path.parent.iterdir()) == ["fig0.json", "table0.json"]
+    names = ["fig0.cost.json", "fig0.json", "table0.cost.json", "table0.json"]
+    assert sorted(path.name for path in path.parent.iterdir()) == names
+
+
+def test_what_a_run_cost_stands_beside(tmp_path):
+    """Two runs of the same, on another machine and at another pace, leave the same output of the pipeline."""
+    one, again = exhibits()[0], exhibits()[0]
+    again.minutes, again.made, again.costs = 99.0, "2 runs on Engine", []
+    first, second = one.write(tmp_path / "first"), again.write(tmp_path / "second")
+    assert first.read_bytes() == second.read_bytes()
+    assert not set(report.COST) & set(json.loads(first.read_text()))
+    assert "Abacus" not in first.read_text()
+    cost = first.with_suffix(".cost.json")
+    assert set(json.loads(cost.read_text())) == set(report.COST)
+    cost.unlink()
+    without = report.read(first)
+    assert (without.minutes, without.made, without.costs) == (0.0, "", [])
+    assert (without.figures, without.tables, without.records) == (one.figures, one.tables, one.records)
+
+
+def test_a_table_comes_back_as_it_is_shown():
+    one = exhibits()[0]
+    assert one.frame(0).to_dict("list") == {"method": ["A & B", "C"], "value <%>": ["1.5", "–"]}
+    assert one.frame(1).to_dict("list") == {"seconds": ["0.5"]}
 
 
 def test_figures_and_tables_are_kept_as_they_are():

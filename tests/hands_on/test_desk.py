@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,9 @@ import papermill
 import pytest
 from PIL import ExifTags, Image
 
-from pslcore.hands_on import Album
+from pslcore.album import Album, Protect
 from pslcore.hands_on import desk_parts as parts
 from pslcore.hands_on.desk import Desk
-from pslcore.hands_on.protect import Protect
 from pslcore.hands_on.rules_form import RulesForm, hidden
 
 CLASSES = ("red", "green", "blue")
@@ -125,19 +125,19 @@ def test_rules_and_hand_are_applied_before_anything_is_asked(desk):
     assert sat.asked is None
     sat.apply()
     assert "20 pictures may be asked about; 10 are protected" in sat.status[0].value
-    assert "Protected 10: fits the pattern *-0[0-9]*" in sat.found.value
-    assert sat.grid.count == 10
+    assert "Protected 10: fits the pattern *-0[0-9]*" in sat.found.counts.value
+    assert sat.found.grid.count == 10
     sat.by_hand(0)
-    assert "A rule protects it already" in sat.grid._note[0]
-    sat.kind.value = "safe"
-    path = sat._names[4]
+    assert "A rule protects it already" in sat.found.grid._note[0]
+    sat.found.kind.value = "safe"
+    path = sat.found.names[4]
     sat.by_hand(4)
-    assert sat.grid._marks(4) == [("to be protected", "pick")]
+    assert sat.found.grid._marks(4) == [("to be protected", "pick")]
     sat.apply()
     assert sat.album.preview().protected[path] == "by hand"
-    assert hidden(path) in sat._hand
-    sat.kind.value = "protected"
-    sat.by_hand(sat._names.index(path))
+    assert hidden(path) in sat.found.hand
+    sat.found.kind.value = "protected"
+    sat.by_hand(sat.found.names.index(path))
     sat.apply()
     assert path not in sat.album.preview().protected
 
@@ -217,6 +217,33 @@ def test_training_can_be_stopped_and_failure_is_told(desk, monkeypatch):
     assert sat.asked is None  # answers are new
 
 
+def test_of_a_large_album_the_rest_is_read_beside_the_labelling(desk, monkeypatch):
+    monkeypatch.setattr("pslcore.album.roll._FEW", 0)
+    go, read = threading.Event(), Album.read
+
+    def slowly(album, progress):
+        def told(done, total):
+            go.wait(10)
+            progress(done, total)
+
+        read(album, told)
+
+    monkeypatch.setattr(Album, "read", slowly)
+    monkeypatch.setattr("pslcore.album.cache._AT_ONCE", 4)
+    sat = desk()
+    assert "30 pictures are still being read" in sat.status[0].value
+    assert sat.reading.view.layout.display == ""
+    sat.start()
+    answer(sat, 6)
+    assert sat.reading.job.running
+    threading.Timer(0.2, go.set).start()
+    sat.train()  # ends the reading beside, and reads the rest itself
+    assert sat.album.report().rounds == 1
+    assert not sat.reading.job.running
+    assert sat.reading.view.layout.display == "none"
+    assert sat.album.unread == 0
+
+
 def test_a_full_disk_keeps_the_picture_on_the_screen(desk, monkeypatch):
     sat = desk()
     sat.start()
@@ -232,7 +259,7 @@ def test_a_full_disk_keeps_the_picture_on_the_screen(desk, monkeypatch):
 
 def test_the_saved_state_holds_no_name_and_no_picture(desk):
     sat = desk(protect={"patterns": ["*-0*"]})
-    sat.kind.value = "safe"
+    sat.found.kind.value = "safe"
     sat.by_hand(0)
     sat.apply()
     sat.start()

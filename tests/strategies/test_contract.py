@@ -11,6 +11,7 @@ from pslcore.data import load, normalise
 from pslcore.losses import entropy
 from pslcore.runs import Protocol, records, run, session
 from pslcore.sides import Cloud
+from pslcore.strategies import contract
 
 NAN = float("nan")
 METHODS = strategies.names()
@@ -108,6 +109,17 @@ def check_rows(query, train, learner):
         wanted = learner.score(iter([normalise(torch.tensor(train.images[query.safe]))]))
         np.testing.assert_allclose(query.scores, wanted, rtol=1e-3, atol=1e-5)
         assert len(set(wanted)) > 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [(method, {}) for method in METHODS]
+    + [(method, {"side": "client"}) for method in METHODS if "side" in type(strategies.get(method)).model_fields]
+    + [("skactiveml", {"query": query}) for query in ("Falcun", "Clue", "DropQuery", "UncertaintySampling")],
+)
+def test_every_pick_keeps_the_contract_that_files_of_others_are_held_to(method, options):
+    contract.check(strategies.get(method, options))
 
 
 @pytest.mark.slow

@@ -1,0 +1,400 @@
+"""A folder of pictures with a person in the loop: what to label next, the answers, the training, the report."""
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from pslcore.album import learn
+from pslcore.album.asking import draw, in_order
+from pslcore.album.cache import Cache, Progress
+from pslcore.album.choices import Choices, learned_classes
+from pslcore.album.journal import Journal, Lock
+from pslcore.album.learn import Learning, Stopped, TaskLearner
+from pslcore.album.pictures import Picture
+from pslcore.album.protect import Protect
+from pslcore.album.report import Preview, Report, Suggestion, suggest
+from pslcore.album.roll import Roll
+from pslcore.album.tally import Tally, Word, fingerprint, uploaded_bytes
+from pslcore.runs import records
+
+_OPEN: "weakref.WeakValueDictionary[Path, Album]" = weakref.WeakValueDictionary()
+
+
+class Album:
+    """A folder of pictures that people label, picture by picture, while networks learn from their answers.
+
+    Every answer is on the disk when the method that takes it returns. Opened again, an album goes on where it was;
+    what is not given then stays as it was. One process at a time may have it open.
+
+    Parameters
+    ----------
+    folder : path
+        Of pictures, with sub-folders. Nothing in it is ever written or changed.
+    classes : list of str, optional
+        At least two; needed the first time. More may be added at the end later.
+    protect : Protect, mapping, path of a YAML file or list of pictures, optional
+        Which pictures must never leave this machine; nothing, if it was never said.
+    out : path, optional
+        Where the album's own files go: ``outputs/album/<hash of the folder>``.
+    learning : Learning or mapping, optional
+        How networks learn.
+    progress : callable, optional
+        Told (files read, files to read) while new pictures are read. Of more than 500 new ones only content and EXIF
+        are looked at now; ``read`` or ``train`` decode them.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence: no such folder, no picture, all protected, bad rules, open elsewhere, no room.
+    """
+
+    def __init__(
+        self, folder: str | Path, classes: Iterable[str] | None = None,
+        protect: "Protect | dict[str, Any] | str | Path | list[str] | None" = None, out: str | Path | None = None,
+        learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None,
+    ):  # fmt: skip
+        self.folder = Path(folder).resolve()
+        if not self.folder.is_dir():
+            raise ValueError(f"{folder} is no folder: name one that holds pictures.")
+        name = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:16]
+        self.home = Path("outputs", "album", name).resolve() if out is None else Path(out).resolve()
+        if self.home.is_relative_to(self.folder):
+            raise ValueError(f"{self.home} lies in the folder of pictures, which stays as it is: choose another `out`.")
+        records.prepare(self.home)
+        self._shelf = learn.Shelf(self.home)
+        if self.home in _OPEN:
+            _OPEN[self.home].close()  # a cell of the same notebook that is run again
+        self._journal: Journal = None  # type: ignore[assignment]
+        self._cache: Cache = None  # type: ignore[assignment]
+        self._lock: Lock | None = None
+        self._lock = Lock(self.home, f"the album of {self.folder}")
+        try:
+            self._journal = Journal(self.home / "journal.jsonl")
+            self._tally = Tally.of(self._journal.events)
+            self._choices = Choices.of(self._journal, classes, protect, learning, self._tally)
+            self._cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
+            self._roll = Roll(self.folder, self._cache, self._choices.protect)
+            self.refresh(progress)
+            unused = self._roll.idle() if protect is not None else []
+            missing = set(unused) & set(self._choices.protect.by_hand) - set(self.left_out)
+            if missing:
+                raise ValueError(f"by_hand protects {min(missing)!r}, which is no picture here: mend the name.")
+            self._choices.keep(self._journal)
+        except BaseException:
+            self.close()
+            raise
+        _OPEN[self.home] = self
+
+    def close(self) -> None:
+        """Let go of the album, so that another process can open it."""
+        if self._lock is not None:
+            for part in (self._journal, self._cache):
+                if part is not None:
+                    part.close()
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What is there
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._choices.classes
+
+    @property
+    def learning(self) -> Learning:
+        return self._choices.learning
+
+    @property
+    def protect(self) -> Protect:
+        """The rules that hold; names of single pictures are hashed where the album was opened again."""
+        return self._choices.protect
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or opened again elsewhere in this process."""
+        return self._lock is None
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Files that are no pictures or cannot be read, each with the reason."""
+        return self._roll.left_out
+
+    def refresh(self, progress: Progress | None = None) -> None:
+        """Look at the folder again: new, changed and removed files; raises what opening an album does."""
+        self._alive()
+        self._roll.refresh(self._tally.asked, progress)
+
+    def preview(self) -> Preview:
+        """What is protected and why, and rules that fit nothing. For the person at this machine only."""
+        self._alive()
+        pictures, protected = self._roll.pictures, self._roll.protected
+        named = {pictures[number].path: why for number, why in protected.items()}
+        safe = [picture.path for number, picture in enumerate(pictures) if number not in protected]
+        return Preview(named, safe, self.left_out, self._roll.idle())
+
+    def thumbnail(self, picture: Picture | str) -> bytes:
+        """A small JPEG without metadata; ``ValueError`` if there is no such picture."""
+        self._alive()
+        return self._cache.thumbnail(self.folder, self._roll.pictures[self._roll.find(picture)])
+
+    @property
+    def unread(self) -> int:
+        """How many pictures were not decoded yet; damaged ones among them are found when they are."""
+        return len(self._roll.unread())
+
+    def read(self, progress: Progress | None = None) -> None:
+        """Decode the rest; may run in a thread while people label. What ``progress`` raises ends it."""
+        self._alive()
+        self._cache.read(self.folder, self._roll.unread(), progress)
+
+    @property
+    def left(self) -> int:
+        """How many pictures may still be asked about."""
+        return len(self._askable())
+
+    @property
+    def waiting(self) -> list[Picture]:
+        """Pictures of the open round that nobody said anything about yet, in the order of asking."""
+        return self._roll.now(self._tally.waiting())
+
+    @property
+    def unsure(self) -> list[Picture]:
+        """Pictures that the last person to see them was not sure about."""
+        words = ((picture, self._tally.word(picture)) for picture in self._tally.asked)
+        return self._roll.now(picture for picture, word in words if word is not None and word.what == "not sure")
+
+    def labels(self) -> dict[str, str]:
+        """Path to label of every answered picture that is there, held-out ones included."""
+        return {self._roll.now([key])[0].path: label for key, label in self._roll.answers(self._tally).items()}
+
+    def words(self, picture: Picture | str) -> list[Word]:
+        """All that was said of a picture, by whom and when; the last word counts."""
+        return list(self._tally.said.get(self._roll.asked_as(self._roll.find(picture)), []))
+
+    # The person
+
+    def next(self, n: int = 20) -> list[Picture]:
+        """The pictures to label next: those of the open round that wait, else ``n`` new ones.
+
+        Before anything was learned they are drawn at random; later PSL picks them. One of five is drawn at random at
+        any time, and its answer held out to estimate the accuracy.
+
+        Raises
+        ------
+        ValueError
+            If fewer pictures are left, or there are answers that nothing was learned from yet.
+        """
+        self._alive()
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"{n!r} is no number of pictures: ask for at least 1.")
+        if self.waiting:
+            return self.waiting[:n]
+        if self.ready:
+            raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
+        while True:
+            askable, asks = self._askable(), self._tally.asks
+            if n > len(askable):
+                raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
+            numbers, held = draw(n, askable, self._wanted(askable), self._roll.pictures, self.learning.seed, asks)
+            picked = [self._roll.pictures[number] for number in numbers]
+            if not self._roll.read(self._tally.asked, picked):  # else one is damaged: draw without it
+                break
+        named = [[picture.path, picture.digest] for picture in picked]
+        self._tally.add(self._journal.add("asked", pictures=named, held_out=held))
+        self._roll.place(self._tally.asked)
+        return picked
+
+    def answer(self, picture: Picture | str, label: str, by: str = "somebody") -> None:
+        """Take an answer, or correct an earlier one. It is on the disk when this returns.
+
+        Parameters
+        ----------
+        picture : Picture or str
+            As ``next`` gave it, or its path.
+        label : str
+            One of the classes.
+        by : str
+            Who says so.
+
+        Raises
+        ------
+        ValueError
+            If the picture is unknown, protected, gone, changed, or was not asked about; or the label is no class.
+        OSError
+            If there is no room on the disk; then nothing was taken in.
+        """
+        self.check_answer(picture, label)
+        self._say("answer", picture, by, label=label)
+
+    def check_answer(self, picture: Picture | str, label: str | None = None) -> None:
+        """Raise what ``answer`` would raise."""
+        self._alive()
+        if label is not None and label not in self.classes:
+            raise ValueError(f"{label!r} is none of the classes: choose one of {', '.join(self.classes)}.")
+        number = self._roll.find(picture)
+        seen = self._roll.pictures[number]
+        if number in self._roll.protected:
+            raise ValueError(f"{seen.path} is protected: nobody is asked about it.")
+        if self._roll.asked_as(number) not in self._tally.asked:
+            raise ValueError(f"{seen.path} was not asked about: answer what next() gives.")
+        self._roll.check(number)
+
+    def skip(self, picture: Picture | str, by: str = "somebody") -> None:
+        """Set a picture aside; it is not asked about again, but may be answered. Raises what ``answer`` raises."""
+        self.check_answer(picture)
+        self._say("skip", picture, by)
+
+    def not_sure(self, picture: Picture | str, by: str = "somebody") -> None:
+        """The same for one that this person cannot tell; it is listed in ``unsure``, for somebody else."""
+        self.check_answer(picture)
+        self._say("not sure", picture, by)
+
+    def undo(self, by: str | None = None) -> Picture:
+        """Take back the last thing that was said (by that person), and give the picture it was said of.
+
+        Raises
+        ------
+        ValueError
+            If nothing was said since the last upload: what has gone to the cloud can be corrected, not taken back.
+        """
+        self._alive()
+        mine = [event for event in self._tally.spoken if by is None or event["by"] == by]
+        if not mine:
+            raise ValueError("nothing can be taken back since the last training: answer a picture anew to correct it.")
+        self._journal.add("undo", of=mine[-1]["n"])
+        self._tally = Tally.of(self._journal.events)
+        self._roll.place(self._tally.asked)
+        return self._roll.today(Picture(mine[-1]["file"], mine[-1]["content"]))
+
+    # The networks
+
+    @property
+    def untrained(self) -> int:
+        """Answers for training that nothing was learned from yet; at least 1 if some were corrected or fell away."""
+        known = self._known()
+        if fingerprint(known) == self._tally.learned:
+            return 0
+        return max(1, sum(self._tally.uploaded.get(key) != label for key, label in known.items()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something new to learn from, and enough of it."""
+        return self.untrained > 0 and len(self._known()) > 1
+
+    def train(
+        self, progress: Progress | None = None, stop: Callable[[], bool] | None = None,
+        reading: Progress | None = None,
+    ) -> Report | None:  # fmt: skip
+        """Upload the new answers with their pictures, train both sides, rank what is left. It ends the open round.
+
+        Parameters
+        ----------
+        progress, stop : callables, optional
+            Told (epochs done, epochs), and asked, after each epoch; stopped, the album stays as it was, but for the
+            upload.
+        reading : callable, optional
+            Told (files read, files to read) before, while pictures are decoded that were not; what it raises ends it.
+
+        Returns
+        -------
+        Report, or None if it was stopped; ``ValueError`` if fewer than two answers can be learned from.
+        """
+        self._alive()
+        self._roll.refresh(self._tally.asked, reading, whole=True)
+        known = self._known()
+        if len(known) < 2:
+            raise ValueError(f"{len(known)} answers are too few to learn from: label two that are not held out.")
+        if fingerprint(known) == self._tally.learned:
+            return self.report()
+        labels, before, now, kept_back = self._roll.sides(known, self._tally, self.classes)
+        sent = uploaded_bytes(self._tally.ledger)
+
+        def crossed(ledger: dict[str, Any]) -> None:
+            named = [[key.path, key.digest, known[key]] for key in now.values()]
+            shielded = len(set(now) & set(self._roll.protected))
+            told = {"pictures": named, "bytes": uploaded_bytes(ledger) - sent, "protected": shielded}
+            self._tally.add(self._journal.add("uploaded", ledger=ledger, **told))
+
+        try:
+            done = learn.train(
+                self.learning, self._roll.images(range(len(labels))), self.classes, labels, before,
+                np.array(list(now), np.int64), kept_back, self._tally.rounds, self._tally.ledger, crossed, progress,
+                stop,
+            )  # fmt: skip
+        except Stopped:
+            return None
+        number = self._tally.rounds + 1
+        self._shelf.put(number, done, self._roll.pictures)
+        self._tally.add(self._journal.add("trained", ledger=done.ledger, answers=fingerprint(known)))
+        self._shelf.drop(number - 1)
+        return self.report()
+
+    def task_learner(self) -> TaskLearner | None:
+        """The task learner of the last training, here on the client; none before the first."""
+        self._alive()
+        if not self._tally.rounds:
+            return None
+        weights = self._shelf.weights(self._tally.rounds)
+        return TaskLearner(self.learning, learned_classes(self._journal), weights)
+
+    def suggestions(self, protected: bool = False) -> list[Suggestion]:
+        """What the task learner would answer for every picture without an answer, asked on this machine.
+
+        Parameters
+        ----------
+        protected : bool
+            Protected pictures as well; for the person at this machine only.
+
+        Returns
+        -------
+        list of Suggestion
+            In the order of paths; empty before the first training.
+        """
+        learner = self.task_learner()
+        if learner is None:
+            return []
+        return suggest(learner, self._roll, self._tally.answers(), self.classes, protected)
+
+    def ledger(self) -> dict[str, Any]:
+        """What crossed: ``uploads`` (when, pictures, bytes, protected) one a time, ``crossed`` in all by kind."""
+        return self._tally.crossings()
+
+    def report(self) -> Report:
+        """How it stands; ``str`` of it says so in words."""
+        self._alive()
+        return Report.of(self._tally, self._roll, self.task_learner(), self.classes, self.left, self.untrained)
+
+    # Behind it
+
+    def _alive(self) -> None:
+        if self.closed:
+            raise ValueError("this album was closed, or opened again elsewhere in this process: use that one.")
+
+    def _say(self, what: str, picture: Picture | str, by: str, **more: str) -> None:
+        if not isinstance(by, str) or not by.strip():
+            raise ValueError("`by` is empty: say who answers.")
+        key = self._roll.asked_as(self._roll.find(picture))
+        self._tally.add(self._journal.add(what, file=key.path, content=key.digest, by=by, **more))
+
+    def _known(self) -> dict[Picture, str]:
+        """The answers to learn from."""
+        return self._roll.answers(self._tally, held_out=False)
+
+    def _askable(self) -> list[int]:
+        return self._roll.askable(set(self._tally.said) | set(self._tally.open))
+
+    def _wanted(self, askable: list[int]) -> list[int]:
+        """The same, most wanted first."""
+        kept = self._shelf.ranking(self._tally.rounds) if self._tally.rounds else []
+        ranking = [self._roll.at[picture] for picture in kept if picture in self._roll.at]
+        return in_order(askable, ranking, self._roll.pictures, self.learning.seed, self._tally.asks)

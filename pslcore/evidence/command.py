@@ -1,0 +1,125 @@
+"""What ``pslcore new``, ``try`` and ``verify`` do, in words: the bodies of the commands."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from pslcore import plugins
+from pslcore.evidence import beginning, published, standing, trying, verify
+from pslcore.evidence.standing import Standing
+from pslcore.evidence.trying import Method
+
+_SHOWN = 5  # lines of what a file prints
+
+
+def attempt(options: argparse.Namespace) -> int:
+    """``pslcore try``: 0 when all comparisons are settled or the looks asked for are done."""
+    experiment = published.load(options.experiment, options.scale)
+    if "clients" in experiment.shared:
+        raise ValueError(f"{options.experiment} has several clients, for which `try` has no form: name another.")
+    if not options.limit > 0:
+        raise ValueError(f"--limit {options.limit} is no length of time: give seconds above 0.")
+    looks = experiment.looks or (len(experiment.seeds),)
+    if options.looks < 1:
+        raise ValueError(f"--looks {options.looks} is no number of looks: give 1 to {len(looks)}.")
+    page = Path(options.page or plugins.split(options.file)[0].with_suffix(".html").name)
+    trying.may_write(page)
+    print(f"{options.file} is looked at ... (a file that is tried runs with all your rights)", flush=True)
+    method = trying.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
+    _told(method)
+    for number, n in enumerate(looks, start=1):
+        seeds = experiment.seeds[:n]
+        few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
+        minutes = trying.minutes(experiment, len(seeds), options.jobs)
+        print(
+            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}. All "
+            f"of them take about {_time(minutes)}, going by the published runs.",
+            flush=True,
+        )
+        where = options.out, options.data, options.jobs, options.device
+        own = trying.run(method, experiment, seeds, *where, options.limit)
+        if options.with_rivals is not None:
+            rivals = options.with_rivals.split(";") if options.with_rivals else trying.unpaired(experiment, own)
+            if rivals:
+                trying.run_rivals(experiment, [label.strip() for label in rivals], seeds, *where)
+        found = standing.judge(own[0][0].label, experiment, own)
+        trying.write_page(found, method, page)
+        _show(found)
+        if found.settled or len(seeds) < n or not (options.until_settled or number < options.looks):
+            break
+    print(f"\nThe figure with its curve: {page}. Its records: {trying.folder(method, experiment, options.out)}.")
+    open_ones = sum(each.verdict == standing.WORDS[standing.rule.UNSURE] for each in found.comparisons)
+    if open_ones and found.look < len(looks):
+        print(f"{open_ones} of {len(found.comparisons)} comparisons are open: --until-settled goes on.")
+    return 0
+
+
+def begin(options: argparse.Namespace) -> int:
+    """``pslcore new``."""
+    following = beginning.write(options.kind, options.file)
+    print(f"{options.file} works as it is; change it, then: {following}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """``pslcore verify``: 0 if the run stands, 1 if not."""
+    if bool(options.record) == options.cheapest:
+        raise ValueError("say which run is to be made again: a key, a record's file, or --cheapest.")
+    chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
+    processor = chosen.record["hardware"]["processor"]
+    print(
+        f"{chosen.told()}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
+        "again now ...",
+        flush=True,
+    )
+    outcome = verify.again(chosen, options.data, options.device)
+    print(outcome.sentence)
+    return 0 if outcome.stands else 1
+
+
+def _told(method: Method) -> None:
+    print(f"{method.label}: {method.about or 'no docstring says what it does'}")
+    print("\n".join(f"  {line}" for line in method.lines()))
+    if method.printed.strip():
+        lines = method.printed.strip().splitlines()
+        print("  It begins:\n" + "\n".join(f"  | {line[:100]}" for line in lines[:_SHOWN]))
+
+
+def _show(found: Standing) -> None:
+    own = {name: value for name, value in standing.row(found).items() if name != "method"}
+    width = max(map(len, own))
+    print(f"\n{found.label}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in own.items()) + "\n")
+    print(aligned(standing.table(found)) + "\n")
+    print("\n".join(f"* {sentence}" for sentence in standing.notes(found)))
+
+
+def aligned(table: pd.DataFrame) -> str:
+    """A table in columns: the first and words to the left, numbers to the right."""
+    columns = [[str(name), *map(str, table[name])] for name in table]
+    shown = []
+    for number, column in enumerate(columns):
+        width = max(map(len, column))
+        words = number == 0 or column[0] == "verdict"
+        shown.append([cell.ljust(width) if words else cell.rjust(width) for cell in column])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*shown, strict=True))
+
+
+def _given(pairs: list[str]) -> dict[str, Any]:
+    """``name=value`` as YAML reads the value."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set {pair}: write it as name=value.")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {pair}: {value!r} is no value of YAML.") from None
+    return found
+
+
+def _time(minutes: float) -> str:
+    return f"{60 * minutes:.0f} seconds" if minutes < 2 else f"{minutes:.0f} minutes"

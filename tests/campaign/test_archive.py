@@ -1,0 +1,137 @@
+"""Many records in one file: the same records, nothing lost on the way, nothing damaged taken for a record."""
+
+import json
+import lzma
+
+import pytest
+
+from pslcore.campaign import archive, grid
+from pslcore.runs import records
+
+
+@pytest.fixture
+def packed(here):
+    """A finished grid, its records before they were packed, and the archive."""
+    results = here()
+    assert grid.pack("quick", here.runs.parents[1]) == 4
+    return results, here.runs.parent / "runs.jsonl.xz"
+
+
+def altered(path, change):
+    """Write an archive anew with its first record changed, as text."""
+    lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+    path.write_bytes(lzma.compress("\n".join([change(lines[0]), *lines[1:]]).encode()))
+
+
+def same(one, other):
+    def shown(results):
+        return [(cell.label, cell.config.seed, record) for cell, record in results.runs]
+
+    return shown(one) == shown(other)
+
+
+def test_packed_records_are_those_that_were_files(here, packed, begun):
+    results, path = packed
+    assert here.files() == []
+    assert same(here.collect(), results)
+    assert same(here(), results)
+    assert not begun  # nothing was run again
+    assert list(archive.sealed(path)) == sorted(cell.config.key for cell, _ in results.runs)
+
+
+def test_packing_again_adds_what_is_new_and_gives_the_same_bytes(here, packed, begun):
+    _, path = packed
+    before = path.read_bytes()
+    here.params(seeds=3)
+    here()
+    assert len(begun) == 2
+    assert grid.pack("quick", here.runs.parents[1]) == 6
+    assert len(here.collect().runs) == 6
+    assert same(here(), here.collect())
+    here.params(seeds=2)
+    for config in begun:  # the two are taken out: the rest is what it was
+        content = {key: record for key, record in archive.sealed(path).items() if key != config.key}
+        archive.write(path, content)
+    assert path.read_bytes() == before
+    assert grid.pack("quick", here.runs.parents[1]) == 4
+
+
+def test_a_file_goes_before_the_archive_and_replaces_it_there(here, packed):
+    results, _ = packed
+    cell, record = results.runs[0]
+    newer = record | {"source": "another"}
+    records.write(here.runs / f"{cell.config.key}.json", newer)
+    assert here.collect().runs[0][1] == newer
+    assert here.collect().stale == [cell]
+    grid.pack("quick", here.runs.parents[1])
+    assert grid.stored(cell.config.key, here.runs) == newer
+
+
+def test_a_kill_after_the_archive_is_written_loses_nothing(here, packed):
+    results, _ = packed
+    cell, record = results.runs[0]
+    file = here.runs / f"{cell.config.key}.json"
+    records.write(file, record)  # as if it had been killed before this file was removed
+    grid.pack("quick", here.runs.parents[1])
+    assert here.files() == []
+    assert same(here.collect(), results)
+
+
+def test_no_file_is_removed_where_the_archive_cannot_be_written(here, monkeypatch):
+    here()
+    before = here.files()
+    monkeypatch.setattr(records, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+    with pytest.raises(OSError, match="full"):
+        grid.pack("quick", here.runs.parents[1])
+    assert here.files() == before
+
+
+def test_a_damaged_archive_is_told_and_nothing_runs_again(here, packed, begun):
+    _, path = packed
+    whole = path.read_bytes()
+    for damage in (whole[:-20], b"", b"no archive", lzma.compress(b"{}\n"), lzma.compress(b"[1]\n")):
+        path.write_bytes(damage)
+        with pytest.raises(records.DamagedRecord, match=r"runs\.jsonl\.xz is damaged .* bring it back from git"):
+            here()
+    assert not begun
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda line: line.replace('"metric":0.', '"metric":0.0', 1), "its digest does not fit"),
+        (lambda line: line.replace('"digest"', '"digestive"'), "its digest does not fit"),
+    ],
+)
+def test_a_damaged_record_in_it_is_one_that_is_not_there(here, packed, capsys, change, sentence):
+    results, path = packed
+    altered(path, change)
+    assert len(here.collect().unfinished) == 1
+    assert sentence in capsys.readouterr().out
+    assert len(here().runs) == len(results.runs)  # it is run again
+
+
+def test_a_record_under_another_name(here, packed, capsys):
+    _, path = packed
+    first, second = list(archive.sealed(path))[:2]
+    content = dict(archive.sealed(path)) | {first: dict(archive.sealed(path)[second])}
+    lines = [json.dumps(record | {"key": key}) for key, record in content.items()]
+    path.write_bytes(lzma.compress("\n".join(lines).encode()))
+    assert first in {cell.config.key for cell in here.collect().unfinished}
+    assert "its digest does not fit" in capsys.readouterr().out
+
+
+def test_nothing_to_pack(here, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no record"):
+        grid.pack("quick", tmp_path)
+
+
+def test_an_archive_is_merged_like_files(here, packed, tmp_path):
+    results, path = packed
+    elsewhere = tmp_path / "elsewhere" / "quick"
+    elsewhere.mkdir(parents=True)
+    path.rename(elsewhere / path.name)
+    assert len(here.collect().unfinished) == 4
+    assert len(grid.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1])) == 4
+    assert same(here.collect(), results)
+    assert grid.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1]) == []
