@@ -1,4 +1,6 @@
-# make repro   the whole paper at the scale that params.yaml names, from nothing to outputs/<scale>/report.html
+# make repro   the whole paper at the scale that params.yaml names, from nothing to outputs/<scale>/report.html;
+#              make repro SCALE=laptop names another scale there first
+# make report  that page from the records that are there, without running anything (make report SCALE=laptop)
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
 # make lab     JupyterLab on the notebooks
@@ -6,6 +8,7 @@
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore try` and `verify`
 # make house   docs/house.svg drawn anew from the imports of the package
+# make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
 # make lock    requirements.lock written anew from the pins in pyproject.toml
@@ -23,7 +26,7 @@ test check: export OMP_NUM_THREADS := 1
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro check lint test lab bench docs publish house schema env lock
+.PHONY: repro report machine check lint test lab bench docs publish house schema env lock
 .DEFAULT_GOAL := repro
 
 env: $(VENV)/ready
@@ -31,12 +34,18 @@ env: $(VENV)/ready
 $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
 	{ echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
+	@$(PYTHON) -m venv $(VENV)
+	@PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
 	touch $@
 
 repro: env
-	dvc repro
+	@python tools/repro.py $(SCALE)
+
+report: env
+	@python tools/page.py $(SCALE)
+
+machine: env
+	python -m pslcore.evidence.machines
 
 lint: env
 	ruff check .

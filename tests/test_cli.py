@@ -139,6 +139,22 @@ def test_what_there_is_is_shown(here):
     assert len(list(here.runs.iterdir())) == 2  # nothing was run
 
 
+def test_a_data_set_is_looked_at(here):
+    result = here("look", "data/tiny")
+    assert result.status == 0, result.err
+    assert result.out.startswith("tiny: 120 images to train and 40 to test, 8x8, colour, 4 classes")
+    assert here("look", "tiny").out == result.out
+    assert "unknown data set 'nothing'" in one_line(here("look", "data/nothing"))
+
+
+def test_all_names_are_listed(here):
+    result = here("list")
+    assert result.status == 0, result.err
+    titles = [line for line in result.out.splitlines() if line and not line.startswith(" ")]
+    assert titles == ["methods", "networks", "data sets"]
+    assert re.search(r"(?m)^  tiny +data/tiny +train\.npz, test\.npz$", result.out)
+
+
 def test_the_verdicts_are_told_and_kept(here):
     result = here("claims", "--scale", "quick")  # no experiment of the paper is in these parameters
     assert result.status == 0, result.err

@@ -15,6 +15,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
 from pslcore import campaign
+from pslcore.evidence import views
 
 TOP = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
@@ -283,7 +284,7 @@ def test_notebooks_use_the_library(path):
 
 def test_notebooks_of_the_pipeline_take_parameters_and_define_nothing():
     commands = (TOP / "dvc.yaml").read_text()
-    run = set(re.findall(r"papermill[^&]*?notebooks/(\w+)\.ipynb", commands))
+    run = set(re.findall(r"tools/stage\.py notebooks/(\w+)\.ipynb", commands))
     assert {path.stem for path in NOTEBOOKS} >= run >= {"comparison", "buckets", "tables", "report"}
     for name in run:
         path = TOP / "notebooks" / f"{name}.ipynb"
@@ -317,6 +318,34 @@ def paths(things, folder):
     return {Path(thing.fs_path).relative_to(folder).as_posix() for thing in things}
 
 
+def wings(source, package=house.PACKAGE):
+    """The wings that a source reaches through its imports, as paths: what decides what it shows."""
+    modules, arrows = house.files(package), house.arrows(package)
+    known = [name for pair in house.imported(source) for name in (pair[0], ".".join(pair)) if name in modules]
+    reached, todo = set(), [name for name in known if name != package.name]
+    while todo:
+        if (name := todo.pop()) not in reached:
+            reached.add(name)
+            todo += arrows[name]
+    there = {package / house.wing(name) for name in reached}
+    return {
+        (path if path.is_dir() else path.with_suffix(".py")).relative_to(package.parent).as_posix() for path in there
+    }
+
+
+def test_the_wings_of_a_notebook_are_found(package):
+    sources = {
+        "losses.py": "",
+        "hands_on/desk.py": "from pslcore.losses import x",
+        "runs/loop.py": "import pslcore.data",
+    }
+    top = package(sources | {"data/npz.py": ""})
+    (top / "runs/__init__.py").write_text("from pslcore.runs.loop import run")
+    assert wings("import numpy", top) == set()
+    assert wings("from pslcore import runs", top) == {"pslcore/runs", "pslcore/data"}
+    assert wings("from pslcore.hands_on.desk import Desk", top) == {"pslcore/hands_on", "pslcore/losses.py"}
+
+
 def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     scale, stages, folder = pipeline
     assert 3 <= len(stages) <= 20
@@ -325,7 +354,8 @@ def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     assert all(path.startswith(f"outputs/{scale}/") for path in outs)
     for stage in stages:
         files = paths([dep for dep in stage.deps if not isinstance(dep, ParamsDependency)], folder)
-        assert "pslcore" in files, stage.addressing
+        (notebook,) = (TOP / name for name in files if name.startswith("notebooks/"))
+        assert {name for name in files if name.startswith("pslcore")} == wings(code(notebook)), stage.addressing
         for path in files:
             assert path in outs or (TOP / path).exists(), path
         for notebook in re.findall(r"notebooks/\w+\.ipynb", stage.cmd.replace(f"outputs/{scale}/notebooks", "")):
@@ -347,10 +377,28 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
 
 
 def test_the_page_shows_all_figures(pipeline):
-    scale, stages, folder = pipeline
-    (report,) = (stage for stage in stages if f"outputs/{scale}/report.html" in paths(stage.outs, folder))
+    _, stages, folder = pipeline
+    (report,) = (stage for stage in stages if stage.name == "report")
     figures = {path for stage in stages for path in paths(stage.outs, folder) if "/figures/" in path}
     assert figures == {path for path in paths(report.deps, folder) if "/figures/" in path}
+
+
+def test_outputs_are_what_a_machine_repeats(pipeline):
+    """Seconds and hardware are no outputs, nor is what tells of them: a clean `git status` proves a reproduction."""
+    scale, stages, folder = pipeline
+    for stage in stages:
+        outs = paths(stage.outs, folder)
+        assert all(re.fullmatch(rf"outputs/{scale}/((figures|metrics)/\w+\.json|plots/\w+\.csv)", out) for out in outs)
+        assert all(out.persist for out in stage.outs), stage.addressing  # dvc never puts old ones beside new records
+
+
+def test_views_and_stages_agree():
+    stages = yaml.safe_load((TOP / "dvc.yaml").read_text())["stages"]
+    made = {name: stage for stage in stages.values() for name in stage.get("foreach", ())}
+    for experiment, view in views.VIEWS.items():
+        stage = next((s for name, s in stages.items() if experiment in s.get("foreach", ()) or name == view.notebook))
+        assert f"notebooks/{view.notebook}.ipynb" in stage.get("do", stage)["cmd"]
+    assert set(made) <= set(views.VIEWS)
 
 
 @pytest.mark.parametrize("scale", SCALES + PARTS)

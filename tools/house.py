@@ -22,6 +22,7 @@ FLOORS: list[dict[str, str]] = [
         "settings": "what settings share: checks, and one sentence",
         "vision": "the one door to torchvision",
         "plugins": "somebody's own file, by its path",
+        "warm": "processes that need not import anew",
         "packages": "what installed packages add, by entry points",
         "losses": "the equations",
     },
@@ -42,7 +43,7 @@ FLOORS: list[dict[str, str]] = [
 ]
 """A wing imports from itself and from floors below, and from nowhere else."""
 
-WIDTH, BOX, LANE, MARGIN = 900, 470, 25, 34
+WIDTH, BOX, LANE, MARGIN = 900, 470, 22, 34
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\""
 LINE, INK, FAINT, FILL = "#6e7781", "#1f2933", "#52606d", "#eef2f6"
 COLOURS = ["#0072b2", "#c2410c", "#158466", "#a2559c", "#8a6d00", "#3b6ea5"]  # seen on white and on near-black

@@ -41,6 +41,7 @@ class Cache:
         self._base = sqlite3.connect(path.with_name(f"{path.stem}-{size}{path.suffix}"), check_same_thread=False)
         os.chmod(path.with_name(f"{path.stem}-{size}{path.suffix}"), 0o600)
         self._run(_TABLE)
+        self._run("create index if not exists unread on pictures (name) where pixels is null")
 
     def close(self) -> None:
         with self._one:
@@ -134,11 +135,14 @@ class Cache:
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
     def thumbnail(self, folder: Path, picture: Picture) -> bytes:
-        """A JPEG of at most ``THUMBNAIL`` pixels a side, without any metadata; ``KeyError`` if it is not there."""
-        self.read(folder, [picture])
-        rows = self._run("select thumbnail from pictures where name = ?", (_key(picture.path),))
+        """A JPEG of at most ``THUMBNAIL`` pixels a side, without any metadata; ``ValueError`` if there is none."""
+        find, lost = "select thumbnail from pictures where name = ?", {}
+        rows = self._run(find, (_key(picture.path),))
+        if rows and rows[0][0] is None:
+            lost = self.read(folder, [picture])
+            rows = self._run(find, (_key(picture.path),))
         if not rows or not rows[0][0]:
-            raise KeyError(picture.path)
+            raise ValueError(f"{picture.path} cannot be shown: {lost.get(picture.path, 'it is left out')}.")
         return rows[0][0]
 
     def _each(self, names: list[str], work: Callable[[str], tuple | None], progress: Progress | None):

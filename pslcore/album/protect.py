@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -85,13 +86,17 @@ class Protect(Settings):
     by_hand: Words = ()
     everything: bool = False
 
+    @cached_property
+    def _by_hand(self) -> frozenset[str]:
+        return frozenset(self.by_hand)
+
     def reason(self, seen: Seen) -> str:
         """Why a picture is protected; empty if it is not."""
         paths = {_plain(seen.picture.path), _plain(seen.real)}
         name = _plain(seen.picture.path)
         if self.everything:
             return "everything is"
-        if {seen.picture.path, _hidden(seen.picture.path)} & set(self.by_hand):
+        if self.by_hand and not {seen.picture.path, _hidden(seen.picture.path)}.isdisjoint(self._by_hand):
             return "by hand"
         for folder in self.folders:
             if any(_inside(path, _plain(folder).strip("/")) for path in paths):
@@ -126,8 +131,11 @@ class Protect(Settings):
     def idle(self, pictures: list[Seen]) -> list[str]:
         """The names of folders, patterns and by hand that fit no picture: perhaps misspelt."""
         rules = [("folders", word) for word in self.folders] + [("patterns", word) for word in self.patterns]
-        rules += [("by_hand", word) for word in self.by_hand if not word.startswith("#")]
-        return [word for kind, word in rules if not any(Protect.of({kind: (word,)}).reason(seen) for seen in pictures)]
+        unused = [
+            word for kind, word in rules if not any(Protect.of({kind: (word,)}).reason(seen) for seen in pictures)
+        ]
+        paths = {seen.picture.path for seen in pictures} if self.by_hand else ()
+        return unused + [word for word in self.by_hand if not word.startswith("#") and word not in paths]
 
     def kept(self) -> dict[str, Any]:
         """The rules for a file; names of single pictures are hashed. ``of`` takes it back."""

@@ -17,7 +17,8 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from pslcore.campaign import archive, precision
+from pslcore import warm
+from pslcore.campaign import archive, crew, precision, progress
 from pslcore.campaign import params as parameters
 from pslcore.campaign.attest import current
 from pslcore.campaign.leash import hold
@@ -133,12 +134,14 @@ def run(
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
     workers = max(1, min(jobs or cpu_count(), len(todo)))
+    known = {cell.label: _seconds(record) for cell, record in kept}
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for cell, trouble in _attempts(todo, root, folder, device, deadline, workers):
+        for cell, trouble in _attempts(todo, root, folder, device, deadline, workers, known):
             bar.update(trouble is None)
             if trouble:
                 failures.append((cell, trouble))
+            progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
         told = "; ".join(f"{cell.label}, seed {cell.config.seed}: {sentence}" for cell, (sentence, _) in failures[:3])
@@ -164,29 +167,65 @@ def _log(path: Path, failures: list[tuple[Cell, Trouble]]) -> str:
 
 
 def _attempts(
-    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int
-) -> Iterator[tuple[Cell, Trouble | None]]:
-    """Each cell as it ends, with what went wrong; cells that ran out of time are left out."""
+    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int,
+    known: dict[str, float],
+) -> Iterator[tuple[Cell, Trouble | None]]:  # fmt: skip
+    """Each cell as it ends, with what went wrong; cells that ran out of time are left out.
+
+    ``known`` are seconds a run by curve, and grows; the longest runs of a seed are begun first, so that no worker waits
+    for another at the end. Nothing in a record depends on the order.
+    """
     given = root, folder, device, deadline, os.getpid()
-    calls = (delayed(_attempt)(number, cell.config, *given) for number, cell in enumerate(todo))
-    with parallel_config(backend="loky", inner_max_num_threads=1) if workers > 1 else parallel_config(n_jobs=1):
-        for number, in_time, trouble in Parallel(n_jobs=workers, return_as="generator_unordered")(calls):
-            if in_time:
-                yield todo[number], trouble
+    calls = ((number, todo[number].config, *given) for number in _longest_first(todo, known))
+    for number, in_time, trouble, seconds in _answers(calls, workers):
+        if in_time:
+            known[todo[number].label] = seconds
+            yield todo[number], trouble
+
+
+def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
+    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest."""
+    left = list(range(len(todo)))
+    while left:
+        seed = min(todo[number].config.seed for number in left)
+        same = [number for number in left if todo[number].config.seed == seed]
+        left.remove(longest := max(same, key=lambda number: known.get(todo[number].label, float("inf"))))
+        yield longest
+
+
+def _answers(calls: Iterator[tuple], workers: int) -> Iterator["Answer"]:
+    if workers == 1:
+        yield from (_attempt(*call) for call in calls)
+    elif warm.there():
+        yield from crew.answers(((_attempt, call) for call in calls), workers)
+    else:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            tasks = (delayed(_attempt)(*call) for call in calls)
+            yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)(tasks)
+
+
+Answer = tuple[int, bool, Trouble | None, float]
+"""The number of a cell, whether its run came to an end in time, what went wrong, seconds."""
 
 
 def _attempt(
     number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None, owner: int
-) -> tuple[int, bool, Trouble | None]:
-    hold(owner)
+) -> Answer:
+    if not warm.there():
+        hold(owner)
+    trouble, begun = None, time.perf_counter()
     try:
         run_one(config, root, folder, device, deadline)
     except OutOfTime:
-        return number, False, None
+        return number, False, None, 0.0
     except Exception as error:  # whatever it is, it is reported, and the other runs go on
         sentence = " ".join(str(error).split()) or "no reason given"
-        return number, True, (f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc())
-    return number, True, None
+        trouble = f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc()
+    return number, True, trouble, time.perf_counter() - begun
+
+
+def _seconds(record: Record) -> float:
+    return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
 
 
 def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list[str]:

@@ -9,8 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from pslcore import packages
-from pslcore.data import camvid, cifar, cityscapes, composed, digits, foreign, npy, npz, packed, tiny_imagenet, tree
-from pslcore.data import look as looking
+from pslcore.data import (
+    camvid,
+    cifar,
+    cityscapes,
+    composed,
+    digits,
+    foreign,
+    looking,
+    npy,
+    npz,
+    packed,
+    tiny_imagenet,
+    tree,
+)
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.data.pictures import eight_bits, upright

@@ -4,6 +4,7 @@ from pslcore.evidence import (
     buckets,
     figures,
     forecast,
+    machines,
     published,
     reference,
     report,
@@ -12,4 +13,5 @@ from pslcore.evidence import (
     tables,
     trying,
     verdicts,
+    views,
 )

@@ -181,8 +181,11 @@ class Evidence:
         """Table 2: seconds to pick per method, forward pass, scoring and selection together; empty if not run."""
         if not self.seconds_file.exists():
             return {}
+        costs, parts = report.read(self.seconds_file).costs, ("forward", "scoring", "selection")
+        if not costs:  # its file of costs is gone
+            return {}
         self.used.add(("table2", ""))
-        table, parts = report.read(self.seconds_file).tables[0], ("forward", "scoring", "selection")
+        table = costs[0]
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         return {row["method"]: sum(float(row[part]) for part in parts if row[part] != "–") for row in rows}
 
@@ -191,10 +194,10 @@ class Evidence:
         places: set[tuple[str, str]] = set()
         stale = 0
         for experiment, label in self.used:
-            if experiment == "table2":  # no records: its note says where
-                note = report.read(self.seconds_file).note
-                named = re.search(r"Scale \w+: (\S+?)[,;].* on (.+)\.$", note)
-                places.add((named[1], named[2]) if named else ("–", note))
+            if experiment == "table2":  # no records: its exhibit says where
+                exhibit = report.read(self.seconds_file)
+                named = re.search(r"Scale \w+: (\S+?)[,;]", exhibit.note)
+                places.add((named[1] if named else "–", exhibit.made or "–"))
                 continue
             results = self.results(experiment)
             for _, record in (run for run in results.runs if run[0].label == label):

@@ -319,27 +319,44 @@ def pixel_colours(n: int) -> list[str]:
     return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
 
 
-def provenance(results: Results) -> str:
-    """The sentence under every figure: scale, data, seeds, hardware, versions, and what is missing or stale."""
+def about(results: Results) -> str:
+    """What the numbers are of: scale, data, seeds, and what is missing or stale."""
     records = [record for _, record in finished(results)]
-    first = records[0]
-    seeds = sorted({cell.config.seed for cell, _ in results.runs})
+    return " ".join([f"{_setting(results)}; {len(records)} runs.", *_remarks(results)])
+
+
+def made(results: Results) -> str:
+    """Where the numbers were made: hardware, versions."""
+    records = [record for _, record in finished(results)]
     machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
+    return f"{len(records)} runs on {'; '.join(machines)}; torch {records[0]['versions']['torch']}."
+
+
+def provenance(results: Results) -> str:
+    """The sentence under a figure that stands alone: ``about`` and ``made``."""
+    return " ".join([f"{_setting(results)}; {made(results)}", *_remarks(results)])
+
+
+def _setting(results: Results) -> str:
+    first = finished(results)[0][1]
+    seeds = {cell.config.seed for cell, _ in results.runs}
     config, data = first["config"], first["data"]
     epochs = f"{config['recipe']['epochs']} epochs a " + (
         f"round, {config['rounds']} rounds, {config['clients']} clients" if "clients" in config else "cycle"
     )
-    parts = [
+    return (
         f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
-        f"test images), task learner {config['teacher']}, {epochs}; "
-        f"{of_seeds(len(seeds))}; {len(records)} runs on {'; '.join(machines)}; torch {first['versions']['torch']}.",
-        data["note"],
-    ]
+        f"test images), task learner {config['teacher']}, {epochs}; {of_seeds(len(seeds))}"
+    )
+
+
+def _remarks(results: Results) -> list[str]:
+    parts = [finished(results)[0][1]["data"]["note"]]
     if results.unfinished:
         parts.append(f"{len(results.unfinished)} runs are not finished and are missing here.")
     if results.stale:
         parts.append(f"{len(results.stale)} runs were made by other code than today's.")
-    return " ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def seconds_of(record: Record) -> float:

@@ -1,18 +1,13 @@
-"""The report: every figure stage leaves an exhibit; one page, a single file, shows the verdicts and all exhibits."""
+"""Exhibits: what every figure stage leaves for the page."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import jinja2
-import mistune
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
 import yaml
-from plotly.offline import get_plotlyjs
 
 from pslcore.runs import records
 
@@ -21,20 +16,29 @@ from pslcore.runs import records
 class Exhibit:
     """What one experiment shows: all that the page needs of it, and no more.
 
+    It is kept in two files. What the same kind of machine repeats bit for bit is an output of the pipeline; what the
+    runs cost, and where, stands beside it.
+
     Attributes
     ----------
     id, title, finding : str
         The experiment; the paper's figure or table; what the paper says it shows.
     note : str
-        Scale, data, seeds, hardware, see ``figures.provenance``.
+        Scale, data, seeds, see ``figures.about``.
     notebook : str
         What made it.
     minutes : float
-        Processor time of its runs.
+        Cost: processor time of its runs; 0 where it is not known.
     figures : list of dict
         Plotly figures as JSON.
     tables : list of dict
         ``{"title": ..., "columns": [...], "rows": [[...], ...]}``.
+    records : str
+        Digest of what its records say, see ``digest``; empty where it rests on none.
+    made : str
+        Cost: hardware and versions, see ``figures.made``.
+    costs : list of dict
+        Cost: tables of seconds and memory, in the form of ``tables``.
     """
 
     id: str
@@ -45,6 +49,9 @@ class Exhibit:
     minutes: float = 0.0
     figures: list[dict] = field(default_factory=list)
     tables: list[dict] = field(default_factory=list)
+    records: str = ""
+    made: str = ""
+    costs: list[dict] = field(default_factory=list)
 
     def show(self, figure: go.Figure) -> "Exhibit":
         """Add a figure."""
@@ -53,15 +60,36 @@ class Exhibit:
 
     def tabulate(self, title: str, table: pd.DataFrame) -> "Exhibit":
         """Add a table."""
-        rows = [[str(value) for value in row] for row in table.itertuples(index=False)]
-        self.tables.append({"title": title, "columns": [str(name) for name in table.columns], "rows": rows})
+        self.tables.append(_plain(title, table))
         return self
 
+    def price(self, title: str, table: pd.DataFrame) -> "Exhibit":
+        """Add a table of what no two runs repeat: seconds, memory."""
+        self.costs.append(_plain(title, table))
+        return self
+
+    def frame(self, number: int = 0) -> pd.DataFrame:
+        """One of its tables, those of costs last, as it is shown."""
+        table = (self.tables + self.costs)[number]
+        return pd.DataFrame(table["rows"], columns=table["columns"])
+
     def write(self, folder: str | Path) -> Path:
-        """Write ``<folder>/<id>.json``, whole or not at all."""
+        """Write ``<folder>/<id>.json`` and beside it ``<id>.cost.json``, each whole or not at all; the first path."""
+        said = asdict(self)
+        cost = {name: said.pop(name) for name in COST}
         path = Path(folder) / f"{self.id}.json"
-        records.write_bytes(path, (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode())
+        for file, part in ((path.with_suffix(".cost.json"), cost), (path, said)):
+            records.write_bytes(file, (json.dumps(part, indent=1, sort_keys=True) + "\n").encode())
         return path
+
+
+COST = ("minutes", "made", "costs")
+"""What of an exhibit differs between two runs of the same."""
+
+
+def _plain(title: str, table: pd.DataFrame) -> dict:
+    rows = [[str(value) for value in row] for row in table.itertuples(index=False)]
+    return {"title": title, "columns": [str(name) for name in table.columns], "rows": rows}
 
 
 def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> Exhibit:
@@ -84,13 +112,20 @@ def paper_lead(experiment: str) -> float | None:
     return _paper().get(experiment, {}).get("lead")
 
 
+def order() -> list[str]:
+    """The exhibits in the order of the paper."""
+    return list(_paper())
+
+
 def _paper() -> dict[str, dict]:
     return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
 
 
 def read(path: str | Path) -> Exhibit:
-    """Read what ``Exhibit.write`` wrote."""
-    return Exhibit(**json.loads(Path(path).read_text()))
+    """Read what ``Exhibit.write`` wrote; without the file of its cost, that is not known."""
+    cost = Path(path).with_suffix(".cost.json")
+    parts = [json.loads(file.read_text()) for file in (Path(path), cost) if file == Path(path) or file.exists()]
+    return Exhibit(**{name: value for part in parts for name, value in part.items()})
 
 
 def exhibits(folder: str | Path) -> list[Exhibit]:
@@ -101,72 +136,7 @@ def exhibits(folder: str | Path) -> list[Exhibit]:
     FileNotFoundError
         If it holds none.
     """
-    found = [read(path) for name in _paper() if (path := Path(folder) / f"{name}.json").exists()]
+    found = [read(path) for name in order() if (path := Path(folder) / f"{name}.json").exists()]
     if not found:
         raise FileNotFoundError(f"{folder} holds no exhibit: run the notebooks of the figures first.")
     return found
-
-
-def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
-    """Each exhibit and the stage of the pipeline that makes it."""
-    found = {}
-    for name, stage in yaml.safe_load(Path(pipeline).read_text())["stages"].items():
-        for item in stage.get("foreach", ()):
-            found[item] = f"{name}@{item}"
-        for out in stage.get("outs", ()):
-            found[Path(out).stem] = name
-    return found
-
-
-def section(page: str | Path, title: str) -> str:
-    """A section of a Markdown file as HTML, without its title.
-
-    Raises
-    ------
-    ValueError
-        If there is no such section.
-    """
-    parts = re.split(rf"^##? {re.escape(title)}\n", Path(page).read_text(), maxsplit=1, flags=re.M)
-    if len(parts) < 2:
-        raise ValueError(f"{page} has no section {title!r}.")
-    return str(mistune.html(parts[1].partition("\n## ")[0]))
-
-
-def page(
-    exhibits: list[Exhibit],
-    scale: str,
-    claims: Sequence[dict] = (),
-    verdicts: Mapping[str, int] | None = None,
-    rules: str = "",
-    stages: Mapping[str, str] | None = None,
-    deviations: str = "",
-) -> str:
-    """One self-contained HTML page; plotly's script is inside it, once.
-
-    Parameters
-    ----------
-    exhibits : list of Exhibit
-    scale : str
-    claims : list of dict
-        Rows of ``verdicts.judge``; beside a figure stand those that rest on it, if on one other at the most.
-    verdicts : dict
-        As ``verdicts.counts`` gives it.
-    rules : str
-        How they were decided, as Markdown.
-    stages : dict
-        As ``stages`` gives it.
-    deviations : str
-        HTML.
-    """
-    resting: dict[str, list[dict]] = {exhibit.id: [] for exhibit in exhibits}
-    for row in claims:
-        rests_on = list(dict.fromkeys(re.sub("(fig6)[abc]", r"\1", name) for name in row["experiment"].split(", ")))
-        if len(rests_on) < 3:  # what is said of everything stands at the top alone
-            resting.setdefault(rests_on[-1], []).append(row)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pslcore.evidence", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("report.html.j2").render(
-        exhibits=exhibits, scale=scale, versions=records.versions(), plotly_js=get_plotlyjs(), claims=claims,
-        verdicts=verdicts or {}, resting=resting, rules=mistune.html(rules), stages=stages or {}, deviations=deviations,
-    )  # fmt: skip

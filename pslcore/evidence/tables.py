@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 import torch
 
-from pslcore import losses, models
+from pslcore import campaign, losses, models
+from pslcore.evidence import report
+from pslcore.evidence.report import Exhibit
 from pslcore.runs import Config, Trial, first_cycle, hardware
 from pslcore.strategies import LL4AL, VAE, LossPrediction, discriminator
 
@@ -79,6 +81,28 @@ def sampling_seconds(configs: dict[str, Config], root: str = "data", repetitions
              "pool": pool, "budget": budget, "hardware": f"{machine['processor']} ({machine['device']})"}
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+NOTEBOOK = "notebooks/tables.ipynb"
+
+
+def table1() -> Exhibit:
+    """Table 1 for the page."""
+    note = "Counted on freshly built networks: 32x32 colour images and 10 classes, or pixel labels of 19 classes."
+    return report.exhibit("table1", NOTEBOOK, note).tabulate("Parameters", model_sizes())
+
+
+def table2(scale: str, params: str = "params.yaml", root: str = "data") -> Exhibit:
+    """Table 2 for the page, clocked now."""
+    configs = {cell.label: cell.config for cell in campaign.cells("table2", scale, params)}
+    clocked, one = sampling_seconds(configs, root), next(iter(configs.values()))
+    note = (
+        f"Scale {scale}: {one.dataset}, task learner {one.teacher}; {clocked['budget'][0]} of {clocked['pool'][0]} "
+        "images picked; seconds, median of 5 after a warm-up, one thread."
+    )
+    exhibit = report.exhibit("table2", NOTEBOOK, note)
+    exhibit.made = clocked["hardware"][0]
+    return exhibit.price("Seconds", clocked[["method", "forward", "scoring", "selection", "paper"]].map(seconds))
 
 
 def seconds(value: float | str) -> str:

@@ -132,6 +132,11 @@ def counts(rows: list[dict]) -> dict[str, int]:
     return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
 
 
+def repeatable(rows: list[dict]) -> list[dict]:
+    """The rows that the same kind of machine repeats bit for bit: those that rest on no seconds."""
+    return [row for row in rows if "table2" not in row["experiment"].split(", ")]
+
+
 def table(rows: list[dict]) -> pd.DataFrame:
     """For people: a row a claim."""
     return pd.DataFrame(

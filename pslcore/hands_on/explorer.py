@@ -118,12 +118,15 @@ class Explorer:
         self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"})
         self.mapping = Progress("map")
         self.mapping.view.layout.display = "none"
+        # Names for style and tests. On boxes round the plots: a plot that is drawn late may lose its own.
+        plots = [wide(plot, 340) for plot in (self.scatter, self.map)]
+        detail = w.VBox([self.detail])
         for one, name in ((self.buckets, "buckets"), (self.shown, "shown"), (self.told, "summary"), (self.go, "look"),
-                          (self.label, "class"), (self.detail, "detail"), (self.status, "status"), (self.kind, "kind"),
-                          (self.scatter, "scatter"), (self.map, "map"), (self.maps, "maps"), (self.heat, "heat"),
-                          (self.experiment, "experiment"), (self.grid, "grid"), (self.colour, "colour")):  # fmt: skip
+                          (self.label, "class"), (detail, "detail"), (self.status, "status"), (self.kind, "kind"),
+                          (plots[0], "scatter"), (plots[1], "map"), (self.maps, "maps"), (self.heat, "heat"),
+                          (self.experiment, "experiment"), (self.grid, "grid")):  # fmt: skip
             one.add_class(f"psl-{name}")
-        right = w.VBox([self.detail, self.maps])
+        right = w.VBox([detail, self.maps])
         self.view = w.VBox(
             [
                 row(self.experiment, self.method, self.seed, self.cycle, self.go, self.training.view),
@@ -133,10 +136,7 @@ class Explorer:
                 self.told,
                 w.Box([wide(self.grid, 400), wide(right, 340)], layout=w.Layout(flex_flow="row wrap", width="100%")),
                 row(self.colour, self.kind, self.mapping.view),
-                w.Box(
-                    [wide(self.scatter, 340), wide(self.map, 340)],
-                    layout=w.Layout(flex_flow="row wrap", width="100%"),
-                ),
+                w.Box(plots, layout=w.Layout(flex_flow="row wrap", width="100%")),
                 Fit(),
             ],
             layout=w.Layout(width="100%"),

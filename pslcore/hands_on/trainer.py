@@ -154,8 +154,9 @@ class Trainer:
         self.name = w.Text("my_peers", description="experiment", style=wordy, layout=w.Layout(width="240px"))
         self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
         self.text = w.HTML()
+        curves = w.VBox([self.figure])  # the name on a box: a plot that is drawn late may lose its own
         for one, name in ((self.peers, "peers"), (self.go, "train"), (self.table, "table"), (self.status, "tried"),
-                          (self.figure, "curves"), (self.save, "keep"), (self.text, "kept")):  # fmt: skip
+                          (curves, "curves"), (self.save, "keep"), (self.text, "kept")):  # fmt: skip
             one.add_class(f"psl-{name}")
         self.view = w.VBox(
             [
@@ -164,7 +165,7 @@ class Trainer:
                 row(self.student, self.ranking, self.budget, self.seed),
                 row(self.go, self.progress.view, self.at_once),
                 self.status,
-                self.figure,
+                curves,
                 self.table,
                 row(self.name, self.save),
                 self.text,

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -294,6 +295,52 @@ def test_empty_folders_and_places_that_will_not_do(opened, folder, tmp_path):
     with pytest.raises(ValueError, match="too few"):
         album.train()
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_large_album_asks_the_same_before_it_has_read_all(opened, folder, painted, labelled, tmp_path, monkeypatch):
+    for number in range(30, 45):  # damaged behind their heads: only decoding tells
+        painted(folder / f"{number % 3}-{number}.jpg", number % 3, number, side=64)
+        whole = (folder / f"{number % 3}-{number}.jpg").read_bytes()
+        (folder / f"{number % 3}-{number}.jpg").write_bytes(whole[: len(whole) // 2])
+    found, told = [], []
+    for few in (500, 0):
+        monkeypatch.setattr("pslcore.album.roll._FEW", few)
+        album = opened(out=tmp_path / f"out-{few}", learning={"size": 8, "recipe": {"epochs": 1, "batch_size": 8}})
+        unread, left_out, first = album.unread, len(album.left_out), labelled(album, 10)
+        assert (unread, left_out) == ((0, 15) if few else (45, 0))
+        assert few or (album.unread < 45 and 0 < len(album.left_out) < 15)
+        report = album.train(reading=lambda *now: told.append(now))
+        assert (report.pictures, report.left_out, album.unread) == (30, 15, 0)
+        found.append((first, album.next(5), report.right, album.suggestions()))
+        album.close()
+    assert found[0] == found[1]
+    assert len(told) == 1
+
+
+def test_what_was_read_before_somebody_stopped_is_kept(opened, monkeypatch):
+    monkeypatch.setattr("pslcore.album.roll._FEW", 0)
+    monkeypatch.setattr("pslcore.album.cache._AT_ONCE", 4)
+
+    def stop(done, total):
+        raise InterruptedError
+
+    album = opened()
+    with pytest.raises(InterruptedError):
+        album.read(stop)
+    assert album.unread == 26
+    assert album.thumbnail(album.preview().safe[-1])
+    assert album.unread == 25
+
+
+def test_the_rest_is_read_in_a_thread_while_somebody_answers(opened, labelled, monkeypatch):
+    monkeypatch.setattr("pslcore.album.roll._FEW", 0)
+    album = opened()
+    reading = threading.Thread(target=album.read)
+    reading.start()
+    labelled(album, 10)
+    reading.join()
+    assert album.unread == 0
+    assert album.train().learned_from == 8
 
 
 def test_random_needs_no_students(opened, labelled):

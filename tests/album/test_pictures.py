@@ -2,10 +2,11 @@
 
 import io
 import os
+from datetime import date
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pslcore.album import HEIC
 from pslcore.album.cache import Cache
@@ -141,3 +142,17 @@ def test_heic_without_its_package_says_so(tmp_path, read):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.heic").write_bytes(b"ftypheic")
     assert "pillow-heif" in read(tmp_path / "photos")[2]["a.heic"]
+
+
+@pytest.mark.skipif(not HEIC, reason="pillow-heif is not there")
+def test_heic_is_read_where_its_package_is(tmp_path, read):
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2024:07:03 10:00:00"
+    halves(tmp_path / "photos" / "a.HEIC", left=(255,) * 3, right=(0,) * 3, size=(64, 32), exif=exif, format="heif")
+    whole = (tmp_path / "photos" / "a.HEIC").read_bytes()
+    (tmp_path / "photos" / "cut.heic").write_bytes(whole[: len(whole) // 2])
+    (seen,), (image,), left_out = read(tmp_path / "photos")
+    assert seen.dates == (date(2024, 7, 3),)
+    assert image[:, :, :3].mean() > 240 > 15 > image[:, :, 5:].mean()
+    assert "damaged" in left_out["cut.heic"]

@@ -105,7 +105,7 @@ class Lab:
     def open(self, browser, notebook, width=1280, height=1000):
         """A page with the notebook, its kernel idle, and all its cells run."""
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(600_000)  # busy cores are slow; nothing here is timed
         page.goto(f"{self.url}/lab/workspaces/auto-{width}-{os.getpid()}/tree/notebooks/{notebook}?reset")
         page.wait_for_function(READY)
         page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); window.jupyterapp.shell.collapseRight(); }")

@@ -111,7 +111,7 @@ def answers(lab):
 
 def test_album(lab, browser, folder):
     page = lab.open(browser, "mine.ipynb")
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(600_000)
     says(page, "folder", "40 pictures may be asked about; 0 are protected")
     assert "Left out 1 file:" in page.locator(".psl-desk").inner_text()
 

@@ -148,7 +148,6 @@ IMAGES = np.zeros((9, 3, 4, 5), dtype=np.uint8)
         ({"labels": np.zeros((9, 4, 5), int)}, r"labels \(4, 5\) and \(\): both splits must be alike"),
         ({"images": None}, r"mine.train.npz holds no array 'images'; it has labels, names"),
         ({"labels": None}, r"train.npz holds no array 'labels'; it has images, names"),
-        ({"names": None}, "train.npz holds no array 'names': add the class names, in the order of the labels"),
         ({"names": ["a", "b"]}, "mine train: label 2 is outside the table of 2 classes"),
         ({"images": None, "labels": None, "names": None}, "holds no array 'images'; it has nothing"),
         ({"coarse": np.arange(9) % 2}, "the coarse labels put a class into two superclasses"),

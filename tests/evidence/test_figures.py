@@ -198,6 +198,17 @@ def test_provenance_says_where_the_numbers_are_from():
     assert "2 runs were made by other code than today's" in note
 
 
+def test_what_repeats_is_told_apart_from_where_it_was_made():
+    results = both()
+    about, where = figures.about(results), figures.made(results)
+    assert where == "4 runs on Abacus (cpu); torch 9.9."
+    assert not {"Abacus", "torch"} & set(about.replace("(", " ").split())
+    assert "Scale quick" in about
+    assert "Drawn by hand." in about
+    cells = [cell for cell, _ in results.runs]
+    assert "1 runs are not finished" in figures.about(made(*results.runs[:3], unfinished=cells[3:]))
+
+
 def test_provenance_names_every_machine():
     cell, record = run("Random")
     other = cell, record | {"hardware": {"device": "Big GPU", "processor": "Engine", "cores": 16}}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,33 @@ def test_training_can_be_stopped_and_failure_is_told(desk, monkeypatch):
     assert "no room" in sat.status[1].value
     sat.start()
     assert sat.asked is None  # answers are new
+
+
+def test_of_a_large_album_the_rest_is_read_beside_the_labelling(desk, monkeypatch):
+    monkeypatch.setattr("pslcore.album.roll._FEW", 0)
+    go, read = threading.Event(), Album.read
+
+    def slowly(album, progress):
+        def told(done, total):
+            go.wait(10)
+            progress(done, total)
+
+        read(album, told)
+
+    monkeypatch.setattr(Album, "read", slowly)
+    monkeypatch.setattr("pslcore.album.cache._AT_ONCE", 4)
+    sat = desk()
+    assert "30 pictures are still being read" in sat.status[0].value
+    assert sat.reading.view.layout.display == ""
+    sat.start()
+    answer(sat, 6)
+    assert sat.reading.job.running
+    threading.Timer(0.2, go.set).start()
+    sat.train()  # ends the reading beside, and reads the rest itself
+    assert sat.album.report().rounds == 1
+    assert not sat.reading.job.running
+    assert sat.reading.view.layout.display == "none"
+    assert sat.album.unread == 0
 
 
 def test_a_full_disk_keeps_the_picture_on_the_screen(desk, monkeypatch):

@@ -1,4 +1,4 @@
-"""What was understood of a data set: classes, counts, sizes, duplicates between its splits, what was left out and why."""
+"""What was understood of a data set: classes, counts, sizes, duplicates of its splits, what was left out and why."""
 
 from collections import Counter
 from hashlib import sha256

@@ -1,0 +1,97 @@
+"""Records held against the published ones."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pslcore.evidence import machines
+
+CURVES = {
+    "fig3a": {"PSL": [[40.0, 50.0], [42.0, 54.0]], "Random": [[40.0, 44.0], [42.0, 46.0]]},
+    "fig5b": {"2 peers": [[40.0, 50.0], [40.0, 50.0]]},
+}
+ABACUS = "Abacus, ?, ?, bfloat16 ?"
+
+
+@pytest.fixture
+def files(world, tmp_path):
+    """Published are these curves, made on an Abacus; the paths, and a function that makes other ones."""
+
+    def again(curves=CURVES, **options):
+        world(curves, **options)
+        return paths
+
+    paths = {"file": tmp_path / "machines.json", "params": tmp_path / "params.yaml", "out": tmp_path / "outputs"}
+    again()
+    assert machines.publish("quick", **paths) == {ABACUS: 6}
+    return paths, again
+
+
+def on_an_engine(experiment, cell, record):
+    record["hardware"] = {
+        "device": "cpu",
+        "processor": "Engine",
+        "model": "2",
+        "capability": "AMX",
+        "bfloat16": "native",
+    }
+    for entry in record["cycles"]:
+        entry["seconds"] = {"train": 0.01}
+
+
+def test_the_same_records_are_the_same(files):
+    paths, _ = files
+    found = machines.compare("quick", **paths)
+    assert (found.same, found.new, found.far, found.own) == (6, 0, {}, True)
+    assert str(found) == (
+        f"All 6 records at quick are the same, bit for bit, as those published for this kind of machine ({ABACUS})."
+    )
+
+
+def test_another_kind_with_the_same_bits(files):
+    paths, again = files
+    again(change=on_an_engine)
+    found = machines.compare("quick", **paths)
+    assert (found.same, found.own, found.other) == (6, False, ABACUS)
+    assert "For this kind (Engine, 2, AMX, bfloat16 native) none are published" in str(found)
+
+
+def test_how_far_others_are(files):
+    paths, again = files
+    curves = json.loads(json.dumps(CURVES))
+    curves["fig3a"]["PSL"][0] = [40.0, 53.0]  # area 46.5 in place of 45
+    curves["fig5b"]["2 peers"][1] = [40.0, 51.0]
+    again(curves)
+    found = machines.compare("quick", **paths)
+    spread = np.sqrt((np.var([45, 48], ddof=1) + np.var([42, 44], ddof=1)) / 2)
+    assert found.same == 4
+    assert found.far["fig3a", "PSL", 0] == pytest.approx((1.5, 1.5 / spread))
+    points, spreads = found.far["fig5b", "2 peers", 1]
+    assert points == pytest.approx(0.5)
+    assert np.isnan(spreads)  # the published seeds do not spread
+    assert "4 of 6 records" in str(found)
+    assert f"at most 1.5 (fig3a, PSL, seed 0: {1.5 / spread:.1f} spreads)." in str(found)
+
+
+def test_what_was_never_published_is_counted(files):
+    paths, again = files
+    again(CURVES | {"fig3b": {"PSL": [[1.0, 2.0]]}})
+    found = machines.compare("quick", **paths)
+    assert (found.same, found.new) == (6, 1)
+    assert str(found).endswith("1 more were never published.")
+    paths["file"].unlink()
+    assert str(machines.compare("quick", **paths)) == "Of these records at quick none is published yet."
+
+
+def test_publishing_keeps_other_machines(files):
+    paths, again = files
+    before = json.loads(paths["file"].read_text())
+    again(change=on_an_engine)
+    machines.publish("quick", **paths)
+    after = json.loads(paths["file"].read_text())
+    assert set(after["quick"]) == {ABACUS, "Engine, 2, AMX, bfloat16 native"}
+    assert after["quick"][ABACUS] == before["quick"][ABACUS]
+    text = paths["file"].read_bytes()
+    machines.publish("quick", **paths)
+    assert paths["file"].read_bytes() == text

@@ -1,0 +1,32 @@
+"""``report.html`` of a scale from whatever records are there; runs nothing (``make report``).
+
+``python tools/page.py [SCALE]``; without one the scale that ``params.yaml`` names.
+"""
+
+import sys
+
+import yaml
+
+from pslcore import campaign
+from pslcore.evidence import machines, page, verdicts, views
+from pslcore.runs import records
+
+
+def main(arguments: list[str]) -> int:
+    with open("params.yaml") as file:
+        scale = next(iter(arguments), yaml.safe_load(file)["scale"])
+    try:
+        exhibits = views.collected(scale)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(str(error)) from None
+    rows = verdicts.judge(scale)
+    deviations = page.section("docs/deviations.md", "Deviations and limits")
+    html = page.page(exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations)
+    path = campaign.runs_folder("outputs", scale).parent / "report.html"
+    records.write_bytes(path, html.encode())
+    print(f"{machines.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
