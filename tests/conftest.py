@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -10,6 +11,7 @@ from hypothesis import settings
 from PIL import Image
 
 from pslcore.album import Album
+from pslcore.campaign import Cell, Results
 from pslcore.runs import Config
 
 settings.register_profile("pslcore", deadline=None, max_examples=50, derandomize=True, database=None)
@@ -161,6 +163,113 @@ def labelled():
         return pictures
 
     return answer
+
+
+# Pages
+
+EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }} %{x}"""
+HOSTILE = {
+    "tags": EVIL,
+    "long": "never-ends" * 500,
+    "right to left": "\u202eשלום עולם \u2067مرحبا بالعالم",
+    "quotes": "\"'`&quot;&lt;&#60;\\",
+}
+"""What a person may call a class, a curve, a data set."""
+
+
+def claim_row(number: int, experiment: str, verdict: str, **more) -> dict:
+    """A row as ``verdicts.judge`` gives it."""
+    return {
+        "id": f"claim{number}", "experiment": experiment, "claim": f"Claim {number} & more.", "source": "section 4",
+        "paper": f"{number} points", "ours": f"{number}.5 ± 0.5", "seeds": 3, "scale": "quick", "data": "digits",
+        "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0, "forecast": "",
+        "more_seeds": None, "core_minutes": None, "kind": "lead", "curves": [], "unit": "points",
+        "paper_value": None, "region": [0.0, None], "comparisons": [],
+    } | more  # fmt: skip
+
+
+def comparison(name: str, estimate: float | None, half: float | None = None, seeds: int = 3, **more) -> dict:
+    """One comparison of a row."""
+    low, high = (None, None) if half is None else (estimate - half, estimate + half)
+    verdict = "not run" if estimate is None else "too small to tell"
+    return {"name": name, "seeds": seeds if estimate is not None else 0, "estimate": estimate, "low": low, "high": high,
+            "judged": estimate is not None, "verdict": verdict} | more  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def row():
+    """``row(number, experiment, verdict, ...)``: a row as ``verdicts.judge`` gives it."""
+    return claim_row
+
+
+@pytest.fixture(scope="session")
+def compared():
+    """``compared(name, estimate, half, ...)``: one comparison of a row."""
+    return comparison
+
+
+@pytest.fixture(scope="session")
+def hostile() -> dict[str, str]:
+    """Names with tags, quotes, 5,000 characters, text from right to left."""
+    return HOSTILE
+
+
+def results_of(labels, seeds=2, name="made-up", note="Drawn by hand.", budgets=3) -> Results:
+    """Finished runs of a made-up experiment ``fig3a``: a curve a label, a little higher with every seed."""
+    runs = []
+    for place, label in enumerate(labels):
+        for seed in range(seeds):
+            config = Config.of(
+                {"dataset": "made-up", "method": "psl", "seed": seed, "teacher": "resnet8", "protected_fraction": 0.75,
+                 "initial": 10, "budget": 4, "final": 6 + 4 * budgets, "options": {"margin": 0.01 * (place + 1)}}
+            )  # fmt: skip
+            cycles = [
+                {"labelled": 10 + 4 * cycle, "metric": 0.3 + 0.1 * cycle + 0.013 * place * cycle + 0.01 * seed * place,
+                 "picked": list(range(4 * cycle, 4 * cycle + 4)) if cycle < budgets - 1 else [],
+                 "unlabelled_seen": 0, "crossed": {}, "seconds": {"train": 1.5, "pick": 0.25}, "memory": 2**28}
+                for cycle in range(budgets)
+            ]  # fmt: skip
+            record = {
+                "config": config.settings(), "key": config.key, "pools": "0" * 64, "metric": "accuracy",
+                "data": {"name": name, "fingerprint": "0" * 16, "note": note, "train": 200, "test": 50, "classes": 4},
+                "source": "0" * 16, "precision": "float32", "versions": {"torch": "9.9"}, "digest": "0" * 64,
+                "hardware": {"device": "cpu", "processor": "Abacus", "cores": 2}, "cycles": cycles,
+            }  # fmt: skip
+            runs.append((Cell(label, config), record))
+    return Results("fig3a", "quick", runs)
+
+
+@pytest.fixture(scope="session")
+def results():
+    """``results(labels, seeds=2)``: made-up finished runs."""
+    return results_of
+
+
+@pytest.fixture(scope="session")
+def hostile_page(hostile) -> str:
+    """A page whose every text is one that nobody should call anything."""
+    from pslcore.evidence import figures, page
+    from pslcore.evidence.report import Exhibit
+
+    found = results_of([*hostile.values(), "Random"], name=hostile["tags"], note=" ".join(hostile.values()))
+    note = figures.provenance(found)
+    exhibit = Exhibit("fig3a", f"Figure 3a: {EVIL}", hostile["long"], note, "notebooks/comparison.ipynb", 1.0)
+    exhibit.show(figures.budget_curves(found)).show(figures.win_matrix(found)).show(figures.privacy(found))
+    exhibit.tabulate(EVIL, figures.summary(found)).tabulate(
+        "names", pd.DataFrame({name: [name] for name in hostile.values()})
+    )
+    rows = [
+        claim_row(
+            number, "fig3a", verdict, claim=name, ours=name, paper=name[:60], reason=name, data=name, hardware=name,
+            curves=[["fig3a", name]],
+            comparisons=[comparison(name, 1.0, 0.5), comparison(f"{name} – Random", -1.0, 0.5)],
+        )
+        for number, (name, verdict) in enumerate(zip(
+            hostile.values(), ["holds", "does not hold", "too small to tell", "not run"], strict=True
+        ))
+    ]  # fmt: skip
+    counts = {"holds": 1, "does not hold": 1, "no difference that matters": 0, "too small to tell": 1, "not run": 1}
+    return page.page([exhibit], "quick <scale>", rows, counts, "* **One** rule.", {}, "<p>Other.</p>", [found], EVIL)
 
 
 @pytest.fixture(scope="session")

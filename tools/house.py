@@ -24,6 +24,7 @@ FLOORS: list[dict[str, str]] = [
         "plugins": "somebody's own file, by its path",
         "warm": "processes that need not import anew",
         "packages": "what installed packages add, by entry points",
+        "completion": "what a shell completes",
         "losses": "the equations",
     },
     {"recipe": "how any network learns", "models": "networks by name", "data": "data sets and batches"},

@@ -8,7 +8,7 @@ import sys
 import yaml
 
 from pslcore import campaign
-from pslcore.evidence import machines, page, verdicts, views
+from pslcore.evidence import carried, machines, page, verdicts, views
 from pslcore.runs import records
 
 
@@ -21,7 +21,10 @@ def main(arguments: list[str]) -> int:
         raise SystemExit(str(error)) from None
     rows = verdicts.judge(scale)
     deviations = page.section("docs/deviations.md", "Deviations and limits")
-    html = page.page(exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations)
+    html = page.page(
+        exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations,
+        carried.collected(scale), page.code(),
+    )  # fmt: skip
     path = campaign.runs_folder("outputs", scale).parent / "report.html"
     records.write_bytes(path, html.encode())
     print(f"{machines.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")

@@ -2,9 +2,12 @@
 
 from pslcore.evidence import (
     buckets,
+    carried,
+    command,
     figures,
     forecast,
     machines,
+    page,
     published,
     reference,
     report,

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from pslcore.campaign import Results
 from pslcore.evidence import figures
+from pslcore.evidence.looks import LAYOUT
 
 GROUPS = 5
 OUTCOMES = {  # (consensus, correct): what a bar is called, and its colour
@@ -52,14 +53,17 @@ def bars(results: Results) -> go.Figure:
     """The bars of Fig. 7: blue with consensus, green without; darker correct, lighter not; mean over the seeds."""
     images = table(results)
     mean = images.groupby(["consensus", "correct", "group"])["images"].mean()
-    figure = go.Figure()
+    figure, said = go.Figure(), []
     for outcome, (name, colour) in OUTCOMES.items():
         values = mean.loc[outcome]
+        said.append(f"{name} {', '.join(f'{value:.0f}' for value in values)}")
         figure.add_bar(x=values.index.tolist(), y=values.tolist(), name=name, marker_color=colour)
+    title = f"{figures.heading(results)}: mean of {figures.of_seeds(images['seed'].nunique())}"
     return figure.update_layout(
-        figures.LAYOUT,
+        LAYOUT,
         barmode="stack",
-        title_text=f"{figures.heading(results)}: mean of {figures.of_seeds(images['seed'].nunique())}",
+        title_text=title,
+        meta={"alt": f"{title}. Images in the groups from least to most discrepancy: {'; '.join(said)}."},
         xaxis={"title": "group of test images, from least to most discrepancy", "dtick": 1},
         yaxis={"title": "test images"},
     )

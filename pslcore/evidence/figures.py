@@ -13,22 +13,11 @@ from plotly.subplots import make_subplots
 
 from pslcore import models
 from pslcore.campaign import CEILING, Cell, Results
-from pslcore.evidence import statistics
+from pslcore.evidence import looks, statistics
+from pslcore.evidence.looks import COLOURS, LAYOUT, SYMBOLS
 from pslcore.losses import VOID
 from pslcore.runs import Config, Record
 from pslcore.sides import Pools, protected_setting
-
-# Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
-COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-
-LAYOUT = {
-    "template": "plotly_white",
-    "font": {"family": "system-ui, sans-serif", "size": 14},
-    "title": {"font": {"size": 15}},
-    "margin": {"l": 70, "r": 20, "t": 70, "b": 60},
-    "legend": {"orientation": "h", "y": -0.22, "x": 0},
-}
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -55,17 +44,36 @@ def finished(results: Results) -> list[tuple[Cell, Record]]:
     return runs
 
 
-def budget_curves(results: Results) -> go.Figure:
-    """Metric against labelled images, as in Fig. 3 to 6: mean over the seeds, error bars of one standard deviation."""
-    table = frame(results)
-    first = results.runs[0][1]
+def budget_curves(results: Results, against: str = "Random") -> go.Figure:
+    """Metric against labelled images, as in Fig. 3 to 6: mean over the seeds, error bars of one standard deviation.
+
+    ``layout.meta`` holds what the page shows of it: ``alt``, the figure in words, and ``difference``, the same curves
+    as paired differences to one of them (``against``, or the first where that one is not there).
+    """
+    table, name = frame(results), results.runs[0][1]["metric"]
     n_seeds = table.groupby("method")["seed"].nunique()
     seeds = of_seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {of_seeds(n_seeds.max())}"
-    return _curves(table, "labelled", first["metric"], "%{y:.1f} % at %{x} labels").update_layout(
-        title_text=f"{heading(results)}: mean ± standard deviation of {seeds}",
-        xaxis={"title": f"labelled images (of {first['data']['train']:,} training images)"},
-        hovermode="closest",
-    )
+    points = _points(table, "labelled")
+    common = {
+        "xaxis": {"title": f"labelled images (of {results.runs[0][1]['data']['train']:,} training images)"},
+        "hovermode": "closest",
+    }
+    title = f"{heading(results)}: mean ± standard deviation of {seeds}"
+    ends = f"{table['labelled'].min():,} to {table['labelled'].max():,} labelled images"
+    meta: dict = {"alt": f"{title}. {name} from {ends}: {looks.told(points, ' %')}."}
+    other = looks.differences(table, against, heading(results), name)
+    if other is not None:
+        meta["difference"] = looks.plain(other.update_layout(common))
+    figure = looks.lines(points, "%{y:.1f} % at %{customdata} labels")
+    return figure.update_layout(common, title_text=title, yaxis={"title": f"{name} on the test set (%)"}, meta=meta)
+
+
+def _points(table: pd.DataFrame, along: str) -> dict[str, pd.DataFrame]:
+    """Of each method along that column: mean of the metric in per cent, and one standard deviation."""
+    return {
+        str(method): (100 * rows.groupby(along)["metric"].agg(["mean", "std"])).set_axis(["mean", "half"], axis=1)
+        for method, rows in table.groupby("method", sort=False)
+    }
 
 
 def of_seeds(n: int) -> str:
@@ -73,27 +81,9 @@ def of_seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def _curves(table: pd.DataFrame, along: str, metric: str, hover: str) -> go.Figure:
-    """A line a method along that column: mean of ``metric``, error bars of one deviation; the first is the boldest."""
-    figure = go.Figure()
-    for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
-        points = 100 * rows.groupby(along)["metric"].agg(["mean", "std"]).fillna(0)
-        figure.add_scatter(
-            x=points.index.tolist(),
-            y=points["mean"].tolist(),
-            error_y={"type": "data", "array": points["std"].tolist(), "thickness": 1.2, "width": 4},
-            name=method,
-            mode="lines+markers",
-            line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
-            marker={"symbol": SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)], "size": 9},
-            hovertemplate=f"{method}: {hover}<extra></extra>",
-        )
-    return figure.update_layout(LAYOUT, yaxis={"title": f"{metric} on the test set (%)"})
-
-
 def heading(results: Results) -> str:
     """What a picture must say of itself when it is seen alone: experiment, data, scale."""
-    return f"{results.experiment} on {results.runs[0][1]['data']['name']}, scale {results.scale}"
+    return f"{results.experiment} on {looks.text(results.runs[0][1]['data']['name'])}, scale {results.scale}"
 
 
 def summary(results: Results) -> pd.DataFrame:
@@ -153,19 +143,21 @@ def privacy(results: Results) -> go.Figure:
     table = frame(results)
     area = 100 * statistics.areas(table)
     seen = table.groupby(["method", "seed"])["unlabelled_seen"].max()
-    figure = go.Figure()
+    figure, said = go.Figure(), []
     for number, method in enumerate(dict.fromkeys(table["method"])):
+        said.append(f"{method} {area[method].mean():.1f} % with {seen[method].mean():,.0f} images seen")
         half = statistics.interval(area[method])
         figure.add_scatter(
-            x=[seen[method].mean()], y=[area[method].mean()], name=method, mode="markers",
+            x=[seen[method].mean()], y=[area[method].mean()], name=looks.text(method), mode="markers",
             error_y={"type": "data", "array": [0 if np.isnan(half) else half], "thickness": 1.2, "width": 4},
             marker={"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number // len(COLOURS)], "size": 11},
-            hovertemplate=f"{method}: %{{y:.1f}} %, %{{x:,}} unlabelled images seen<extra></extra>",
+            hovertemplate=f"{looks.text(method)}: %{{y:.1f}} %, %{{x:,}} unlabelled images seen<extra></extra>",
         )  # fmt: skip
-    metric = results.runs[0][1]["metric"]
+    metric, title = results.runs[0][1]["metric"], f"{heading(results)}: what the cloud saw, and what came of it"
     return figure.update_layout(
         LAYOUT,
-        title_text=f"{heading(results)}: what the cloud saw, and what came of it",
+        title_text=title,
+        meta={"alt": f"{title}. Area under the {metric} curve: {'; '.join(said)}."},
         xaxis={"title": "different unlabelled images that the cloud saw", "rangemode": "tozero"},
         yaxis={"title": f"area under the {metric} curve (%)"},
     )
@@ -213,8 +205,8 @@ def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.
     figure = go.Figure(
         go.Heatmap(
             z=values.where(values.notna(), None).values.tolist(),
-            x=list(values.columns),
-            y=list(values.index),
+            x=[looks.text(name) for name in values.columns],
+            y=[looks.text(name) for name in values.index],
             text=text.values.tolist(),
             texttemplate="%{text}",
             colorscale="Oranges",
@@ -225,7 +217,9 @@ def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.
         )
     )
     y_axis = {"title": y, "autorange": "reversed"}
-    return figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis=y_axis)
+    rows = (f"{name}: {', '.join(f'{x} {n}' for x, n in row.items() if n)}" for name, row in text.iterrows())
+    meta = {"alt": f"{title}. {'; '.join(rows)}."}
+    return figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis=y_axis, meta=meta)
 
 
 def decimal(value: float, digits: int = 1) -> str:
@@ -267,10 +261,14 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
     first = all_results[0].runs[0][1]
     last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
-    return _curves(points, "noise", first["metric"], "%{y:.1f} % with %{x} % noise").update_layout(
-        title_text=f"noise on {first['data']['name']}, scale {all_results[0].scale}: "
-        f"{first['metric']} at {last:,} labels",
+    title = f"noise on {looks.text(first['data']['name'])}, scale {all_results[0].scale}: "
+    title += f"{first['metric']} at {last:,} labels"
+    shown = _points(points, "noise")
+    return looks.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
+        title_text=title,
         xaxis={"title": "labels that are wrong (%)"},
+        yaxis={"title": f"{first['metric']} on the test set (%)"},
+        meta={"alt": f"{title}; from the least noise to the most: {looks.told(shown, ' %')}."},
     )
 
 

@@ -46,7 +46,7 @@ def expected(
 ) -> Forecast | None:  # fmt: skip
     """The forecast for a claim, None if it is settled or no seed could settle it; ``avoid``: (experiment, seed)."""
     here = [part for part in finding.parts if part.curves and all(map(_known(evidence), part.curves))]
-    if finding.verdict not in (UNSURE, NOT_RUN) or not here:
+    if finding.verdict not in (UNSURE, NOT_RUN) or finding.closed or not here:
         return None
     have = [len(paired(evidence, part)) for part in here]
     planned = min(len(_seeds(evidence, part, avoid)) for part in here)

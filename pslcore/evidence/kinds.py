@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache, partial
 from itertools import pairwise, product
@@ -41,7 +41,10 @@ class Part:
 
 @dataclass
 class Finding:
-    """Verdict, our value as text, the seeds it rests on, and why; what more seeds could do, where they can."""
+    """Verdict, our value as text, the seeds it rests on, and why; the numbers behind it.
+
+    ``paper`` is the printed value where there is one, in ``unit``; ``closed``: more seeds would change nothing.
+    """
 
     verdict: str
     ours: str = "–"
@@ -49,6 +52,9 @@ class Finding:
     reason: str = ""
     parts: list[Part] = field(default_factory=list)
     region: Region = field(default_factory=Region)
+    unit: str = "points"
+    paper: float | None = None
+    closed: bool = False
 
 
 def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
@@ -166,7 +172,7 @@ def lead(
     pairs, looks = _pairs(evidence, claim, better, worse, values), len(evidence.looks)
     if points is None:
         return settle(pairs, 0.0, looks=looks, matters=MATTERS)
-    return settle(pairs, points - margin, points + margin, looks=looks)
+    return replace(settle(pairs, points - margin, points + margin, looks=looks), paper=float(points))
 
 
 @kind
@@ -195,8 +201,9 @@ def level(
 
     looked = ((curve, partial(values, curve), (experiment, curve)) for curve in curves)
     finding = settle(looked, value - margin, value + margin, sign="", looks=len(evidence.looks))
+    finding.unit, finding.paper = "%", float(value)
     if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0] != data):
-        finding.parts = []  # more seeds would change nothing
+        finding.closed = True
         if finding.verdict != NOT_RUN:
             finding.verdict, finding.reason = UNSURE, f"absolute numbers belong to the paper's protocol, on {data}"
     return finding
@@ -210,7 +217,7 @@ def steadier(evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals,
         both = evidence.pair(one, other, at).to_numpy()
         return statistics.jackknife(lambda rows: np.log(rows[:, 1].std() / rows[:, 0].std()), both)
 
-    return settle(_pairs(evidence, claim, better, worse, values), 0, looks=len(evidence.looks))
+    return replace(settle(_pairs(evidence, claim, better, worse, values), 0, looks=len(evidence.looks)), unit="ratio")
 
 
 def groups(evidence: Evidence) -> np.ndarray:
@@ -254,7 +261,7 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
         images = groups(evidence)[:, -1].sum(1)
         return 100 * images[:, 1] / images.sum(1)
 
-    return settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", looks=len(evidence.looks))
+    return replace(settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", looks=len(evidence.looks)), unit="%")
 
 
 # Exact claims
@@ -349,7 +356,11 @@ def size(evidence: Evidence, claim: Claim, *, of: Labels, to: str | None = None)
     prints = {name: {str(s.quantize(digit, way)) for way in (ROUND_HALF_UP, ROUND_DOWN)} for name, s in sizes.items()}
     wrong = [name for name in of if printed not in prints[name]]
     ours = dict.fromkeys(f"{sizes[name]:.2f}" if to else f"{parameters()[name]:,}" for name in of)
-    return _exact(wrong, ", ".join(ours))
+    region = Region(float(Decimal(printed) - digit / 2), float(Decimal(printed) + digit))  # rounded, or truncated
+    parts = [Part(name, values=np.array([float(sizes[name])]), judged=True) for name in of]
+    return replace(
+        _exact(wrong, ", ".join(ours)), parts=parts, region=region, unit="times" if to else "M", paper=float(printed)
+    )
 
 
 @kind
@@ -378,6 +389,8 @@ def seconds(evidence: Evidence, claim: Claim, *, of: str, most: float) -> Findin
     taken = evidence.seconds().get(of)
     if taken is None:
         return Finding(NOT_RUN, reason=f"missing: {of} of table2")
+    finding = _exact([of] if taken > SLACK * most else [], f"{tables.seconds(taken)} s")
     if evidence.scale != PAPER:
-        return Finding(UNSURE, f"{tables.seconds(taken)} s", 0, "absolute numbers belong to the paper's protocol")
-    return _exact([of] if taken > SLACK * most else [], f"{tables.seconds(taken)} s")
+        finding = Finding(UNSURE, finding.ours, 0, "absolute numbers belong to the paper's protocol")
+    parts = [Part(of, values=np.array([taken]), judged=True)]
+    return replace(finding, parts=parts, region=Region(0, SLACK * most), unit="s", paper=most)

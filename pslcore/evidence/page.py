@@ -1,14 +1,21 @@
-"""The page: one file, ``report.html``, that shows the verdicts and all exhibits."""
+"""The page: one file, ``report.html``, that shows the verdicts and all exhibits, and loads nothing."""
 
+import html
+import importlib.metadata
+import importlib.util
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 import mistune
 import yaml
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from pslcore.campaign import Results
+from pslcore.evidence import carried, forest, report, words
 from pslcore.evidence.report import Exhibit
 from pslcore.runs import records
 
@@ -38,6 +45,35 @@ def section(page: str | Path, title: str) -> str:
     return str(mistune.html(parts[1].partition("\n## ")[0]))
 
 
+def code(folder: str | Path = ".") -> str:
+    """Date and name of the code: of the last commit, or the version of the package where there is no git."""
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(folder), "log", "-1", "--format=%cs (%h)"], capture_output=True, text=True, timeout=20
+        )
+        if told.returncode == 0 and told.stdout.strip():
+            return told.stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    return f"version {importlib.metadata.version('pslcore')}"
+
+
+def table_library() -> tuple[str, str]:
+    """DataTables (MIT), as itables packs it: its script, which leaves ``window.tables``, and its style."""
+    spec = importlib.util.find_spec("itables")  # its files are wanted alone
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(
+            "itables is not installed: the page takes its table from it (pip install itables==2.9.1)."
+        )
+    folder = Path(spec.origin).parent / "html"
+    script, n = re.subn(
+        r"export\s*\{[^}]*?([\w$]+) as jQuery[^}]*\}", r"window.tables=\1", (folder / "dt_bundle.js").read_text("utf-8")
+    )
+    if n != 1:
+        raise RuntimeError("itables packs DataTables in another way than 2.9 does: pin itables==2.9.1.")
+    return script, (folder / "dt_bundle.css").read_text("utf-8")
+
+
 def page(
     exhibits: list[Exhibit],
     scale: str,
@@ -46,8 +82,10 @@ def page(
     rules: str = "",
     stages: Mapping[str, str] | None = None,
     deviations: str = "",
+    results: Sequence[Results] = (),
+    code: str = "",
 ) -> str:
-    """One self-contained HTML page; plotly's script is inside it, once.
+    """One self-contained HTML page; the scripts of plotly and DataTables are inside it, once.
 
     Parameters
     ----------
@@ -63,16 +101,51 @@ def page(
         As ``stages`` gives it.
     deviations : str
         HTML.
+    results : list of Results
+        As ``carried.collected`` gives it: the records that a claim leads to.
+    code : str
+        As ``code`` gives it.
     """
-    resting: dict[str, list[dict]] = {exhibit.id: [] for exhibit in exhibits}
+    shown = {exhibit.id: exhibit for exhibit in exhibits}
+    names = {name: _short(name, title) for name, title in _titles(exhibits).items()}
+    boards: dict[str, list[dict]] = {}
     for row in claims:
-        rests_on = list(dict.fromkeys(re.sub("(fig6)[abc]", r"\1", name) for name in row["experiment"].split(", ")))
-        if len(rests_on) < 3:  # what is said of everything stands at the top alone
-            resting.setdefault(rests_on[-1], []).append(row)
+        boards.setdefault(words.place(row), []).append(row)
+    script, style = table_library()
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pslcore.evidence", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("report.html.j2").render(
-        exhibits=exhibits, scale=scale, versions=records.versions(), plotly_js=get_plotlyjs(), claims=claims,
-        verdicts=verdicts or {}, resting=resting, rules=mistune.html(rules), stages=stages or {}, deviations=deviations,
+        loader=jinja2.PackageLoader("pslcore.evidence", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.globals |= {
+        "words": words, "symbols": words.SYMBOLS, "units": words.UNITS, "names": names, "stages": stages or {},
+        "notebooks": {name: exhibit.notebook for name, exhibit in shown.items()},
+        "grids": {one.experiment for one in results},
+    }  # fmt: skip
+    environment.filters |= {
+        "theme": words.theme, "plain": html.unescape, "rank": list(words.SYMBOLS).index,
+        "after_heading": lambda title: title.partition(": ")[2] or title,
+        "ticked": lambda said: Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(said)))),
+        "places": lambda rows: [
+            (name, [row for row in rows if words.place(row["claim"]) == name])
+            for name in dict.fromkeys(words.place(row["claim"]) for row in rows)
+        ],
+    }  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        exhibits=exhibits, scale=scale, versions=records.versions(), claims=claims, verdicts=verdicts or {},
+        boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
+        forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
+        code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
+        runs=carried.index(results), packed=carried.packed(results),
+        data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
+        hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
+    )  # fmt: skip
+
+
+def _titles(exhibits: Sequence[Exhibit]) -> dict[str, str]:
+    return report.titles() | {exhibit.id: exhibit.title for exhibit in exhibits}
+
+
+def _short(name: str, title: str) -> str:
+    """``Figure 3a`` of a title, or the name of the experiment."""
+    head, _, rest = title.partition(":")
+    return head if rest and re.fullmatch(r"(Figure|Table) \w+", head) else name

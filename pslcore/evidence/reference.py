@@ -64,6 +64,7 @@ def draw(figure: go.Figure, results: Results) -> go.Figure:
     top = 100 * ceiling(results)
     if len(top):
         axis = sorted(figures.frame(results)["labelled"].unique())
+        figure.layout.meta["alt"] += f" {CEILING}, the ceiling of any choice: {top.mean():.1f} %."
         figure.add_scatter(
             x=[int(axis[0]), int(axis[-1])], y=[top.mean()] * 2, name=CEILING, mode="lines",
             line={"color": "#555555", "width": 1.5, "dash": "dash"},

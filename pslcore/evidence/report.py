@@ -112,9 +112,9 @@ def paper_lead(experiment: str) -> float | None:
     return _paper().get(experiment, {}).get("lead")
 
 
-def order() -> list[str]:
-    """The exhibits in the order of the paper."""
-    return list(_paper())
+def titles() -> dict[str, str]:
+    """Each experiment that the page knows, in the order of the paper, with its title."""
+    return {name: said["title"] for name, said in _paper().items()}
 
 
 def _paper() -> dict[str, dict]:
@@ -136,7 +136,7 @@ def exhibits(folder: str | Path) -> list[Exhibit]:
     FileNotFoundError
         If it holds none.
     """
-    found = [read(path) for name in order() if (path := Path(folder) / f"{name}.json").exists()]
+    found = [read(path) for name in titles() if (path := Path(folder) / f"{name}.json").exists()]
     if not found:
         raise FileNotFoundError(f"{folder} holds no exhibit: run the notebooks of the figures first.")
     return found

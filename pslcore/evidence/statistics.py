@@ -89,6 +89,27 @@ def against(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return result.assign(p_holm=holm(result["p"]))
 
 
+def leads(table: pd.DataFrame, method: str) -> dict[str, pd.DataFrame]:
+    """Each other method minus this one at every budget, in points, over the seeds that both have.
+
+    Returns
+    -------
+    dict of DataFrame
+        By method, indexed by ``labelled``: ``mean``, ``half`` (of its 95 % interval, for itself; NaN for one seed),
+        ``seeds``. A method that shares no seed is not there.
+    """
+    found = {}
+    scores = table.pivot(index=["labelled", "seed"], columns="method", values="metric")
+    for other in dict.fromkeys(table["method"]):
+        ahead = (100 * (scores[other] - scores[method])).dropna()
+        if other != method and len(ahead):
+            budgets = ahead.groupby("labelled")
+            found[other] = pd.DataFrame(
+                {"mean": budgets.mean(), "half": budgets.agg(interval), "seeds": budgets.size()}
+            )
+    return found
+
+
 def wins(table: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     """The pairwise win matrix: **the row beats the column** in so many parts (0 to 1) of the budgets.
 

@@ -47,7 +47,7 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from pslcore.evidence import forecast
+from pslcore.evidence import forecast, numbers
 from pslcore.evidence.claim import PAPER, Claim, Evidence
 from pslcore.evidence.kinds import ARGUMENTS, KINDS, Finding, told
 from pslcore.evidence.rule import NOT_RUN, VERDICTS
@@ -101,7 +101,8 @@ def judge(
         ``id``, ``experiment``, ``claim``, ``source``, ``paper``, ``ours`` (text, with 95 % intervals), ``seeds``,
         ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code), ``forecast``
         (text: what would settle it, empty where it is settled or seeds cannot), ``more_seeds`` and ``core_minutes``
-        (the same as numbers, or None); in the order of ``claims.yaml``.
+        (the same as numbers, or None), ``kind`` (of its check), ``curves`` (pairs of experiment and label that it rests
+        on) and the fields of ``numbers.of``; in the order of ``claims.yaml``.
 
     Raises
     ------
@@ -122,7 +123,8 @@ def judge(
              "paper": claim.paper, "ours": finding.ours, "seeds": finding.seeds, "scale": scale, "data": data,
              "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale,
              "forecast": ahead.text if ahead else "", "more_seeds": ahead and ahead.seeds,
-             "core_minutes": round(ahead.minutes, 1) if ahead and ahead.minutes is not None else None}
+             "core_minutes": round(ahead.minutes, 1) if ahead and ahead.minutes is not None else None,
+             "kind": claim.check.kind, "curves": sorted(map(list, evidence.used)), **numbers.of(finding)}
         )  # fmt: skip
     return rows
 

@@ -151,11 +151,21 @@ class Ablation(View):
 
     notebook = "ablation"
 
+    @property
+    def plain(self) -> str:
+        """The curve that the others are held against: PSL as it is; where it is not finished, the first."""
+        there = [cell.label for cell, _ in figures.finished(self.results)]
+        return plain if (plain := PLAIN.get(self.id, "PSL")) in there else there[0]
+
+    @cached_property
+    def curves(self) -> go.Figure:
+        """The budget curves."""
+        return figures.budget_curves(self.results, self.plain)
+
     @cached_property
     def tests(self) -> pd.DataFrame:
         """The areas under the curves against PSL as it is, paired by seed."""
-        there = {cell.label for cell, _ in figures.finished(self.results)}
-        return figures.paired_tests(self.results, plain if (plain := PLAIN.get(self.id)) in there else None)
+        return figures.paired_tests(self.results, self.plain)
 
     @cached_property
     def price(self) -> pd.DataFrame:
@@ -300,4 +310,4 @@ def collected(scale: str, params: str | Path = "params.yaml", out: str | Path = 
     exhibits["table1"] = tables.table1()
     if (seconds := Path(out) / scale / "figures" / "table2.json").exists():
         exhibits["table2"] = report.read(seconds)
-    return [exhibits[name] for name in report.order() if name in exhibits]
+    return [exhibits[name] for name in report.titles() if name in exhibits]

@@ -1,7 +1,8 @@
-"""The page: what the exhibits say, whole, escaped, and nothing from a network."""
+"""The page: what verdicts and exhibits say, whole, escaped, and nothing from a network."""
 
 import json
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,20 +21,20 @@ VOID = {"meta", "link", "img", "br", "hr", "input", "source", "base"}
 
 
 def exhibits():
-    one = Exhibit("fig0", "Figure 0: <made up>", "It rises & falls.", f"Note {EVIL}", "notebooks/some.ipynb", 12.345)
+    one = Exhibit("fig0", "Figure 0: <made up>", "It `rises` & falls.", f"Note {EVIL}", "notebooks/some.ipynb", 12.345)
     one.show(go.Figure(go.Scatter(x=[1, 2], y=[3.5, float("nan")], name=EVIL), {"title": {"text": EVIL}}))
-    one.show(go.Figure(go.Bar(x=["a"], y=[1])))
+    one.show(go.Figure(go.Bar(x=["a"], y=[1]), {"title": {"text": "fig0: bars &lt;all&gt;"}}))
     one.tabulate("First <table>", pd.DataFrame({"method": ["A & B", "C"], "value <%>": [1.5, "–"]}))
     two = Exhibit("table0", "Table 0", EVIL, "Counted.", "notebooks/other.ipynb")
     return [one, two.tabulate("Second", pd.DataFrame({"n": [11_173_962]}))]
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and text by the id of the section it stands in."""
+    """Tags with their attributes, text by the id of the section or template it stands in, scripts by their id."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.scripts, self.texts, self.open, self.section = [], [], {}, [], None
+        self.tags, self.scripts, self.texts, self.open, self.place = [], {}, {}, [], None
         self.feed(text)
         self.close()
 
@@ -41,45 +42,45 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attributes)))
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "section":
-            self.section = dict(attributes).get("id")
+        if tag in ("section", "template"):
+            self.place = dict(attributes).get("id")
         if tag == "script":
-            self.scripts.append("")
+            self.script = dict(attributes).get("id", f"script {len(self.scripts)}")
+            self.scripts[self.script] = ""
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
         if self.open[-1:] == ["script"]:
-            self.scripts[-1] += data
-        else:
-            self.texts.setdefault(self.section, []).append(data.strip())
+            self.scripts[self.script] += data
+        elif self.open[-1:] != ["style"]:
+            self.texts.setdefault(self.place, []).append(data.strip())
 
     def named(self, *names):
         return [attributes for tag, attributes in self.tags if tag in names]
 
-
-def claim(number, experiment, verdict, **more):
-    return {"id": f"claim{number}", "experiment": experiment, "claim": f"Claim {number} & more.", "source": "section 4",
-            "paper": f"{number} points", "ours": f"{number}.5 ± 0.5", "seeds": 3, "scale": "quick", "data": "digits",
-            "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0,
-            "forecast": ""} | more  # fmt: skip
-
-
-CLAIMS = [
-    claim(1, "fig99, fig0", "holds"),
-    claim(2, "fig0", "does not hold", stale=4),
-    claim(3, "fig99", "not run", ours="–", seeds=0),
-    claim(4, "fig98, fig99, fig0", "holds"),
-]
+    def said(self, place):
+        return " ".join(" ".join(self.texts[place]).split())
 
 
 @pytest.fixture(scope="module")
-def page():
-    stages = {"fig0": "some@fig0"}
+def claims(row, compared):
+    several = [compared("A – B", 1.0, 0.25), compared("A – C", None)]
+    return [
+        row(1, "fig99, fig0", "holds", comparisons=several, curves=[["fig3a", "A"]]),
+        row(2, "fig0", "does not hold", stale=4, forecast="about 3 more paired seeds"),
+        row(3, "fig99", "not run", ours="–", seeds=0),
+        row(4, "fig98, fig99, fig0", "holds", kind="seen"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def page(claims, results):
+    counts = {"holds": 2, "does not hold": 1, "not run": 1}
     text = pages.page(
-        exhibits(), "quick <scale>", CLAIMS, {"holds": 2, "does not hold": 1, "not run": 1}, "* **One** rule.", stages,
-        "<ul><li>Other.</li></ul>",
+        exhibits(), "quick <scale>", claims, counts, "* **One** rule.", {"fig0": "some@fig0"},
+        "<ul><li>Other.</li></ul>", [results(["A"])], "2001-02-03 (abcdef0)",
     )  # fmt: skip
     return text, Page(text)
 
@@ -87,72 +88,148 @@ def page():
 def test_the_page_says_all_that_the_exhibits_say(page):
     _, parsed = page
     assert parsed.open == []
-    sections = ["claims", "fig0", "table0", "cost", "deviations", "environment"]
-    assert [attributes["id"] for attributes in parsed.named("section")] == sections
     for exhibit in exhibits():
-        text = parsed.texts[exhibit.id]
-        assert exhibit.title in text
-        assert exhibit.finding in text
-        assert any(exhibit.note in part for part in text)
-        assert exhibit.notebook in text
+        said = parsed.said(exhibit.id)
+        assert exhibit.title in said
+        assert exhibit.note in said
+        assert exhibit.notebook in said
         for table in exhibit.tables:
-            assert {table["title"], *table["columns"], *(value for row in table["rows"] for value in row)} <= set(text)
-    assert any("12.3 processor minutes" in part for part in parsed.texts["fig0"])
-    assert "quick <scale>" in parsed.texts[None]
-    assert "dvc repro some@fig0" in parsed.texts["fig0"]
-    links = [attributes["href"] for attributes in parsed.named("a")]
-    assert links[:6] == [f"#{name}" for name in ["claims", "fig0", "table0", "cost", "deviations", "environment"]]
-    assert links[6:] == ["../../notebooks/some.ipynb", "../../notebooks/other.ipynb", "#fig0"]
-    assert "Other." in parsed.texts["deviations"]
+            values = {table["title"], *table["columns"], *(value for row in table["rows"] for value in row)}
+            assert all(value in said for value in values)
+    assert "It rises & falls." in parsed.said("fig0")  # `rises` is code
+    assert "12.3 processor minutes" in parsed.said("fig0")
+    assert "dvc repro some@fig0" in parsed.said("fig0")
+    assert "bars <all>" in parsed.said("fig0")
+    assert "12.3 processor minutes in all" in parsed.said("cost")
+    assert "Other." in parsed.said("deviations")
+    head = parsed.said(None)
+    assert "quick <scale>" in head
+    assert "2001-02-03 (abcdef0)" in head
 
 
-def test_the_verdicts_come_first_and_again_with_their_figure(page):
+def test_every_link_within_the_page_leads_somewhere(page):
     _, parsed = page
-    text = parsed.texts["claims"]
-    assert "One" in text  # the rules
-    for row in CLAIMS:
-        assert {row["paper"], row["ours"], row["verdict"]} <= set(text)
-        assert any(row["claim"] in part for part in text)
-        assert any(row["reason"] in part for part in text)
-    assert any("4 records made by" in part for part in text)
-    counts = {attributes["class"] for attributes in parsed.named("li") if "class" in attributes}
-    assert counts == {"holds", "does-not-hold", "not-run"}
-    assert text[text.index("2") + 1] == "holds"
-    beside = " ".join(parsed.texts["fig0"])
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    links = {attributes["href"] for attributes in parsed.named("a")}
+    assert {href[1:] for href in links if href.startswith("#")} <= set(ids)
+    assert {href for href in links if not href.startswith("#")} == {
+        "../../notebooks/some.ipynb",
+        "../../notebooks/other.ipynb",
+    }
+    labelled = {attributes["aria-labelledby"] for _, attributes in parsed.tags if "aria-labelledby" in attributes}
+    assert labelled <= set(ids)
+
+
+def test_every_claim_has_its_tile_its_line_and_its_evidence(page, claims):
+    _, parsed = page
+    tiles = {tile["href"]: tile for tile in parsed.named("a") if tile.get("class", "").startswith("tile")}
+    assert set(tiles) == {f"#claim-{one['id']}" for one in claims}
+    for one in claims:
+        tile, more = tiles[f"#claim-{one['id']}"], parsed.said(f"more-{one['id']}")
+        assert tile["class"] == f"tile {one['verdict'].replace(' ', '-')}"
+        assert tile["aria-label"] == f"{one['verdict']}: {one['claim']}"
+        assert (tile["data-paper"], tile["data-claim"]) == (one["paper"], one["claim"])
+        assert all(
+            one[name] in more for name in ("claim", "paper", "ours", "reason", "verdict", "source", "experiment")
+        )
+        assert "python -m pslcore claims --scale quick <scale>" in more
+    assert "(4 records made by other code)" in parsed.said("more-claim2")
+    assert "about 3 more paired seeds" in parsed.said("more-claim2")
+    assert "stage some@fig0" in parsed.said("more-claim2")
+    assert "A – B +1.0 ± 0.2 points" in parsed.said("more-claim1").replace("+1.0 ± 0.3", "+1.0 ± 0.2")
+    (place,) = [attributes for attributes in parsed.named("dd") if "data-curves" in attributes]
+    assert json.loads(place["data-curves"]) == [["fig3a", "A"]]
+
+
+def test_the_verdicts_stand_again_beside_their_figure(page):
+    _, parsed = page
+    beside = parsed.said("fig0")
+    assert "Of 2 claims: 1 holds, 1 does not hold." in beside
     assert [f"Claim {n} & more." in beside for n in (1, 2, 3, 4)] == [True, True, False, False]
-    assert "Claim" not in " ".join(parsed.texts["table0"])
+    assert "Claim" not in parsed.said("table0")
+
+
+def test_the_records_are_inside(page, results):
+    _, parsed = page
+    found = results(["A"])
+    assert json.loads(parsed.scripts["runs"]) == {
+        "fig3a": {"A": [[0, found.runs[0][1]["key"]], [1, found.runs[1][1]["key"]]]}
+    }
+    assert "Config, cycles, seconds and picks of each are inside" in parsed.said("records")
 
 
 def test_nothing_is_loaded_from_a_network(page):
     text, parsed = page
     assert not parsed.named("link", "img", "iframe", "object", "embed", "base", "source", "video", "audio")
     assert not any({"src", "srcset", "data", "action"} & set(attributes) for _, attributes in parsed.tags)
-    assert all(re.match(r"#|\.\./\.\./notebooks/", attributes["href"]) for attributes in parsed.named("a"))
-    style = text[text.index("<style>") : text.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
+    policy = next(tag["content"] for tag in parsed.named("meta") if tag.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+    styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    assert re.findall(r"url\((?!data:)", styles) == []
+    assert "@import" not in styles
 
 
 def test_texts_are_escaped(page):
     text, parsed = page
-    assert not parsed.named("b")
-    assert len(parsed.scripts) == 1 + 2 + 1  # plotly, one a figure, and one that fits them to a phone
+    assert not parsed.named("b") or all(not attributes for attributes in parsed.named("b"))
+    assert set(parsed.scripts) == {
+        "fig0-1",
+        "fig0-2",
+        "runs",
+        "packed",
+        "plotly",
+        "tables",
+        f"script {len(parsed.scripts) - 1}",
+    }
     assert "{{ 7 * 7 }}" in text  # a text is no template
+    assert "alert(" not in "".join(parsed.scripts[name] for name in ("runs", "packed"))
 
 
-def test_plotly_is_inside_once_and_every_figure_has_its_place(page):
+def test_hostile_names_are_text(hostile_page, hostile):
+    parsed = Page(hostile_page)
+    assert parsed.open == []
+    said = " ".join(" ".join(parts) for parts in parsed.texts.values())
+    assert all(" ".join(name.split()) in " ".join(said.split()) for name in hostile.values())
+    assert len(parsed.scripts) == 3 + 4 + 1  # figures; data and libraries; the page's own
+
+
+def test_each_figure_is_kept_as_it_is_and_has_its_place(page):
     _, parsed = page
-    assert [len(script) > 1_000_000 for script in parsed.scripts] == [True, False, False, False]
-    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
-    assert len(set(ids)) == len(ids)
-    places = [attributes["id"] for attributes in parsed.named("div") if attributes.get("class") == "figure"]
-    assert len(places) == 2
-    for place, script, figure in zip(places, parsed.scripts[1:-1], exhibits()[0].figures, strict=True):
-        beginning = f'Plotly.newPlot("{place}", '
-        assert script.startswith(beginning)
-        data, end = json.JSONDecoder().raw_decode(script, len(beginning))
-        layout, _ = json.JSONDecoder().raw_decode(script, end + len(", "))
-        assert (data, layout) == (figure["data"], figure["layout"])
+    places = [attributes["data-figure"] for attributes in parsed.named("figure")]
+    assert places == ["fig0-1", "fig0-2"]
+    assert [json.loads(parsed.scripts[place]) for place in places] == exhibits()[0].figures
+
+
+def test_the_libraries_are_inside_once_and_run_when_they_are_wanted(page):
+    text, parsed = page
+    kinds = {attributes.get("id"): attributes.get("type") for attributes in parsed.named("script")}
+    assert kinds["plotly"] == kinds["tables"] == "text/plain"
+    assert len(parsed.scripts["plotly"]) > 1_000_000
+    assert parsed.scripts["tables"].count("window.tables=") == 1
+    assert not re.search(r"\bexport\s*\{", parsed.scripts["tables"])
+    assert len(text.encode()) < 7e6
+
+
+def test_another_itables_is_told(monkeypatch, tmp_path):
+    (tmp_path / "itables" / "html").mkdir(parents=True)
+    (tmp_path / "itables" / "__init__.py").write_text("")
+    for name in ("dt_bundle.js", "dt_bundle.css"):
+        (tmp_path / "itables" / "html" / name).write_text("export default 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "itables", raising=False)
+    with pytest.raises(RuntimeError, match=r"packs DataTables in another way than 2\.9 does"):
+        pages.table_library()
+
+
+def test_the_date_of_the_code(tmp_path):
+    assert re.fullmatch(r"version \d+\.\d+\.\d+", pages.code(tmp_path))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert pages.code(tmp_path).startswith("version")  # no commit yet
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x", "--date", "2001-02-03T04:05:06"], check=True)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \([0-9a-f]{7,}\)", pages.code(tmp_path))
 
 
 def test_every_exhibit_has_its_stage():
@@ -170,5 +247,5 @@ def test_a_section_of_the_readme(tmp_path):
     assert "<li>" in pages.section(TOP / "docs" / "deviations.md", "Deviations and limits")
 
 
-def test_a_page_without_exhibits():
-    assert Page(pages.page([], "quick")).scripts
+def test_a_page_without_exhibits_or_claims():
+    assert Page(pages.page([], "quick")).open == []

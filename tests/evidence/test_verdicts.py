@@ -127,7 +127,7 @@ def test_every_claim_gets_its_row(whole):
     rows = whole()
     assert [row["id"] for row in rows] == [claim.id for claim in verdicts.load()]
     fields = "id experiment claim source paper ours seeds scale data hardware verdict reason stale"
-    fields += " forecast more_seeds core_minutes"
+    fields += " forecast more_seeds core_minutes kind curves unit paper_value region comparisons"
     assert all(" ".join(row) == fields for row in rows)
     found = {row["id"]: row for row in rows}
     for name in ("fig8-psl-first", "fig8-below-fig3a"):
