@@ -1,7 +1,9 @@
 """What records amount to: statistics, verdicts, figures, tables, the page; each a module that needs records alone."""
 
 from pslcore.evidence import (
+    beginning,
     buckets,
+    command,
     figures,
     forecast,
     machines,
@@ -13,5 +15,6 @@ from pslcore.evidence import (
     tables,
     trying,
     verdicts,
+    verify,
     views,
 )
