@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pslcore import campaign
-from pslcore.evidence import archive, figures, page, reference, report, verdicts
+from pslcore.evidence import carried, figures, page, reference, report, verdicts
 
 pytestmark = pytest.mark.browser
 TOP = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     here = os.getcwd()
     os.chdir(TOP)
     try:
-        found = archive.collected("laptop")
+        found = carried.collected("laptop")
         exhibits = [
             exhibit_of(results) for results in found if any(c.label != campaign.CEILING for c, _ in results.runs)
         ]
@@ -152,9 +152,9 @@ def test_search_filter_and_sort(opened, made):
     one.locator('.filters select[data-column="3"]').select_option("privacy")
     assert {line.locator("td").nth(3).inner_text() for line in lines.all()} == {"privacy"}
     one.get_by_role("button", name="clear").click()
-    one.locator("#claims-table th", has_text="verdict").click()
+    one.locator("#claims-table > thead th", has_text="verdict").click()
     assert lines.first.locator("td").first.inner_text().endswith("holds")
-    one.locator("#claims-table th", has_text="verdict").click()
+    one.locator("#claims-table > thead th", has_text="verdict").click()
     assert lines.first.locator("td").first.inner_text().endswith("not run")
 
 
@@ -172,7 +172,7 @@ def test_the_switch_changes_the_curves_and_a_click_isolates_a_method(opened, mad
     before = {trace["name"]: trace["y"] for trace in curves(one)}
     plot = figure.locator(".plot")
     assert "PSL from" in plot.get_attribute("aria-label")
-    labels = figure.locator(".annotation-text").all_inner_texts()
+    labels = figure.locator(".annotation-text").all_text_contents()
     assert set(labels) >= {"PSL", "Random", "BADGE"}
     boxes = sorted(
         (box["y"], box["height"]) for box in (each.bounding_box() for each in figure.locator(".annotation-text").all())
