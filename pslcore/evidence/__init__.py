@@ -19,4 +19,5 @@ from pslcore.evidence import (
     verdicts,
     verify,
     views,
+    words,
 )
