@@ -56,12 +56,13 @@ def opened(browser):
 
     def build(path, width=1280, scheme="light", fragment=""):
         one = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        one.set_default_timeout(180_000)  # for machines with much to do
         one.asked, one.errors = [], []
         one.on("request", lambda request: one.asked.append(request.url))
         one.on("pageerror", lambda error: one.errors.append(str(error)))
         one.on("console", lambda message: one.errors.append(message.text) if message.type == "error" else None)
         one.goto(f"{path.as_uri()}{fragment}")
-        one.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+        one.wait_for_selector("html[data-ready]", state="attached")
         pages.append(one)
         return one
 
@@ -321,10 +322,13 @@ def test_axe_finds_no_serious_violation(opened, made, axe, width, scheme):
 def test_printed_nothing_is_folded_or_cut(opened, made, tmp_path):
     one = opened(made, scheme="dark")
     one.emulate_media(media="print", color_scheme="light")
+    one.set_viewport_size({"width": 703, "height": 1032})  # a sheet of A4 within its margins
     one.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert one.evaluate("() => $$('details:not([open])').length") == 0
     assert one.evaluate("() => $$('.figure').every((place) => place.querySelector('svg'))")
     assert one.locator("#claims-table > tbody > tr.open").count() == 94
+    beyond = "() => $$('main *').filter((e) => e.getBoundingClientRect().right > 704 && !e.closest('.hidden'))"
+    assert one.evaluate(f"{beyond}.map((e) => e.outerHTML.slice(0, 100))") == []
     cut = one.evaluate(
         """() => $$('td, th, .label, button.open, dd, figcaption, .verdicts').filter((e) => e.checkVisibility()
              && getComputedStyle(e).overflow !== 'visible'
