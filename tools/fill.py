@@ -117,7 +117,13 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-FILLS: dict[str, Callable[..., str]] = {"curves": curves, "counts": counts, "claims": claims, "summary": summary, "found": found}
+FILLS: dict[str, Callable[..., str]] = {
+    "curves": curves,
+    "counts": counts,
+    "claims": claims,
+    "summary": summary,
+    "found": found,
+}
 
 
 def filled(page: Path) -> str:
