@@ -8,6 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 
+from pslcore import completion
+from pslcore.completion import DEVICE, EXPERIMENT, FILE, FOLDER, SCALE
+
 Body = Callable[[argparse.Namespace], int]
 Declare = Callable[[argparse.ArgumentParser], Body]
 
@@ -64,14 +67,6 @@ def _command(name: str, help: str, *examples: str) -> Callable[[Declare], Declar
         return declare
 
     return take
-
-
-# What a shell completes: names are read from params.yaml of the folder that one stands in, see ``completion``.
-EXPERIMENT = {"bash": "_pslcore_experiments", "zsh": "_pslcore_experiments"}
-SCALE = {"bash": "_pslcore_scales", "zsh": "_pslcore_scales"}
-DEVICE = {"bash": "_pslcore_devices", "zsh": "_pslcore_devices"}
-FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
-FOLDER = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 
 
 def _add(command: argparse.ArgumentParser, *names: str, complete: dict[str, str] | None = None, **options) -> None:
@@ -362,30 +357,10 @@ def _completion(command: argparse.ArgumentParser) -> Body:
     _add(command, "shell", choices=("bash", "zsh", "tcsh"))
 
     def body(options: argparse.Namespace) -> int:
-        try:
-            import shtab
-        except ImportError:
-            raise ValueError("completion needs shtab, which is not installed here: pip install shtab.") from None
-        print(shtab.complete(parser(), options.shell, preamble=_PREAMBLE.get(options.shell, "")))
+        print(completion.script(parser(), options.shell))
         return 0
 
     return body
-
-
-# In params.yaml a scale stands two spaces in, an experiment four.
-_READ = r"""$(sed -n 's/^ \{%d\}\([A-Za-z0-9_.-]*\):.*/\1/p' params.yaml 2>/dev/null | grep -vx base | sort -u)"""
-_PREAMBLE = {
-    "bash": f"""
-_pslcore_scales() {{ compgen -W "{_READ % 2}" -- "$1"; }}
-_pslcore_experiments() {{ compgen -W "{_READ % 4}" -- "$1"; }}
-_pslcore_devices() {{ compgen -W "auto cpu cuda" -- "$1"; }}
-""",
-    "zsh": f"""
-_pslcore_scales() {{ local -a found; found=({_READ % 2}); _describe scale found; }}
-_pslcore_experiments() {{ local -a found; found=({_READ % 4}); _describe experiment found; }}
-_pslcore_devices() {{ local -a found; found=(auto cpu cuda); _describe device found; }}
-""",
-}
 
 
 if __name__ == "__main__":

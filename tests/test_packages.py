@@ -215,7 +215,7 @@ def test_the_list_tells_every_name_and_what_it_needs(installed, tmp_path, new_se
     text = campaign.catalogue(tmp_path)
     for line in (
         r"psl +pslcore +2 students on the client \(resnet8\)",
-        r"badge +pslcore +the cloud's logits and features: all of the pool is uploaded",
+        r"badge +pslcore +the cloud's logits and features, so all safe images are uploaded",
         r"vaal +pslcore +networks on the client",
         r"last +acme.learning 1\.2 +nothing",
         r"resnet8 +pslcore +labels of images; 78,042 parameters for 10 classes",

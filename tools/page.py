@@ -8,7 +8,7 @@ import sys
 import yaml
 
 from pslcore import campaign
-from pslcore.evidence import archive, machines, page, verdicts, views
+from pslcore.evidence import carried, machines, page, verdicts, views
 from pslcore.runs import records
 
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     deviations = page.section("docs/deviations.md", "Deviations and limits")
     html = page.page(
         exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations,
-        archive.collected(scale), page.code(),
+        carried.collected(scale), page.code(),
     )  # fmt: skip
     path = campaign.runs_folder("outputs", scale).parent / "report.html"
     records.write_bytes(path, html.encode())

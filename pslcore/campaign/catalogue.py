@@ -28,7 +28,8 @@ def needs(cls: type[Strategy]) -> str:
     except ValueError as error:
         return str(error)
     asked = list(dict.fromkeys((*strategy.asks, *strategy.asks_labelled)))
-    found = [f"the cloud's {' and '.join(asked)}: all of the pool is uploaded"] if strategy.uploads else []
+    asked = ["predicted losses" if name == "companion" else name for name in asked]
+    found = [f"the cloud's {' and '.join(asked)}, so all safe images are uploaded"] if strategy.uploads else []
     if strategy.asks_head:
         found.append("the task learner's last layer")
     if strategy.accompanied:

@@ -205,9 +205,14 @@ def load(name: str, root: str | Path = "data") -> Dataset:
         parts = foreign.read(given, root, size)
     else:
         others = [*names(), *packages.names(PACKAGES)]
+        if base and (root / base).is_dir() and base not in _READERS:
+            raise ValueError(
+                f"{root / base} is no data set: it has neither folders of pictures train/<class>/ nor images/ with a "
+                "table, neither train.npz nor train-images.npy (see data/README.md)."
+            )
         raise ValueError(
             f"unknown data set {name!r}: choose one of {', '.join(others)}, "
-            f"or put your own into {folder / 'train.npz'} and test.npz (see data/README.md)."
+            f"or put pictures or arrays of your own into {folder} (see data/README.md)."
         )
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
     told = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from pslcore.campaign import Results
-from pslcore.evidence import archive, forest, report, words
+from pslcore.evidence import carried, forest, report, words
 from pslcore.evidence.report import Exhibit
 from pslcore.runs import records
 
@@ -102,7 +102,7 @@ def page(
     deviations : str
         HTML.
     results : list of Results
-        As ``archive.collected`` gives it: the records that a claim leads to.
+        As ``carried.collected`` gives it: the records that a claim leads to.
     code : str
         As ``code`` gives it.
     """
@@ -135,7 +135,7 @@ def page(
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
-        runs=archive.index(results), packed=archive.packed(results),
+        runs=carried.index(results), packed=carried.packed(results),
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip

@@ -89,7 +89,7 @@ def test_an_impossible_config_is_refused_in_a_sentence(tiny, changes, sentence):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dataset": "tinny"}, "unknown data set 'tinny': choose one of digits, .* or put your own into"),
+        ({"dataset": "tinny"}, "unknown data set 'tinny': choose one of digits, .* or put pictures or arrays"),
         ({"initial": 3}, "initial = 3 labelled images are fewer than the 4 classes of tiny: raise `initial`"),
         ({"final": 31}, "final = 31 labelled images cannot be reached: of the 120 .* only 30 may leave the client"),
         ({"setting": "standard", "final": 121}, "only 120 may leave the client"),

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from pslcore.evidence import archive
+from pslcore.evidence import carried
 
 
 def unpacked(packed):
@@ -15,7 +15,7 @@ def unpacked(packed):
 
 def test_every_run_is_found_by_experiment_label_and_seed(results):
     found = results(["PSL", "Random"])
-    index = archive.index([found])
+    index = carried.index([found])
     assert list(index) == ["fig3a"]
     assert list(index["fig3a"]) == ["PSL", "Random"]
     keys = {(cell.label, cell.config.seed): record["key"] for cell, record in found.runs}
@@ -24,29 +24,29 @@ def test_every_run_is_found_by_experiment_label_and_seed(results):
 
 def test_config_picks_and_seconds_come_back(results):
     found = results(["PSL"])
-    packed = archive.packed([found])
+    packed = carried.packed([found])
     assert packed["picks"]
     for _, record in found.runs:
         told = unpacked(packed)[record["key"]]
         assert told["config"] == record["config"]
         for cycle, entry in zip(told["cycles"], record["cycles"], strict=True):
-            assert cycle == {name: entry[name] for name in archive._CYCLE} | {"picks": len(entry["picked"])}
+            assert cycle == {name: entry[name] for name in carried._CYCLE} | {"picks": len(entry["picked"])}
 
 
 def test_what_has_no_room_stays_in_the_files(results):
     found = results([f"curve {number}" for number in range(5)])
-    whole = len(archive.packed([found])["data"])
-    smaller = archive.packed([found], most=whole - 1)
+    whole = len(carried.packed([found])["data"])
+    smaller = carried.packed([found], most=whole - 1)
     assert not smaller["picks"]
     assert 0 < len(smaller["data"]) < whole
     assert all(
         "picked" not in cycle and "picks" in cycle for run in unpacked(smaller).values() for cycle in run["cycles"]
     )
-    assert archive.packed([found], most=10) == {"data": "", "picks": False}
+    assert carried.packed([found], most=10) == {"data": "", "picks": False}
 
 
 def test_the_same_records_give_the_same_page(results):
-    assert archive.packed([results(["a", "b"])]) == archive.packed([results(["a", "b"])])
+    assert carried.packed([results(["a", "b"])]) == carried.packed([results(["a", "b"])])
 
 
 def test_all_experiments_of_a_scale_are_collected(tmp_path):
@@ -54,7 +54,7 @@ def test_all_experiments_of_a_scale_are_collected(tmp_path):
         "scales: {quick: {base: {dataset: digits, teacher: resnet8, initial: 20, budget: 10, final: 40}, "
         "fig3a: {methods: {PSL: {method: psl}}, seeds: 2}}}"
     )
-    (found,) = archive.collected("quick", tmp_path / "params.yaml", tmp_path)
+    (found,) = carried.collected("quick", tmp_path / "params.yaml", tmp_path)
     assert (found.experiment, found.runs, len(found.unfinished)) == ("fig3a", [], 2)
     with pytest.raises(ValueError, match="unknown scale"):
-        archive.collected("huge", tmp_path / "params.yaml", tmp_path)
+        carried.collected("huge", tmp_path / "params.yaml", tmp_path)
