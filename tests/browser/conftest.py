@@ -84,7 +84,7 @@ class Lab:
         self._await()
 
     def _await(self):
-        end = time.time() + 120
+        end = time.time() + 300  # on a busy machine
         while time.time() < end and self.process.poll() is None:
             try:
                 return urllib.request.urlopen(f"{self.url}/api", timeout=5).read()
@@ -105,6 +105,7 @@ class Lab:
     def open(self, browser, notebook, width=1280, height=1000):
         """A page with the notebook, its kernel idle, and all its cells run."""
         page = browser.new_page(viewport={"width": width, "height": height})
+        page.add_init_script(PATIENT)
         page.set_default_timeout(600_000)  # busy cores are slow; nothing here is timed
         page.goto(f"{self.url}/lab/workspaces/auto-{width}-{os.getpid()}/tree/notebooks/{notebook}?reset")
         page.wait_for_function(READY)
@@ -112,6 +113,10 @@ class Lab:
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
         return page
 
+
+# anywidget gives a widget two seconds to load, and drops what is sent to it for good when they have passed. Plotly's
+# script has 5 MB, and there are three plots: on busy cores that is not enough.
+PATIENT = "const limit = AbortSignal.timeout; AbortSignal.timeout = ms => limit.call(AbortSignal, 100 * ms);"
 
 READY = """() => {
   const panel = window.jupyterapp?.shell?.currentWidget, kernel = panel?.sessionContext?.session?.kernel;

@@ -135,18 +135,15 @@ def drawn(page, name):
     )
 
 
-def first(page, name):
-    """The pixels of the first thumbnail of a gallery."""
-    page.wait_for_function(
-        "name => document.querySelector(`.psl-${name} .psl-tile[data-id] .psl-picture`)?.naturalWidth", arg=name
-    )
-    return page.evaluate(
-        """name => { const image = document.querySelector(`.psl-${name} .psl-tile[data-id] .psl-picture`);
-        const canvas = document.createElement("canvas");
-        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-        canvas.getContext("2d").drawImage(image, 0, 0); return canvas.toDataURL(); }""",
-        name,
-    )
+FIRST = """before => {
+  const image = document.querySelector(".psl-grid .psl-tile[data-id] .psl-picture");
+  if (!image?.complete || !image.naturalWidth) return false;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return canvas.toDataURL() !== before && canvas.toDataURL();
+}"""
+"""The pixels of the first thumbnail in the grid, once they are other than ``before``."""
 
 
 def test_maps_and_street_scenes(lab, browser, picture):
@@ -183,13 +180,12 @@ def test_maps_and_street_scenes(lab, browser, picture):
     page.locator(".psl-look").click()
     page.wait_for_function("() => /mean IoU/.test(document.querySelector('.psl-status').innerText)")
     page.wait_for_function("() => /of the pixels right/.test(document.querySelector('.psl-grid').innerText)")
-    plain = first(page, "grid")
+    plain = page.wait_for_function(FIRST, arg="").json_value()
     page.locator(".psl-maps .psl-tile[data-id]").nth(5).wait_for()
     names = page.locator(".psl-maps .psl-first").all_text_contents()
     assert names == ["image", "truth", "student 1", "student 2", "teacher (local copy)", "discrepancy"]
     page.locator(".psl-heat input").check()
-    page.wait_for_function("() => /of the pixels right/.test(document.querySelector('.psl-grid').innerText)")
-    assert first(page, "grid") != plain
+    page.wait_for_function(FIRST, arg=plain)  # red lies over it
     picture(page, "explore-scenes", ".psl-explorer")
     page.close()
 
