@@ -36,7 +36,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	{ echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
-	touch $@
+	@touch $@
 
 repro: env
 	@python tools/repro.py $(SCALE)

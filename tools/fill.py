@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from pslcore import campaign
-from pslcore.evidence import figures, reference, verdicts
+from pslcore.evidence import figures, reference, verdicts, words
 
 TOP = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
@@ -50,18 +50,43 @@ def protocol(results: campaign.Results) -> str:
     )
 
 
-def curves(page: Path, scale: str, experiment: str) -> str:
-    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
+def _begun(page: Path, scale: str, experiment: str) -> list[str]:
+    """Picture, protocol, curves in numbers; or that nothing has been run."""
     results = collected(scale, experiment)
     if not results.runs:
-        return f"*Nothing of {experiment} at `{scale}` has been run yet.*\n"
+        return [f"*Nothing of {experiment} at `{scale}` has been run yet.*\n"]
     picture = TOP / "docs" / f"{experiment}-{scale}.png"
     parts = [f"![accuracy against labels, {experiment}]({_relative(picture, page)})\n"] if picture.exists() else []
-    parts += [f"{protocol(results)} {figures.provenance(results)}\n", markdown(figures.summary(results))]
+    return [*parts, f"{protocol(results)} {figures.provenance(results)}\n", markdown(figures.summary(results))]
+
+
+def curves(page: Path, scale: str, experiment: str) -> str:
+    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
+    results, parts = collected(scale, experiment), _begun(page, scale, experiment)
+    if not results.runs:
+        return parts[0]
     if len({cell.label for cell, _ in results.runs}) > 1:
         parts.append(markdown(figures.paired_tests(results)))
     room = reference.headroom(results)
     return "\n".join(parts + [markdown(room)] * (not room.empty))
+
+
+def summary(page: Path, scale: str, experiment: str) -> str:
+    """Picture and curves in numbers, without the tests."""
+    return "\n".join(_begun(page, scale, experiment))
+
+
+def found(page: Path, scale: str) -> str:
+    """The main findings of a scale, by rule from the verdicts."""
+    told = []
+    for sentence in words.found(judged(scale)):
+        named = [f"{row['claim'].rstrip('.')} ({words.brief(row)}; paper: {row['paper']})" for row in sentence.claims]
+        if sentence.words.endswith("in the paper."):
+            named = []
+        more = [f"and {sentence.more} more"] * bool(sentence.more)
+        end = f" {'; '.join(named + more)}." if named else ""
+        told.append(f"* {words.SYMBOLS[sentence.verdict]} {sentence.words}{end}")
+    return "\n".join(told) + "\n"
 
 
 def counts(page: Path, scale: str) -> str:
@@ -92,7 +117,13 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-FILLS: dict[str, Callable[..., str]] = {"curves": curves, "counts": counts, "claims": claims}
+FILLS: dict[str, Callable[..., str]] = {
+    "curves": curves,
+    "counts": counts,
+    "claims": claims,
+    "summary": summary,
+    "found": found,
+}
 
 
 def filled(page: Path) -> str:
@@ -116,7 +147,7 @@ def draw() -> None:
     for page in pages():
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
-            if name == "curves" and (results := collected(*given)).runs:
+            if name in ("curves", "summary") and (results := collected(*given)).runs:
                 picture = reference.draw(figures.budget_curves(results), results)
                 picture.write_image(TOP / "docs" / f"{given[1]}-{given[0]}.png", width=900, height=520, scale=2)
 

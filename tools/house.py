@@ -44,7 +44,7 @@ FLOORS: list[dict[str, str]] = [
 ]
 """A wing imports from itself and from floors below, and from nowhere else."""
 
-WIDTH, BOX, LANE, MARGIN = 900, 470, 22, 34
+WIDTH, BOX, LANE, MARGIN = 900, 470, 20, 34
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\""
 LINE, INK, FAINT, FILL = "#6e7781", "#1f2933", "#52606d", "#eef2f6"
 COLOURS = ["#0072b2", "#c2410c", "#158466", "#a2559c", "#8a6d00", "#3b6ea5"]  # seen on white and on near-black

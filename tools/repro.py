@@ -3,6 +3,7 @@
 ``python tools/repro.py [SCALE] [-- arguments of dvc repro]``. The stages are those of ``dvc repro`` and leave the same.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
     split = arguments.index("--") if "--" in arguments else len(arguments)
     scale = chosen(next(iter(arguments[:split]), None))
     folder = Path("outputs", scale)
+    os.environ["PSL_LAST"] = "here"  # where the page is, is said at the end, not by its stage
     with warm.serving(stage.IMPORTS):
         status = subprocess.call(["dvc", "repro", *arguments[split + 1 :]])
         if status == 0 and not (folder / "report.html").exists():  # the page is no output: dvc does not miss it

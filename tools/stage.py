@@ -36,6 +36,9 @@ def main(arguments: list[str]) -> int:
         os.environ["JUPYTER_RUNTIME_DIR"] = private  # sockets' paths must be short, and nobody else may look into it
         with told(Path(private) / "progress"):
             execute(options.notebook, options.output, options.parameters)
+    page = Path(options.output).parents[1] / "report.html"
+    if Path(options.notebook).stem == "report" and sys.stderr.isatty() and "PSL_LAST" not in os.environ:
+        print(f"The page: {page}", file=sys.stderr)
     return 0
 
 

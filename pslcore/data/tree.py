@@ -13,19 +13,13 @@ frame, and what stands over at two sides is cut off.
 ``test-files.txt`` beside the arrays name the picture of each row.
 """
 
-import csv
 import json
 import os
-import stat
-import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -37,9 +31,8 @@ from tqdm import tqdm
 from pslcore.data import packed, pictures
 from pslcore.data.arrays import Bytes, Parts
 from pslcore.data.packed import Entry, Index, Writer
-from pslcore.losses import VOID
+from pslcore.data.tree_files import SPLITS, Tree, find
 
-SPLITS = ("train", "test")
 ONE_SIZE = 0.9
 """So many of the pictures looked at must have the size that all are given."""
 LARGEST = 256
@@ -47,33 +40,9 @@ LARGEST = 256
 USUAL = (64, 64)
 """Height and width where the pictures have no size in common."""
 
-_FORMAT = 1
 _LOOKED_AT, _AT_ONCE = 1000, 256
 _KEPT_EVERY = 20.0
 """Seconds after which a killed run loses nothing that came before."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """What lies in a folder.
-
-    Attributes
-    ----------
-    base : path
-    files : dict
-        Of each split (path below ``base``, class) in the order of the rows.
-    classes : list of str
-    left_out : dict
-        Path below ``base`` to the reason.
-    signature : str
-        SHA-256 over names, sizes and times of all files, and over the classes.
-    """
-
-    base: Path
-    files: dict[str, list[tuple[str, int]]]
-    classes: list[str]
-    left_out: dict[str, str]
-    signature: str
 
 
 def present(base: Path) -> bool:
@@ -101,203 +70,6 @@ def read(root: Path, name: str, size: tuple[int, int] | None = None) -> Parts:
         tree = find(root / name)
         packed.bring_up_to_date(folder, tree.signature, lambda _: _pack(tree, folder, size))
     return packed.opened(folder)
-
-
-# Finding
-
-
-def find(base: Path) -> Tree:
-    """All pictures of a tree; nothing is opened but the table.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As ``read``.
-    """
-    left_out: dict[str, str] = {}
-    held: dict[str, tuple[int, int]] = {}
-    table = not (base / "train").is_dir()
-    files, classes = (_listed if table else _sorted)(base, held, left_out)
-    for split in SPLITS:
-        if not files[split]:
-            why = f" ({len(left_out):,} files are left out; of {min(left_out)}: {left_out[min(left_out)]})"
-            raise ValueError(
-                f"{base} holds no picture to {split} on{why if left_out else ''}: put them into {split}/<class>/, or "
-                "name them in a table (see data/README.md)."
-            )
-    if len(classes) > VOID:
-        raise ValueError(f"{base} holds {len(classes):,} classes; {VOID} is the most: leave some out.")
-    digest = sha256(json.dumps([_FORMAT, classes, left_out]).encode())
-    for split in SPLITS:
-        digest.update(f"{split}:{len(files[split])}\n".encode())
-        for path, label in files[split]:
-            size, time = held[path]
-            digest.update(f"{path}\0{label}\0{size}\0{time}\n".encode())
-    return Tree(base, files, classes, dict(sorted(left_out.items())), digest.hexdigest())
-
-
-Files = dict[str, list[tuple[str, int]]]
-
-
-def _sorted(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]) -> tuple[Files, list[str]]:
-    """Of class folders."""
-    test = "test" if (base / "test").is_dir() or not (base / "val").is_dir() else "val"
-    folders = {"train": _folders(base / "train", base, left_out), "test": {}}
-    if (base / test).is_dir():
-        folders["test"] = _folders(base / test, base, left_out)
-    classes = sorted(folders["train"])
-    files: Files = {split: [] for split in SPLITS}
-    for split in SPLITS:
-        for name, places in sorted(folders[split].items()):
-            if name not in folders["train"]:
-                left_out.update({_below(place, base): "train has no such class" for place in places})
-                continue
-            label = classes.index(name)
-            for place in places:
-                files[split] += [(path, label) for path in _pictures(place, base, held, left_out)]
-    return files, classes
-
-
-def _folders(split: Path, base: Path, left_out: dict[str, str]) -> dict[str, list[str]]:
-    """The folders of each class; names that only differ in how accents are written are one class."""
-    found: dict[str, list[str]] = {}
-    for entry in sorted(os.scandir(split), key=lambda entry: entry.name):
-        name = unicodedata.normalize("NFC", entry.name)
-        if entry.name.startswith("."):
-            continue
-        reason = _unnamed(entry.name) or ("" if entry.is_dir() else "it lies in no folder of a class")
-        if reason:
-            left_out[_below(entry.path, base)] = reason
-        else:
-            found.setdefault(name, []).append(entry.path)
-    return found
-
-
-def _pictures(
-    start: str, base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]
-) -> list[str]:  # fmt: skip
-    """Pictures in a folder and those below it, sorted; a folder that links lead to again is looked at once, and one
-    that lies above never: its pictures are of other classes."""
-    found: list[str] = []
-    above = {os.path.realpath(start)}
-    above |= {str(folder) for folder in Path(os.path.realpath(start)).parents}
-    visited = {os.path.realpath(start)}
-    todo = [start]
-    while todo:
-        here = todo.pop()
-        try:
-            entries = list(os.scandir(here))
-        except OSError as error:
-            left_out[_below(here, base)] = f"the folder cannot be opened ({error.strerror})"
-            continue
-        for entry in entries:
-            path = _below(entry.path, base)
-            try:
-                if entry.is_dir():
-                    real = os.path.realpath(entry.path)
-                    if real in above:
-                        left_out[path] = "the link leads back to a folder above"
-                    elif real not in visited and not entry.name.startswith("."):
-                        visited.add(real)
-                        todo.append(entry.path)
-                    continue
-                status = entry.stat()
-            except OSError as error:
-                left_out[path] = f"it cannot be opened ({error.strerror})"
-                continue
-            reason = _strange(entry.name, status)
-            if reason:
-                left_out[path] = reason
-            else:
-                held[path] = status.st_size, status.st_mtime_ns
-                found.append(path)
-    return sorted(found)
-
-
-def _below(path: str | Path, base: Path) -> str:
-    """The path below ``base``; what is not UTF-8 in it is marked."""
-    text = str(path).removeprefix(f"{base}{os.sep}").encode(errors="surrogateescape")
-    return text.decode(errors="replace").replace(os.sep, "/")
-
-
-@cache
-def endings() -> frozenset[str]:
-    """Of the files that Pillow can open; PostScript is a program, which would be run."""
-    Image.init()
-    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind != "EPS")
-
-
-def _unnamed(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
-    return ""
-
-
-def _strange(name: str, status: os.stat_result) -> str:
-    if unnamed := _unnamed(name):
-        return unnamed
-    if not stat.S_ISREG(status.st_mode):
-        return "it is no regular file"
-    if name.startswith(".") or os.path.splitext(name)[1].lower() not in endings():
-        return "it is no picture by its ending"
-    return "" if status.st_size else "it is empty"
-
-
-# The table
-
-
-def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]) -> tuple[Files, list[str]]:
-    """Of ``images/`` and a table."""
-    tables = sorted(path for path in base.iterdir() if path.suffix.lower() == ".csv")
-    if len(tables) != 1:
-        held_there = ", ".join(path.name for path in tables) or "none"
-        raise ValueError(
-            f"{base} must hold one table (.csv) with the columns file, label, split beside images/; there is "
-            f"{held_there}."
-        )
-    found = _pictures(str(base / "images"), base, held, left_out)
-    there = {unicodedata.normalize("NFC", path.removeprefix("images/")): path for path in found}
-    rows: dict[str, tuple[str, str]] = {}
-    for number, (file, label, split) in _rows(tables[0]):
-        path = there.get(unicodedata.normalize("NFC", file.removeprefix("images/")))
-        wrong = (
-            f"its split {split!r} is neither train nor test" if split not in SPLITS
-            else "it has no label" if not label
-            else left_out.get(f"images/{file}") or "it is not there" if path is None
-            else "it has a row before" if path in rows
-            else ""
-        )  # fmt: skip
-        if wrong or path is None:
-            left_out[f"{tables[0].name}:{number}: {file}"] = wrong
-        else:
-            rows[path] = label, split
-    left_out.update({path: f"{tables[0].name} has no row for it" for path in there.values() if path not in rows})
-    numbers = all(label.isdecimal() for label, _ in rows.values())
-    classes = sorted({label for label, _ in rows.values()}, key=lambda label: (int(label) if numbers else 0, label))
-    index = {label: number for number, label in enumerate(classes)}
-    files: Files = {split: [] for split in SPLITS}
-    for path in sorted(rows):
-        label, split = rows[path]
-        files[split].append((path, index[label]))
-    return files, classes
-
-
-def _rows(path: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    columns = ("file", "label", "split")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(
-                    f"{path} has no column {missing[0]!r} in its first line: it must name file, label and split."
-                )
-            for row in reader:
-                yield reader.line_num, tuple((row[name] or "").strip() for name in columns)  # type: ignore[misc]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read ({error}): save it as CSV in UTF-8.") from error
 
 
 # Reading one picture

@@ -1,6 +1,7 @@
 """What records amount to: statistics, verdicts, figures, tables, the page; each a module that needs records alone."""
 
 from pslcore.evidence import (
+    beginning,
     buckets,
     carried,
     command,
@@ -16,5 +17,7 @@ from pslcore.evidence import (
     tables,
     trying,
     verdicts,
+    verify,
     views,
+    words,
 )

@@ -12,6 +12,7 @@ from pslcore.evidence import statistics
 # Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
 COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+DASHES = ("solid", "dash", "dot")  # one a round through the colours
 LONGEST = 40  # characters of a name in a picture; tables tell it whole
 APART = 0.03  # of the step between two budgets: how far the bars of two neighbours stand apart
 
@@ -54,10 +55,11 @@ def lines(points: Mapping[str, pd.DataFrame], hover: str) -> go.Figure:
             error_y={"type": "data", "array": rows["half"].fillna(0).tolist(), "thickness": 1.2, "width": 3},
             name=text(name),
             mode="lines+markers",
-            line={"color": COLOURS[number % len(COLOURS)], "width": 3 if number == 0 else 2},
+            line={"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number // len(COLOURS) % len(DASHES)],
+                  "width": 3 if number == 0 else 2},
             marker={"symbol": SYMBOLS[(number + number // len(COLOURS)) % len(SYMBOLS)], "size": 8},
             hovertemplate=f"{text(name)}: {hover}<extra></extra>",
-        )
+        )  # fmt: skip
     ticks = {"tickvals": places} if len(places) <= 10 else {}
     return figure.update_layout(LAYOUT, xaxis=ticks)
 

@@ -120,7 +120,7 @@ class Comparison:
         """One to three sentences for the end of ``make repro``."""
         n = self.same + len(self.far)
         if not n:
-            return f"Of these records at {self.scale} none is published yet."
+            return f"No record at {self.scale} stands in {FILE}: there is nothing to compare with."
         all_or = "All" if self.same == n else f"{self.same} of"
         words = [f"{all_or} {n} records at {self.scale} are the same, bit for bit, as those published for "]
         words.append(f"this kind of machine ({self.machine})." if self.own else f"{self.other}.")

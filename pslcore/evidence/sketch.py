@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets as w
 import plotly.graph_objects as go
 
-from pslcore.evidence import published, standing, trying
+from pslcore.evidence import figures, published, standing, trying
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 from pslcore.strategies import contract
@@ -127,7 +127,8 @@ class Sketch:
         self.button = w.Button(description="Run", button_style="primary", icon="play")
         self.halt = w.Button(description="Stop", icon="stop", disabled=True)
         self.bar = w.FloatProgress(min=0, max=1, layout={"width": "100%"})
-        self.status, self.figure, self.rows = w.HTML(), w.VBox(), w.HTML()
+        self.plot = go.FigureWidget(figures.budget_curves(self.experiment.results).update_layout(height=520))
+        self.status, self.figure, self.rows = w.HTML(), w.VBox([self.plot]), w.HTML()
         for name in ("slider", "button", "halt", "status", "figure", "rows"):
             getattr(self, name).add_class(f"psl-{name}")
         self.button.on_click(lambda _: self.run(wait=False))
@@ -185,7 +186,11 @@ class Sketch:
         area = own["area under the curve (%, 95 % interval)"]
         set_to = "".join(f" with {name} = {value:g}" for name, value in options.items())
         self._told(f"{self.standing.label}{set_to}: area under the curve {area} %. " + " ".join(method.lines()[1:]))
-        self.figure.children = [go.FigureWidget(standing.figure(self.standing).update_layout(height=520))]
+        drawn = standing.figure(self.standing)  # the plot of a page that is there: a thread cannot open another
+        with self.plot.batch_update():
+            self.plot.data = []
+            self.plot.layout.title.text = drawn.layout.title.text
+        self.plot.add_traces(drawn.data)
         table = standing.table(self.standing).to_html(index=False, border=0)
         notes = "".join(f"<li>{escape(sentence)}</li>" for sentence in standing.notes(self.standing))
         self.rows.value = f"{table}<ul>{notes}</ul>"

@@ -84,7 +84,7 @@ class Lab:
         self._await()
 
     def _await(self):
-        end = time.time() + 120
+        end = time.time() + 300  # on a busy machine
         while time.time() < end and self.process.poll() is None:
             try:
                 return urllib.request.urlopen(f"{self.url}/api", timeout=5).read()

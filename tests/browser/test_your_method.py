@@ -22,9 +22,9 @@ def test_a_slider_and_a_verdict(lab, browser, picture, made):
     said("2 seeds of fig at little")
     page.locator(".psl-button").click()
     assert "area under the curve" in said("Margin with sharpness = 1")
-    page.wait_for_selector(".psl-figure .js-plotly-plot .legendtext")
-    names = page.locator(".psl-figure .legendtext").all_inner_texts()
-    assert names[:3] == ["Random", "Entropy", "Margin"]
+    page.wait_for_function("() => document.querySelectorAll('.psl-figure .legendtext').length > 2")
+    names = page.locator(".psl-figure .legendtext").all_text_contents()
+    assert names == ["Random", "Entropy", "Margin", "all safe images labelled"]
     assert page.locator(".psl-rows tbody tr").count() == 2
     picture(page, "your-method", ".psl-figure")
 

@@ -245,6 +245,7 @@ class Figure {
       if (trace.marker) copy.marker = {...trace.marker, color: shade(trace.marker.color)};
       return copy;
     });
+    if (printing) Object.assign(layout, {width: 640, height: 300, autosize: false});  // of a sheet of A4, see the style
     if (trimmed(data)) layout.font.size -= 1;
     Plotly.react(this.plot, data, layout, {responsive: true, displaylogo: false, displayModeBar: false});
     this.label(data, layout, colours);
@@ -308,7 +309,7 @@ addEventListener("beforeprint", () => {
     claims.rows().every(function () { unfold(this, true); });
   }
   places.forEach(draw);
-  drawn.forEach((figure) => { Plotly.Plots.resize(figure.plot); figure.draw(); });
+  drawn.forEach((figure) => figure.draw());
 });
 addEventListener("afterprint", () => {
   printing = false;
@@ -317,6 +318,6 @@ addEventListener("afterprint", () => {
     claims.rows().every(function () { unfold(this, false); });
     claims.page.len(paged).draw();
   }
-  drawn.forEach((figure) => figure.draw());
+  drawn.forEach((figure) => { figure.draw(); Plotly.Plots.resize(figure.plot); });
 });
 document.documentElement.dataset.ready = "";
