@@ -258,6 +258,29 @@ def test_the_page_keeps_its_form(opened, made, width, scheme):
     pictured(one, f"report-{width}-{scheme}")
 
 
+def test_with_every_exhibit_and_every_number_it_is_still_short(opened, results, compared, tmp_path):
+    found = results(["PSL", "Random", "Entropy", "LL4AL", "VAAL", "Core-set", "BADGE", "ALFA-Mix"])
+    curves, wins, privacy = (draw(found) for draw in (figures.budget_curves, figures.win_matrix, figures.privacy))
+    note = figures.provenance(found)
+    exhibits = []
+    for name in report.titles():
+        one = report.exhibit(name, "notebooks/comparison.ipynb", note, 1.0).show(curves).show(privacy).show(wins)
+        exhibits.append(
+            one.show(wins).tabulate("Result", figures.summary(found)).tabulate("Again", figures.summary(found))
+        )
+    rows = [
+        row | {"comparisons": [compared("PSL – Random", 1.0, 0.5), compared("PSL – BADGE", 2.0, 0.5)][: 1 + number % 2]}
+        for number, row in enumerate(verdicts.judge("laptop", TOP / "params.yaml", tmp_path))
+        if row["unit"] == "points"
+    ] + [row for row in verdicts.judge("laptop", TOP / "params.yaml", tmp_path) if row["unit"] != "points"]
+    text = page.page(exhibits, "laptop", rows, verdicts.counts(rows), "", {}, "", [found])
+    (tmp_path / "report.html").write_text(text)
+    assert len(text.encode()) < 7e6
+    one = opened(tmp_path / "report.html")
+    draw_all(one)
+    assert one.evaluate("() => document.documentElement.scrollHeight") <= 15_000
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_names_from_hell_are_shown_as_text(opened, hostile_page, hostile, tmp_path, width):
     (tmp_path / "report.html").write_text(hostile_page)
