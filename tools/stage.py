@@ -57,9 +57,13 @@ def execute(notebook: str, output: str, parameters: str) -> None:
         @property
         def kernel_spec(self):
             spec = super().kernel_spec
+            # It is interrupted before it is shut down, and would say so; what a cell raises papermill says.
+            quiet = "--IPKernelApp.log_level=50"
             if warm.there():
                 command = [sys.executable, "-m", "pslcore.warm", "ipykernel.kernelapp:launch_new_instance"]
-                spec.argv = [*command, "-f", "{connection_file}", "--IPKernelApp.parent_handle=1"]
+                spec.argv = [*command, "-f", "{connection_file}", "--IPKernelApp.parent_handle=1", quiet]
+            elif quiet not in spec.argv:
+                spec.argv = [*spec.argv, quiet]
             return spec
 
     Path(output).parent.mkdir(parents=True, exist_ok=True)

@@ -281,11 +281,15 @@ class Explorer:
         if self.chosen is None:
             return
         figure = panels.answers(self.chosen, number)
+        before, height = self.detail.layout.height, 300 if self.chosen.opened.look.pixels else 450
         with self.detail.batch_update():
             self.detail.data = ()
             self.detail.add_traces(list(figure.data))
             self.detail.layout = figure.layout
-            self.detail.layout.height = 300 if self.chosen.opened.look.pixels else 450
+            self.detail.layout.height = height
+        if height != before:  # plotly takes a new height for a fixed size
+            self.detail.layout.autosize = False
+            self.detail.layout.autosize = True
         if self.chosen.opened.look.pixels:
             shown = panels.panels(self.chosen.opened, number)
             names, images = list(shown), list(shown.values())

@@ -4,7 +4,7 @@ function render({ el }) {
   const watcher = new ResizeObserver(() => {
     if (el.clientWidth === width) return;
     width = el.clientWidth;
-    setTimeout(() => window.dispatchEvent(new Event("resize")), 50);
+    for (const wait of [50, 800]) setTimeout(() => window.dispatchEvent(new Event("resize")), wait); // rows may wrap late
   });
   watcher.observe(el);
   const timers = [500, 1500, 4000].map((wait) => setTimeout(() => window.dispatchEvent(new Event("resize")), wait));
