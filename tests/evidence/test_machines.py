@@ -81,7 +81,10 @@ def test_what_was_never_published_is_counted(files):
     assert (found.same, found.new) == (6, 1)
     assert str(found).endswith("1 more were never published.")
     paths["file"].unlink()
-    assert str(machines.compare("quick", **paths)) == "No record at quick stands in outputs/machines.json: there is nothing to compare with."
+    assert (
+        str(machines.compare("quick", **paths))
+        == "No record at quick stands in outputs/machines.json: there is nothing to compare with."
+    )
 
 
 def test_publishing_keeps_other_machines(files):
