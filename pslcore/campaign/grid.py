@@ -279,7 +279,10 @@ def pack(scale: str, out: str | Path = "outputs") -> int:
     folder = runs_folder(out, scale)
     target = archive.beside(folder)
     files = [path for path in _record_files(folder) if path.parent == folder]
-    content = dict(archive.sealed(target)) | {path.stem: read(path) and json.loads(path.read_bytes()) for path in files}
+    content = dict(archive.sealed(target))
+    for path in files:
+        read(path)  # refuses a damaged one
+        content[path.stem] = json.loads(path.read_bytes())  # with its seal
     if not content:
         raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
     if files:

@@ -16,30 +16,38 @@ import numpy as np
 
 from pslcore import campaign
 from pslcore.campaign import Cell
+from pslcore.evidence import statistics
 from pslcore.runs import Record, records
 
 FILE = "outputs/machines.json"
-_KIND = ("device", "processor", "model", "capability", "bfloat16")
+KIND = ("device", "processor", "model", "capability", "bfloat16")
+"""What of a record's hardware decides bits."""
 
 
 def kind(record: Record) -> str:
     """The kind of machine that made a record, as far as it decides bits."""
     machine = record["hardware"]
-    said = {name: str(machine.get(name, "?")) for name in _KIND}
+    said = {name: str(machine.get(name, "?")) for name in KIND}
     parts = [said["processor"], said["model"], said["capability"], f"bfloat16 {said['bfloat16']}"]
     return ", ".join(parts if said["device"] == "cpu" else [said["device"], *parts])
 
 
+def alike(one: Record, other: Record) -> bool:
+    """Whether two runs come from machines of one kind and from the same versions."""
+    return one["versions"] == other["versions"] and all(
+        one["hardware"].get(name) == other["hardware"].get(name) for name in KIND
+    )
+
+
 def digest(record: Record) -> str:
-    """Of what the record says, timings, machine and versions apart."""
+    """A hash of what the record says, timings, machine and versions apart: 16 hexadecimal digits."""
     return hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:16]
 
 
 def area(record: Record) -> float:
     """The mean of the metric over the budgets, in per cent."""
-    metrics, labelled = (np.array([entry[name] for entry in record["cycles"]]) for name in ("metric", "labelled"))
-    width = labelled[-1] - labelled[0]
-    return round(100 * float(np.trapezoid(metrics, labelled) / width if width else metrics[0]), 4)
+    metrics, labelled = ([entry[name] for entry in record["cycles"]] for name in ("metric", "labelled"))
+    return round(100 * statistics.area(metrics, labelled), 4)
 
 
 def found(

@@ -5,7 +5,6 @@ for the picks. A run is there with its key, metric and unlabelled images of ever
 seconds, precision, code, machine, and a hash of all that its record says, so that the run itself can be checked.
 """
 
-import hashlib
 import json
 import lzma
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from typing import Any
 
 from pslcore import campaign
 from pslcore.campaign import Cell, Results, current
-from pslcore.evidence import figures
+from pslcore.evidence import figures, machines
 from pslcore.runs import Record, records
 
 FILE = Path(__file__).with_name("published.json.xz")
 _FORMAT = 1
-_MARK = 16
+_POOLS = 16  # digits of the hash of the pools
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,6 @@ def find(key: str, file: Path | None = None) -> tuple[Published, Cell, Record] |
     return None
 
 
-def mark(record: Record) -> str:
-    """A hash of what a record says, timings and machine left out."""
-    return hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:_MARK]
-
-
 def brief(record: Record) -> Record:
     """What the table keeps of a record, as ``load`` gives it back."""
     cycles = [
@@ -105,7 +99,8 @@ def brief(record: Record) -> Record:
     }
     kept = ("key", "metric", "precision", "source", "data", "hardware", "versions")
     return {name: record[name] for name in kept} | {
-        "config": record["config"], "cycles": cycles, "pools": record["pools"][:_MARK], "content": mark(record),
+        "config": record["config"], "cycles": cycles, "pools": record["pools"][:_POOLS],
+        "content": machines.digest(record),
     }  # fmt: skip
 
 
@@ -202,11 +197,3 @@ def _published(said: dict[str, Any]) -> Published:
                 results.stale.append(cell)
     looks = tuple(said["looks"])
     return Published(said["experiment"], said["scale"], looks, said["shared"], said["data"], results)
-
-
-def same_machine(one: Record, other: Record) -> bool:
-    """Whether two runs come from machines of one kind, as far as it decides bits, and from the same versions."""
-    kinds = ("device", "processor", "model", "capability", "bfloat16")
-    return one["versions"] == other["versions"] and all(
-        one["hardware"].get(name) == other["hardware"].get(name) for name in kinds
-    )

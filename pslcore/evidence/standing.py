@@ -16,8 +16,8 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from pslcore.campaign import CEILING, Cell, Results
-from pslcore.evidence import figures, reference, rule, statistics
-from pslcore.evidence.published import Published, same_machine
+from pslcore.evidence import figures, machines, reference, rule, statistics
+from pslcore.evidence.published import Published
 from pslcore.runs import Record
 
 WORDS = {
@@ -227,12 +227,12 @@ def notes(standing: Standing) -> list[str]:
             "the very number of the published ones"
             + ("." if all(first) else ", as machines round differently; pools and first weights are the same.")
         )
-    machines = {record["hardware"]["processor"] for _, record in paired}
-    same = [same_machine(record, mine[cell.config.seed]) for cell, record in paired if cell.config.seed in mine]
-    if machines and not all(same):
+    others = {record["hardware"]["processor"] for _, record in paired}
+    same = [machines.alike(record, mine[cell.config.seed]) for cell, record in paired if cell.config.seed in mine]
+    if others and not all(same):
         own = next(iter(mine.values()))["hardware"]["processor"]
         found.append(
-            f"Published runs come from {', '.join(sorted(machines))}, yours from {own} or other versions of the "
+            f"Published runs come from {', '.join(sorted(others))}, yours from {own} or other versions of the "
             "libraries: a pair shares pools, first weights and precision, not every rounding."
         )
     return found

@@ -15,18 +15,25 @@ from scipy import stats
 CONFIDENCE = 0.95
 
 
-def areas(table: pd.DataFrame) -> pd.Series:
-    """Area under the budget curve of each (method, seed), by trapezoids, over the width of the budget axis: 0 to 1.
+def area(metrics: ArrayLike, labelled: ArrayLike) -> float:
+    """Area under a budget curve by trapezoids, over the width of the budget axis: 0 to 1.
 
-    It is the mean metric over the budgets, so it is read like the metric itself.
+    It is the mean metric over the budgets, so it is read like the metric itself. ``labelled`` rises; of a single budget
+    it is the metric there.
     """
+    heights, places = np.asarray(metrics, dtype=float), np.asarray(labelled)
+    width = places[-1] - places[0]
+    return float(np.trapezoid(heights, places) / width if width else heights[0])
 
-    def area(rows: pd.DataFrame) -> float:
+
+def areas(table: pd.DataFrame) -> pd.Series:
+    """The ``area`` under the budget curve of each (method, seed)."""
+
+    def under(rows: pd.DataFrame) -> float:
         rows = rows.sort_values("labelled")
-        width = rows["labelled"].iloc[-1] - rows["labelled"].iloc[0]
-        return np.trapezoid(rows["metric"], rows["labelled"]) / width if width else rows["metric"].iloc[0]
+        return area(rows["metric"], rows["labelled"])
 
-    return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(area)
+    return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(under)
 
 
 def interval(values: ArrayLike, looks: int = 1) -> float:

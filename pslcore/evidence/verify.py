@@ -17,8 +17,7 @@ from scipy import stats
 
 from pslcore import campaign
 from pslcore.campaign import Cell
-from pslcore.evidence import figures, published, statistics
-from pslcore.evidence.published import same_machine
+from pslcore.evidence import figures, machines, published, statistics
 from pslcore.runs import Record, records
 
 _ROUNDED = ("metric", "picked", "peers")
@@ -141,7 +140,7 @@ def _verdict(chosen: Chosen, old: Record, new: Record, run: Record) -> Outcome:
     who = f"{chosen.told()} ({old['key']})"
     today = campaign.current(old["source"], run["source"])
     code = "" if today else " It was made by other code than today's, which may well be why."
-    same_kind = same_machine(old, run)
+    same_kind = machines.alike(old, run)
     kind = "the same kind of machine" if same_kind else "another kind of machine or other versions"
     if chosen.whole:
         where = campaign.difference(records.content(old), records.content(_only(new, old)))
