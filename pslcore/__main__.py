@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from pslcore import completion
+from pslcore import beginning, completion
 from pslcore.completion import DEVICE, EXPERIMENT, FILE, FOLDER, SCALE
 
 Body = Callable[[argparse.Namespace], int]
@@ -29,12 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from pslcore.campaign import GridError
-
-        if options.traceback or not isinstance(error, (ValueError, OSError, GridError)):
+        failed = "pslcore.campaign" in sys.modules and isinstance(error, sys.modules["pslcore.campaign"].GridError)
+        if options.traceback or (not isinstance(error, (ValueError, OSError)) and not failed):
             raise
         print(f"pslcore: {error}", file=sys.stderr)
-        return 1 if isinstance(error, GridError) else 2
+        return 1 if failed else 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -229,10 +228,15 @@ def _settle(command: argparse.ArgumentParser) -> Body:
 
 @_command("new", "begin a file of your own: a commented one that works as it is", "new method mine.py")
 def _new(command: argparse.ArgumentParser) -> Body:
-    _add(command, "kind", choices=("method", "network", "dataset"))
+    _add(command, "kind", choices=beginning.KINDS)
     _add(command, "file", complete=FILE, help="a Python file that is not there yet")
 
-    return _evidence("begin")
+    def body(options: argparse.Namespace) -> int:
+        following = beginning.write(options.kind, options.file)
+        print(f"{options.file} works as it is; change it, then: {following}")
+        return 0
+
+    return body
 
 
 @_command("try", "try a method of your own: its contract, its cost, where it stands among the published ones",

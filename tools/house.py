@@ -25,6 +25,7 @@ FLOORS: list[dict[str, str]] = [
         "warm": "processes that need not import anew",
         "packages": "what installed packages add, by entry points",
         "completion": "what a shell completes",
+        "beginning": "a file to begin with",
         "losses": "the equations",
     },
     {"recipe": "how any network learns", "models": "networks by name", "data": "data sets and batches"},

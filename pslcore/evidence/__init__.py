@@ -1,7 +1,6 @@
 """What records amount to: statistics, verdicts, figures, tables, the page; each a module that needs records alone."""
 
 from pslcore.evidence import (
-    beginning,
     buckets,
     carried,
     command,

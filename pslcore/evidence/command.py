@@ -1,4 +1,4 @@
-"""What ``pslcore new``, ``try`` and ``verify`` do, in words: the bodies of the commands."""
+"""What ``pslcore try`` and ``verify`` do, in words: the bodies of the commands."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from pslcore import plugins
-from pslcore.evidence import beginning, published, standing, trying, verify
+from pslcore.evidence import published, standing, trying, verify
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 
@@ -54,13 +54,6 @@ def attempt(options: argparse.Namespace) -> int:
     open_ones = sum(each.verdict == standing.WORDS[standing.rule.UNSURE] for each in found.comparisons)
     if open_ones and found.look < len(looks):
         print(f"{open_ones} of {len(found.comparisons)} comparisons are open: --until-settled goes on.")
-    return 0
-
-
-def begin(options: argparse.Namespace) -> int:
-    """``pslcore new``."""
-    following = beginning.write(options.kind, options.file)
-    print(f"{options.file} works as it is; change it, then: {following}")
     return 0
 
 

@@ -2,18 +2,16 @@
 
 import json
 import re
-import runpy
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from pslcore import campaign, data, models, strategies
+from pslcore import beginning, campaign, strategies
 from pslcore.__main__ import main
 from pslcore.campaign import Cell
-from pslcore.evidence import beginning, published, rule, standing, statistics, trying, verify
+from pslcore.evidence import published, rule, standing, statistics, trying, verify
 from pslcore.runs import Config, records, run
 
 TOP = Path(__file__).parents[2]
@@ -319,32 +317,7 @@ def test_verify_what_is_not_there(here, capsys):
         assert said in capsys.readouterr().err
 
 
-# Files to begin with, and those of the docs
-
-
-@pytest.mark.parametrize("kind", beginning.KINDS)
-def test_a_file_to_begin_with_is_short_and_works(kind, here, capsys, monkeypatch):
-    assert main(["new", kind, "mine.py"]) == 0
-    assert "mine.py works as it is" in capsys.readouterr().out
-    text = (here / "mine.py").read_text()
-    assert len(text.splitlines()) <= 40
-    assert max(map(len, text.splitlines())) <= 120
-    assert "THIS_FILE" not in text
-    assert text.count("# ") + text.count('"""') >= 3
-    if kind == "method":
-        strategies.contract.check(strategies.of_file("mine.py")())
-        strategies.contract.check(strategies.of_file("mine.py")(runners_up=99))
-    elif kind == "network":
-        network = models.build("mine.py:network", 4, 1)
-        assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
-        assert network.embed(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
-    else:
-        runpy.run_path("mine.py", run_name="__main__")
-        made = data.load("stripes", "data")
-        assert (len(made.train), len(made.test), made.classes) == (600, 150, ("across", "down", "checked"))
-    assert main(["new", kind, "mine.py"]) == 2
-    assert "mine.py is there already and is left alone" in capsys.readouterr().err
-    assert main(["new", kind, "mine.txt"]) == 2
+# The files of the docs
 
 
 EXAMPLES = [

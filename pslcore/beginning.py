@@ -1,9 +1,6 @@
 """``pslcore new``: a commented file to begin with, which works as it is."""
 
-from importlib import resources
 from pathlib import Path
-
-from pslcore.runs import records
 
 KINDS = ("method", "network", "dataset")
 
@@ -16,7 +13,7 @@ _NEXT = {
 
 def text(kind: str, file: str) -> str:
     """The file of a kind, which is to be called so."""
-    template = resources.files("pslcore.evidence") / "templates" / "new" / f"{kind}.py.txt"
+    template = Path(__file__).with_name("beginnings") / f"{kind}.py.txt"
     return template.read_text(encoding="utf-8").replace("THIS_FILE", file)
 
 
@@ -35,7 +32,10 @@ def write(kind: str, file: str) -> str:
     path = Path(file)
     if path.suffix != ".py":
         raise ValueError(f"{file} is no Python file: let its name end in .py.")
-    if path.exists():
-        raise ValueError(f"{file} is there already and is left alone: name another.")
-    records.write_bytes(path, text(kind, file).encode())
+    begun = text(kind, file)
+    try:
+        with open(path, "x", encoding="utf-8") as new:
+            new.write(begun)
+    except FileExistsError:
+        raise ValueError(f"{file} is there already and is left alone: name another.") from None
     return _NEXT[kind].format(file=file)
