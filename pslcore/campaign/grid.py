@@ -56,13 +56,16 @@ class Results:
 def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> Results:
     """What is finished so far; runs nothing. A damaged record counts as unfinished."""
     results = Results(experiment, scale)
+    code: dict[str, str] = {}  # fingerprint of each curve's, whatever the seed
     for cell in cells(experiment, scale, params):
         record = _finished(cell, runs_folder(out, scale))
         if record is None:
             results.unfinished.append(cell)
             continue
         results.runs.append((cell, record))
-        if not current(record["source"], parameters.source(cell.config)):
+        if cell.label not in code:
+            code[cell.label] = parameters.source(cell.config)
+        if not current(record["source"], code[cell.label]):
             results.stale.append(cell)
     return results
 

@@ -227,12 +227,12 @@ def notes(standing: Standing) -> list[str]:
             "the very number of the published ones"
             + ("." if all(first) else ", as machines round differently; pools and first weights are the same.")
         )
-    others = {record["hardware"]["processor"] for _, record in paired}
+    processors = {record["hardware"]["processor"] for _, record in paired}
     same = [machines.alike(record, mine[cell.config.seed]) for cell, record in paired if cell.config.seed in mine]
-    if others and not all(same):
+    if processors and not all(same):
         own = next(iter(mine.values()))["hardware"]["processor"]
         found.append(
-            f"Published runs come from {', '.join(sorted(others))}, yours from {own} or other versions of the "
+            f"Published runs come from {', '.join(sorted(processors))}, yours from {own} or other versions of the "
             "libraries: a pair shares pools, first weights and precision, not every rounding."
         )
     return found

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,15 @@ def sources(name: str) -> set[Path]:
     while todo:
         file = todo.pop()
         found.add(file)
-        todo |= {
-            Path(__file__).with_name(f"{node.module.rpartition('.')[2]}.py")
-            for node in ast.walk(ast.parse(file.read_text()))
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
-        } - found
+        todo |= {Path(__file__).with_name(f"{name}.py") for name in _imports(file.read_text())} - found
     return found
+
+
+@cache
+def _imports(text: str) -> frozenset[str]:
+    """The modules of this folder that a source imports from; every run of a grid asks for the same few."""
+    return frozenset(
+        node.module.rpartition(".")[2]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
+    )
