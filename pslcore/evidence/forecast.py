@@ -57,16 +57,18 @@ def expected(
         few = np.array([len(part.values) < 5 for part in here]) & ~nothing
         sd = np.where(few, np.maximum(sd, np.nanmedian(sd)), sd)
 
-    def settles(n: int) -> bool:
-        found = rule.decide(mean, sd, [max(n, own) for own in have], finding.region)
-        return str(rule.verdict(*found, whole=whole)) != UNSURE
+    def first(numbers: list[int]) -> int | None:
+        """Of so many seeds the fewest that would settle it if all went on as it has."""
+        n = np.maximum(np.array(numbers, dtype=int)[:, None], have)
+        settled = rule.verdict(*rule.decide(mean, sd, n, finding.region), whole=whole) != UNSURE
+        return next((number for number, told in zip(numbers, settled, strict=True) if told), None)
 
     coming = [n for n in evidence.looks or (planned,) if min(have) < n <= planned]
-    target = next((n for n in coming if settles(n)), None)
+    target = first(coming)
     unknown = target is None and bool(coming) and bool(nothing.any())
     target = coming[0] if unknown else target
     if target is None:
-        return _beyond(evidence, claim, here, have, planned, next(filter(settles, _growing(planned)), None), whole)
+        return _beyond(evidence, claim, here, have, planned, first(_growing(planned)), whole)
     runs = {
         cell.config.key: (experiment, cell)
         for part in here for experiment, cell in _unfinished(evidence, part, target, avoid)

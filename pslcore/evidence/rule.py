@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtr
 
 from pslcore.evidence import statistics
 
@@ -63,7 +63,7 @@ def chances(
     def above(bound: float) -> np.ndarray:
         if np.isinf(bound):
             return np.full(mean.shape, float(bound > 0))
-        return stats.t.sf((mean - bound) / (sd / np.sqrt(n)), n - 1)
+        return stdtr(n - 1, (bound - mean) / (sd / np.sqrt(n)))  # Student's t
 
     inside, outside = np.maximum(above(low), 1 - above(high)), np.minimum(1 - above(low), above(high))
     nothing = np.isnan(mean) | np.isnan(sd)
@@ -88,7 +88,7 @@ def decide(
     """
     level = (1 - statistics.CONFIDENCE) / 2 / region.looks
     inside, outside = chances(mean, sd, n, region.low, region.high)
-    within, beyond = (np.apply_along_axis(statistics.holm, -1, p) < level for p in (inside, outside))
+    within, beyond = (statistics.holm(p) < level for p in (inside, outside))
     if not region.matters:
         return within, beyond, np.zeros(inside.shape, dtype=bool)
     return within, beyond, chances(mean, sd, n, -region.matters, region.matters)[0] * inside.shape[-1] < level

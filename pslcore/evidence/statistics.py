@@ -60,13 +60,16 @@ def paired_p(differences: ArrayLike) -> float:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values corrected for their number (Holm 1979): each is compared as if it were the only one. NaN stays NaN."""
+    """p-values corrected for their number (Holm 1979): each is compared as if it were the only one. NaN stays NaN.
+
+    Families stand along the last axis, [..., C].
+    """
     given = np.asarray(p_values, dtype=float)
-    corrected = np.full(given.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(given))
-    order = known[np.argsort(given[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(factors * given[order]))
+    order = np.argsort(given, axis=-1, kind="stable")  # NaN last
+    factors = (~np.isnan(given)).sum(-1, keepdims=True) - np.arange(given.shape[-1])
+    rising = np.minimum(1, np.maximum.accumulate(factors * np.take_along_axis(given, order, -1), axis=-1))
+    corrected = np.empty_like(given)
+    np.put_along_axis(corrected, order, rising, -1)
     return corrected
 
 
