@@ -53,14 +53,13 @@ def bars(results: Results) -> go.Figure:
     """The bars of Fig. 7: blue with consensus, green without; darker correct, lighter not; mean over the seeds."""
     images = table(results)
     mean = images.groupby(["consensus", "correct", "group"])["images"].mean()
-    figure, said = go.Figure(), []
+    figure, said = go.Figure(layout=LAYOUT), []
     for outcome, (name, colour) in OUTCOMES.items():
         values = mean.loc[outcome]
         said.append(f"{name} {', '.join(f'{value:.0f}' for value in values)}")
         figure.add_bar(x=values.index.tolist(), y=values.tolist(), name=name, marker_color=colour)
     title = f"{figures.heading(results)}: mean of {figures.of_seeds(images['seed'].nunique())}"
     return figure.update_layout(
-        LAYOUT,
         barmode="stack",
         title_text=title,
         meta={"alt": f"{title}. Images in the groups from least to most discrepancy: {'; '.join(said)}."},

@@ -143,7 +143,7 @@ def privacy(results: Results) -> go.Figure:
     table = frame(results)
     area = 100 * statistics.areas(table)
     seen = table.groupby(["method", "seed"])["unlabelled_seen"].max()
-    figure, said = go.Figure(), []
+    figure, said = go.Figure(layout=LAYOUT), []
     for number, method in enumerate(dict.fromkeys(table["method"])):
         said.append(f"{method} {area[method].mean():.1f} % with {seen[method].mean():,.0f} images seen")
         half = statistics.interval(area[method])
@@ -155,7 +155,6 @@ def privacy(results: Results) -> go.Figure:
         )  # fmt: skip
     metric, title = results.runs[0][1]["metric"], f"{heading(results)}: what the cloud saw, and what came of it"
     return figure.update_layout(
-        LAYOUT,
         title_text=title,
         meta={"alt": f"{title}. Area under the {metric} curve: {'; '.join(said)}."},
         xaxis={"title": "different unlabelled images that the cloud saw", "rangemode": "tozero"},
@@ -214,12 +213,13 @@ def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.
             zmax=top,
             showscale=False,
             hovertemplate="%{y} / %{x}: %{z:.0f} %<extra></extra>",
-        )
+        ),
+        LAYOUT,
     )
     y_axis = {"title": y, "autorange": "reversed"}
     rows = (f"{name}: {', '.join(f'{x} {n}' for x, n in row.items() if n)}" for name, row in text.iterrows())
     meta = {"alt": f"{title}. {'; '.join(rows)}."}
-    return figure.update_layout(LAYOUT, title_text=title, xaxis={"title": x}, yaxis=y_axis, meta=meta)
+    return figure.update_layout(title_text=title, xaxis={"title": x}, yaxis=y_axis, meta=meta)
 
 
 def decimal(value: float, digits: int = 1) -> str:

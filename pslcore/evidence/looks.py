@@ -43,7 +43,7 @@ def lines(points: Mapping[str, pd.DataFrame], hover: str) -> go.Figure:
     hover : str
         A hover template that follows the name.
     """
-    figure = go.Figure()
+    figure = go.Figure(layout=LAYOUT)
     places = sorted({float(place) for rows in points.values() for place in rows.index})
     step = APART * (min(np.diff(places)) if len(places) > 1 else 0.0)
     for number, (name, rows) in enumerate(points.items()):
@@ -61,7 +61,7 @@ def lines(points: Mapping[str, pd.DataFrame], hover: str) -> go.Figure:
             hovertemplate=f"{text(name)}: {hover}<extra></extra>",
         )  # fmt: skip
     ticks = {"tickvals": places} if len(places) <= 10 else {}
-    return figure.update_layout(LAYOUT, xaxis=ticks)
+    return figure.update_layout(xaxis=ticks)
 
 
 def told(points: Mapping[str, pd.DataFrame], unit: str, sign: str = "") -> str:
