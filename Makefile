@@ -45,7 +45,7 @@ report: env
 	@python tools/page.py $(SCALE)
 
 machine: env
-	python -m pslcore.evidence.machines
+	python tools/machine.py
 
 lint: env
 	ruff check .

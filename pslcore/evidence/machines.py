@@ -1,13 +1,11 @@
 """What is published of a scale, to hold a reproduction against: digest and area of every record, by kind of machine.
 
 One kind of machine gives the same records bit for bit; another kind gives others, since it adds up in another order.
-``outputs/machines.json`` holds both for those that were published; ``python -m pslcore.evidence.machines`` adds what
-this machine has made.
+``outputs/machines.json`` holds both for those that were published; ``make machine`` adds what this machine has made.
 """
 
 import hashlib
 import json
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,9 +186,3 @@ def _spreads(runs: dict[str, tuple[str, Cell, Record]], rows: dict[str, list]) -
         if len(values) > 1:
             squares[name].append(float(np.var(values, ddof=1)))
     return {name: float(np.sqrt(np.mean(each))) for name, each in squares.items()}
-
-
-if __name__ == "__main__":
-    for scale in sys.argv[1:] or ["quick"]:
-        for machine, count in publish(scale).items():
-            print(f"{count} records of {scale}, {machine}: written into {FILE}")
