@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import stage  # beside this file
+import machine  # beside this file, as is the next
+import stage
 
 from pslcore import warm
 
@@ -40,8 +41,13 @@ def main(arguments: list[str]) -> int:
         status = subprocess.call(["dvc", "repro", *arguments[split + 1 :]])
         if status == 0 and not (folder / "report.html").exists():  # the page is no output: dvc does not miss it
             status = subprocess.call(["dvc", "repro", "--force", "--single-item", "report"])
+        if status == 0:
+            print(flush=True)
+            status = (
+                warm.call(machine.__file__, "--compare", scale) if warm.there() else machine.main(["--compare", scale])
+            )
     if status == 0:
-        print(f"\n{(folder / 'machines.txt').read_text()}The page: {folder / 'report.html'}")
+        print(f"The page: {folder / 'report.html'}")
     return status
 
 
