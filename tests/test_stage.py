@@ -68,6 +68,7 @@ def test_one_line_on_a_terminal_nothing_elsewhere(file):
 
 def test_the_scale_of_make_repro_is_that_of_params(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "stage", stage)
+    monkeypatch.setitem(sys.modules, "machine", tool("machine"))
     repro = tool("repro")
     monkeypatch.chdir(tmp_path)
     text = "# a word\nscale: quick  \n\nscales:\n  quick:\n    base: {}\n  laptop:\n    base: {}\n"
