@@ -10,7 +10,7 @@ from pslcore import campaign
 from pslcore.campaign import Cell
 from pslcore.runs import Record
 
-MOST = 900_000  # characters of it inside the page
+MOST = 800_000  # characters of it inside the page
 _KEPT = ("config", "data", "precision", "source", "versions", "hardware", "metric", "digest")
 _CYCLE = ("labelled", "metric", "unlabelled_seen", "seconds", "memory", "picked")
 

@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 
 from pslcore.evidence import statistics
 
-# Okabe & Ito (2008): told apart by colour-blind readers too. PSL comes first in every experiment.
-COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
+# Okabe & Ito (2008): told apart by colour-blind readers too; two dark ones more. PSL comes first in every experiment.
+COLOURS = (
+    "#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#6A3D9A", "#7A5230",
+)  # fmt: skip
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot")  # one a round through the colours
 LONGEST = 40  # characters of a name in a picture; tables tell it whole

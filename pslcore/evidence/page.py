@@ -116,12 +116,14 @@ def page(
         loader=jinja2.PackageLoader("pslcore.evidence", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    drawn = [figure["layout"].get("template") for exhibit in exhibits for figure in exhibit.figures]
     environment.globals |= {
         "words": words, "symbols": words.SYMBOLS, "units": words.UNITS, "names": names, "stages": stages or {},
         "notebooks": {name: exhibit.notebook for name, exhibit in shown.items()},
         "grids": {one.experiment for one in results},
     }  # fmt: skip
     environment.filters |= {
+        "bare": lambda figure: figure | {"layout": _without(figure["layout"], drawn[0])},
         "theme": words.theme, "plain": html.unescape, "rank": list(words.SYMBOLS).index,
         "after_heading": lambda title: title.partition(": ")[2] or title,
         "ticked": lambda said: Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(said)))),
@@ -135,10 +137,15 @@ def page(
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
-        runs=carried.index(results), packed=carried.packed(results),
+        template=next(iter(drawn), None), runs=carried.index(results), packed=carried.packed(results),
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip
+
+
+def _without(layout: dict, template: dict | None) -> dict:
+    """A layout without its template if that is the one; it takes kilobytes, and nearly all figures share it."""
+    return {name: value for name, value in layout.items() if name != "template" or value != template}
 
 
 def _titles(exhibits: Sequence[Exhibit]) -> dict[str, str]:

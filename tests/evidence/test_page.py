@@ -177,6 +177,7 @@ def test_texts_are_escaped(page):
     assert set(parsed.scripts) == {
         "fig0-1",
         "fig0-2",
+        "template",
         "runs",
         "packed",
         "plotly",
@@ -192,14 +193,18 @@ def test_hostile_names_are_text(hostile_page, hostile):
     assert parsed.open == []
     said = " ".join(" ".join(parts) for parts in parsed.texts.values())
     assert all(" ".join(name.split()) in " ".join(said.split()) for name in hostile.values())
-    assert len(parsed.scripts) == 3 + 4 + 1  # figures; data and libraries; the page's own
+    assert len(parsed.scripts) == 3 + 5 + 1  # figures; data, template and libraries; the page's own
 
 
 def test_each_figure_is_kept_as_it_is_and_has_its_place(page):
     _, parsed = page
     places = [attributes["data-figure"] for attributes in parsed.named("figure")]
     assert places == ["fig0-1", "fig0-2"]
-    assert [json.loads(parsed.scripts[place]) for place in places] == exhibits()[0].figures
+    kept = [json.loads(parsed.scripts[place]) for place in places]
+    template = json.loads(parsed.scripts["template"])  # once for all that share it
+    for figure in kept:
+        figure["layout"].setdefault("template", template)
+    assert kept == exhibits()[0].figures
 
 
 def test_the_libraries_are_inside_once_and_run_when_they_are_wanted(page):

@@ -177,7 +177,7 @@ const paint = () => {
   const night = dark.matches && !printing;
   return night ? {ink: "#e8e8e8", grid: "#343b41", line: "#6b747c"} : {ink: "#1a1a1a", grid: "#e6e6e6", line: "#8a8a8a"};
 };
-const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#4aa8e8", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
+const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#4aa8e8", "#6A3D9A": "#b794e6", "#7A5230": "#c99b6c", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
 const plainText = (text) => new DOMParser().parseFromString(text.replaceAll("<br>", " "), "text/html").documentElement.textContent;
 
 class Figure {
@@ -185,6 +185,7 @@ class Figure {
     this.place = place;
     this.views = [];
     const {data, layout} = given(place.dataset.figure);
+    layout.template ??= given("template");
     this.views.push({name: "as measured", data, layout, alt: layout.meta?.alt});
     const other = layout.meta?.difference;
     if (other) this.views.push({name: "difference", data: other.data, layout: {...other.layout, template: layout.template}, alt: other.layout.meta?.alt});
@@ -235,7 +236,7 @@ class Figure {
     const heading = (along) => ({text: along?.title?.text ?? along?.title, font: {size: narrow ? 11 : 13}});
     const layout = {...rest, template, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: !this.lines && (view.data.length > 1),
       font: {family: "system-ui, sans-serif", size: narrow ? 11 : 13, color: colours.ink},
-      margin: {l: 55, r: this.direct(view) ? (narrow ? 70 : 110) : 15, t: 12, b: 45},
+      margin: {l: 55, r: this.direct(view) ? (narrow ? 70 : 128) : 15, t: 12, b: 45},
       legend: {orientation: "h", y: -0.2, x: 0},
       xaxis: {...rest.xaxis, ...axis, title: heading(rest.xaxis)}, yaxis: {...rest.yaxis, ...axis, title: heading(rest.yaxis)}};
     const data = view.data.map((trace) => {
