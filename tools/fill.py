@@ -32,7 +32,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 @cache
 def collected(scale: str, experiment: str) -> campaign.Results:
-    return campaign.collect(experiment, scale, TOP / "params.yaml", TOP / "outputs")
+    params = TOP / "params.yaml"
+    return campaign.collect(experiment, scale, params, TOP / "outputs").up_to_look(campaign.looks(scale, params))
 
 
 @cache
@@ -165,8 +166,13 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.check:
             page.write_text(texts[page])
         print(page.relative_to(TOP))
-    for scale in sorted({one for page in texts for one in re.findall(r"fill: counts (\S+)", page.read_text())}):
-        if not options.check:
+    if not options.check:
+        told = (
+            match
+            for page in texts
+            for match in re.findall(r"fill: (?:counts|claims|found) (.+?) -->", page.read_text())
+        )
+        for scale in sorted({scale for scales in told for scale in scales.split()}):
             verdicts.write(judged(scale), scale, TOP / "outputs")
     return 1 if behind and options.check else 0
 

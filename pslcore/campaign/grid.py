@@ -10,7 +10,7 @@ import re
 import time
 import traceback
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -44,6 +44,8 @@ class Results:
         Those among them that were made by other code than today's, and not by code that is proven to do the same.
     unfinished : list of Cell
         Stopped by the time limit, or not begun.
+    later : list of Cell
+        Finished, but left out of ``runs`` until the next look (``up_to_look``).
     """
 
     experiment: str
@@ -51,6 +53,23 @@ class Results:
     runs: list[tuple[Cell, Record]] = field(default_factory=list)
     stale: list[Cell] = field(default_factory=list)
     unfinished: list[Cell] = field(default_factory=list)
+    later: list[Cell] = field(default_factory=list)
+
+    def up_to_look(self, looks: Collection[int]) -> "Results":
+        """The runs of the last look that every curve has reached, so that nobody looks in between.
+
+        All runs where there are no looks, or before the first. A ceiling is no curve.
+        """
+        seeds: dict[str, set[int]] = {cell.label: set() for cell in self.unfinished}
+        for cell, _ in self.runs:
+            seeds.setdefault(cell.label, set()).add(cell.config.seed)
+        seeds.pop(parameters.CEILING, None)
+        reached = [look for look in looks if all(set(range(look)) <= there for there in seeds.values())]
+        if not reached or not seeds:
+            return self
+        later = [cell for cell, _ in self.runs if cell.config.seed >= max(reached)]
+        runs = [run for run in self.runs if run[0].config.seed < max(reached)]
+        return replace(self, runs=runs, stale=[cell for cell in self.stale if cell not in later], later=later)
 
 
 def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> Results:

@@ -32,6 +32,9 @@ def attempt(options: argparse.Namespace) -> int:
     _told(method)
     for number, n in enumerate(looks, start=1):
         seeds = experiment.seeds[:n]
+        if number > 1 and len(seeds) < n:
+            print(f"\nLook {number}, at {n} seeds, waits for the published runs: there are {len(seeds)} so far.")
+            break
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = trying.minutes(experiment, len(seeds), options.jobs)
         print(
@@ -52,8 +55,12 @@ def attempt(options: argparse.Namespace) -> int:
             break
     print(f"\nThe figure with its curve: {page}. Its records: {trying.folder(method, experiment, options.out)}.")
     open_ones = sum(each.verdict == standing.WORDS[standing.rule.UNSURE] for each in found.comparisons)
-    if open_ones and found.look < len(looks):
-        print(f"{open_ones} of {len(found.comparisons)} comparisons are open: --until-settled goes on.")
+    if open_ones:
+        more = any(len(own) < n <= len(experiment.seeds) for n in looks)
+        print(
+            f"{open_ones} of {len(found.comparisons)} comparisons are open"
+            + (": --until-settled goes on." * more or ".")
+        )
     return 0
 
 

@@ -352,6 +352,8 @@ def _remarks(results: Results) -> list[str]:
     parts = [finished(results)[0][1]["data"]["note"]]
     if results.unfinished:
         parts.append(f"{len(results.unfinished)} runs are not finished and are missing here.")
+    if results.later:
+        parts.append(f"{len(results.later)} finished runs wait for the next look.")
     if results.stale:
         parts.append(f"{len(results.stale)} runs were made by other code than today's.")
     return [part for part in parts if part]

@@ -299,7 +299,8 @@ def collected(scale: str, params: str | Path = "params.yaml", out: str | Path = 
         If the scale is unknown, or nothing of it is finished.
     """
     there = campaign.experiments(scale, params)
-    read = {name: campaign.collect(name, scale, params, out) for name in there}
+    looks = campaign.looks(scale, params)
+    read = {name: campaign.collect(name, scale, params, out).up_to_look(looks) for name in there}
     found = {name: each for name, each in read.items() if any(cell.label != campaign.CEILING for cell, _ in each.runs)}
     if not found:
         raise FileNotFoundError(f"{out}/{scale}/runs holds no finished run: run an experiment first.")

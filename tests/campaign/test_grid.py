@@ -6,8 +6,8 @@ import re
 import pytest
 
 from pslcore import recipe
-from pslcore.campaign import GridError, grid, precision
-from pslcore.runs import OutOfTime, fingerprint, records
+from pslcore.campaign import CEILING, Cell, GridError, grid, precision
+from pslcore.runs import Config, OutOfTime, fingerprint, records
 
 
 def contents(results):
@@ -379,3 +379,41 @@ def test_only_what_is_asked_for(here, begun):
     results = here(only={("PSL", 1), ("Random", 0), ("None", 0)})
     assert {(config.method, config.seed) for config in begun} == {("psl", 1), ("random", 0)}
     assert len(results.unfinished) == 2
+
+
+# Looks
+
+
+def of_seeds(seeds):
+    """Results whose curves have these seeds finished, of five that are planned."""
+    cells = {label: [Cell(label, Config.model_construct(seed=seed)) for seed in range(5)] for label in seeds}
+    results = grid.Results("fig", "scale")
+    for cell in (cell for those in cells.values() for cell in those):
+        if cell.config.seed in seeds[cell.label]:
+            results.runs.append((cell, {}))
+        else:
+            results.unfinished.append(cell)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("seeds", "looks", "shown", "later"),
+    [
+        ({"A": [0, 1, 2, 3], "B": [0, 1, 2]}, (2, 4), 2, 3),
+        ({"A": [0, 1, 2, 3], "B": [0, 1, 2, 3, 4]}, (2, 4), 4, 1),
+        ({"A": [0, 1, 2], "B": [0, 2, 3]}, (2, 4), None, 0),  # before the first look: whatever there is
+        ({"A": [0, 1, 2], "B": []}, (2, 4), None, 0),
+        ({"A": [0, 1, 2], "B": [0, 1, 2]}, (), None, 0),
+        ({"A": [0, 1, 2], CEILING: []}, (2, 4), 2, 1),
+    ],
+)
+def test_between_two_looks_nobody_looks(seeds, looks, shown, later):
+    results = of_seeds(seeds)
+    seen = results.up_to_look(looks)
+    assert len(seen.later) == later
+    if shown is None:
+        assert seen is results
+        return
+    assert {cell.config.seed for cell, _ in seen.runs} == set(range(shown))
+    assert len(seen.runs) + later == len(results.runs)
+    assert seen.unfinished == results.unfinished

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,7 @@ def tree(folder):
 
 
 @pytest.mark.slow
-def test_from_a_file_to_a_verdict(made, here, capsys):
+def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
     (here / "mine.py").write_text(MARGIN)
     before = tree(made)
     line = ["try", "mine.py", "--experiment", "fig", "--scale", "little", "--jobs", "2", "--device", "cpu"]
@@ -202,6 +203,14 @@ def test_from_a_file_to_a_verdict(made, here, capsys):
     stamps = [path.stat().st_mtime_ns for path in runs]
     assert main([*line, "--looks", "2"]) == 0  # all of it is there already
     assert [path.stat().st_mtime_ns for path in runs] == stamps
+    with monkeypatch.context() as patched:
+        load = published.load
+        patched.setattr(published, "load", lambda *given: replace(load(*given), looks=(2, 4, 9)))
+        capsys.readouterr()
+        assert main([*line, "--until-settled"]) == 0
+        said = capsys.readouterr().out
+        assert "Look 3, at 9 seeds, waits for the published runs: there are 4 so far." in said
+        assert "goes on" not in said
     assert main([*line, "--set", "power=2.0"]) == 0
     assert len(list((folder / "runs").iterdir())) == 6
     assert main([*line, "--with-rivals", "Random"]) == 0
