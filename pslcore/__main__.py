@@ -29,11 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        failed = "pslcore.campaign" in sys.modules and isinstance(error, sys.modules["pslcore.campaign"].GridError)
-        if options.traceback or (not isinstance(error, (ValueError, OSError)) and not failed):
+        bad_input = isinstance(error, (ValueError, OSError))
+        if options.traceback or not (bad_input or _runs_failed(error)):
             raise
         print(f"pslcore: {error}", file=sys.stderr)
-        return 1 if failed else 2
+        return 2 if bad_input else 1
+
+
+def _runs_failed(error: Exception) -> bool:
+    from pslcore.campaign import GridError
+
+    return isinstance(error, GridError)
 
 
 def parser() -> argparse.ArgumentParser:

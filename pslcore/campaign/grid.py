@@ -67,9 +67,13 @@ class Results:
         reached = [look for look in looks if all(set(range(look)) <= there for there in seeds.values())]
         if not reached or not seeds:
             return self
-        later = [cell for cell, _ in self.runs if cell.config.seed >= max(reached)]
-        runs = [run for run in self.runs if run[0].config.seed < max(reached)]
-        return replace(self, runs=runs, stale=[cell for cell in self.stale if cell not in later], later=later)
+        look = max(reached)
+        return replace(
+            self,
+            runs=[(cell, record) for cell, record in self.runs if cell.config.seed < look],
+            stale=[cell for cell in self.stale if cell.config.seed < look],
+            later=[cell for cell, _ in self.runs if cell.config.seed >= look],
+        )
 
 
 def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> Results:
