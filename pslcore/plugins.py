@@ -50,7 +50,10 @@ def load(path: str | Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks a class's module up while it is being made
     try:
-        code = compile(_bytes(path), str(path.absolute()), "exec", dont_inherit=True)  # leaves no bytecode beside it
+        content = _bytes(path)
+        if b"\0" in content:
+            raise SyntaxError("source code cannot contain null bytes")  # which Python before 3.11.4 calls a ValueError
+        code = compile(content, str(path.absolute()), "exec", dont_inherit=True)  # leaves no bytecode beside it
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]

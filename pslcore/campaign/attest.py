@@ -139,7 +139,9 @@ def _check_out(here: Path, revision: str, folder: Path) -> str:
 
     sha = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
     with tarfile.open(fileobj=io.BytesIO(git("archive", sha, "pslcore"))) as archive:
-        archive.extractall(folder, filter="data")
+        # Python before 3.11.4 has no filters; this is git's own archive of this project.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+        archive.extractall(folder)
     return sha
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ def main() -> None:
             {"look": look, "run": run}[order["task"]](order, tell)
         except (ValueError, OSError) as error:
             tell("refused", sentence=str(error))
+        with suppress(AttributeError, ValueError, OSError):  # the file may have closed or replaced it
+            sys.stdout.flush()  # whoever hears of the end ends this process at once
         tell("end")
 
 
