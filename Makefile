@@ -20,8 +20,9 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
-# One thread a process: on busy cores more are many times slower.
+# One thread a process: on busy cores more are many times slower. Compiled tests are kept: each process compiles them.
 test check: export OMP_NUM_THREADS := 1
+test check: export PYTHONDONTWRITEBYTECODE :=
 
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal

@@ -1,5 +1,6 @@
 """What all tests share: quick settings, tiny data sets and albums with something to learn in them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,14 @@ def fsync(handle):
     original(handle)
 os.fsync = fsync
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No test takes the power away, and a process that is killed loses nothing that was written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

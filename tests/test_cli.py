@@ -193,6 +193,7 @@ def test_usage(here):
     assert "--keep-stale" in help_.out
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own(here):
     """All other tests fork; this one is what a user types."""
     result = subprocess.run(
@@ -326,6 +327,7 @@ def requirements(names):
     return found
 
 
+@pytest.mark.slow
 def test_a_batch_machine_needs_no_more_than_is_said(digits):
     """A run on a machine that has nothing but the packages that `grid` names, and theirs."""
     distributions = requirements(NEEDED.split())

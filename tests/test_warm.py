@@ -146,7 +146,7 @@ def test_an_import_that_starts_a_thread_is_refused(monkeypatch, tmp_path):
     """A fork has one thread, whatever locks the others held."""
     monkeypatch.delenv("PSL_WARM", raising=False)
     (tmp_path / "threaded.py").write_text(
-        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
     )
     code = "from pslcore import warm\nwith warm.serving(['threaded']):\n    warm.call('platform:platform')"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}

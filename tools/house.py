@@ -7,7 +7,7 @@ that uses it, has a dot where one joins, and ends in an arrow at the wing. So ev
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -71,13 +71,16 @@ def wing(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-def imported(source: str) -> Iterator[tuple[str, str]]:
+@cache
+def imported(source: str) -> list[tuple[str, str]]:
     """(module, name) of all that a source imports, wherever in it; the name is empty for ``import module``."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
+            found += [("." * node.level + (node.module or ""), alias.name) for alias in node.names]
+    return found
 
 
 def arrows(package: Path = PACKAGE) -> dict[str, set[str]]:

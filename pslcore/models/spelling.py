@@ -7,6 +7,7 @@ out. So a changed file is another network, and the record of a run says which on
 
 import re
 import shlex
+import time
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -114,11 +115,14 @@ def digest_of(path: str) -> str:
         if not Path(path).is_file():
             raise ValueError(f"weights={path}: it is no file; give a safetensors file.")
         key = str(Path(path).absolute()), held.st_size, held.st_mtime_ns
-        if key not in _known:
-            with open(path, "rb") as file:
-                _known[key] = file_digest(file, "sha256").hexdigest()[:16]
+        if key in _known:
+            return _known[key]
+        with open(path, "rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise ValueError(
             f"weights={path}: it cannot be read ({error.strerror or error}); give the path of a safetensors file."
         ) from None
-    return _known[key]
+    if time.time_ns() - held.st_mtime_ns > 10**9:  # written again within a tick of the clock, it would look the same
+        _known[key] = digest
+    return digest

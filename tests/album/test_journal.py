@@ -41,6 +41,7 @@ def child(folder, tmp_path):
         process.stdout.close()
 
 
+@pytest.mark.slow
 def test_all_answers_are_there_after_a_kill_and_a_second_process_is_told(child, opened):
     process = child(5)
     named = [process.stdout.readline().strip() for _ in range(6)]

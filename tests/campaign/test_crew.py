@@ -8,7 +8,10 @@ import pytest
 from pslcore import warm
 from pslcore.campaign import crew
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are safe and made on Linux alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks are safe and made on Linux alone"),
+]
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def test_workers_end_with_their_grid(tmp_path, ending):
         grid.wait()
 
 
+@pytest.mark.slow
 @linux
 def test_a_worker_ends_though_its_parent_was_gone_before_it_looked():
     worker = f"import runpy, time; hold = runpy.run_path({leash.__file__!r})['hold']; "

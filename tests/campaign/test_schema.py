@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 
@@ -17,6 +16,8 @@ PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
 
 @pytest.fixture(scope="module")
 def check():
+    import jsonschema  # two seconds, and no other file needs it
+
     validator = jsonschema.Draft202012Validator(schema.json_schema())
     validator.check_schema(validator.schema)
     return lambda content: next(iter(sorted(validator.iter_errors(content), key=str)), None)

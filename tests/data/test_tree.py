@@ -331,6 +331,7 @@ data.load("album", sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 7, 19])
 def test_a_packing_that_was_killed_is_gone_on_with(album, after, monkeypatch):
     (album / "train" / "cat" / "00.png").write_bytes(b"broken")

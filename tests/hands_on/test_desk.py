@@ -27,6 +27,8 @@ def desk(folder, tmp_path):
     def sit(**options):
         wanted = {"folder": folder, "classes": CLASSES, "learning": QUICK, "out": tmp_path / "out", "n": 6} | options
         made.append(Desk(**wanted))
+        job = made[-1].loading.job
+        assert job is None or job.error is None, job.error
         return made[-1]
 
     yield sit

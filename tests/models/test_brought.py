@@ -329,6 +329,7 @@ def test_timm_networks_random_saved_and_loaded_again(root, tiny, tmp_path):
         assert models.build("timm:test_resnet", 4, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_nothing_foreign_is_imported_unless_it_is_asked_for():
     code = (
         "import sys; from pslcore.runs import Config; from pslcore import campaign; "

@@ -196,6 +196,7 @@ print(fingerprint(Config.of(eval(sys.argv[1]))))
 """
 
 
+@pytest.mark.slow
 def test_the_source_is_that_of_the_code_that_runs(tiny, tmp_path):
     """Not of the files as they are by now: else a grid that runs while somebody edits signs with the wrong name."""
     shutil.copytree(Path(pslcore.__file__).parent, tmp_path / "pslcore")
