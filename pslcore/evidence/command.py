@@ -1,6 +1,9 @@
 """What ``pslcore try`` and ``verify`` do, in words: the bodies of the commands."""
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pandas as pd
 import yaml
 
 from pslcore import plugins
-from pslcore.evidence import published, standing, trying, verify
+from pslcore.evidence import machines, published, standing, trying, verify
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 
@@ -69,7 +72,14 @@ def check(options: argparse.Namespace) -> int:
     if bool(options.record) == options.cheapest:
         raise ValueError("say which run is to be made again: a key, a record's file, or --cheapest.")
     chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
-    processor = chosen.record["hardware"]["processor"]
+    hardware = chosen.record["hardware"]
+    processor, capability = hardware["processor"], str(hardware.get("capability"))
+    if limits := machines.limits(capability):
+        print(f"Held to {capability}, the instructions of the processor that made it.", flush=True)
+        which = ["--cheapest"] if options.cheapest else [str(options.record)]
+        places = ["--out", str(options.out), "--data", str(options.data), "--device", options.device]
+        again = [sys.executable, "-m", "pslcore", "verify", *which, *places]
+        return subprocess.run(again, env=os.environ | limits, check=False).returncode
     print(
         f"{chosen.told()}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
         "again now ...",

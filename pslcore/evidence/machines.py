@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pslcore import campaign
 from pslcore.campaign import Cell
@@ -20,6 +21,8 @@ from pslcore.runs import Record, records
 FILE = "outputs/machines.json"
 KIND = ("device", "processor", "model", "capability", "bfloat16")
 """What of a record's hardware decides bits."""
+_HELD = {"AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
+"""What holds torch and oneDNN to these instructions, if it is set before they are loaded."""
 
 
 def kind(record: Record) -> str:
@@ -35,6 +38,15 @@ def alike(one: Record, other: Record) -> bool:
     return one["versions"] == other["versions"] and all(
         one["hardware"].get(name) == other["hardware"].get(name) for name in KIND
     )
+
+
+def limits(capability: str) -> dict[str, str]:
+    """The environment in which this processor computes with those instructions; empty if it does now, or cannot.
+
+    A processor with AVX-512 that is held to AVX2 gives the bits of one that has no more: ten records of ten methods
+    were the same on AMD's family 25 model 1 and, a generation and a day later, family 26 model 2.
+    """
+    return dict(_HELD.get(capability, {})) if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
 
 
 def digest(record: Record) -> str:
@@ -131,7 +143,10 @@ class Comparison:
         words = [f"{all_or} {n} records at {self.scale} are the same, bit for bit, as those published for "]
         words.append(f"this kind of machine ({self.machine})." if self.own else f"{self.other}.")
         if not self.own:
-            words.append(f" For this kind ({self.machine}) none are published: other bits are to be expected.")
+            words.append(f" For this kind ({self.machine}) none are published")
+            words.append(": other bits are to be expected." if self.far else ".")
+        if self.far and (held := limits(next((name for name in _HELD if f", {name}," in self.other), ""))):
+            words.append(f" {' '.join(f'{name}={value}' for name, value in held.items())} make repro gives those bits.")
         if self.far:
             spreads = [abs(in_spreads) for _, in_spreads in self.far.values() if not np.isnan(in_spreads)]
             worst = max(self.far, key=lambda run: abs(self.far[run][0]))

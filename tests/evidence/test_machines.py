@@ -57,6 +57,27 @@ def test_another_kind_with_the_same_bits(files):
     assert "For this kind (Engine, 2, AMX, bfloat16 native) none are published" in str(found)
 
 
+def test_instructions_that_a_newer_processor_can_be_held_to(monkeypatch):
+    for there in ("AVX512", "AVX2", "DEFAULT"):
+        for wanted in ("AVX512", "AVX2", "None", ""):
+            monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda there=there: there)
+            assert bool(machines.limits(wanted)) == ((there, wanted) == ("AVX512", "AVX2"))
+
+
+def test_they_are_told_where_bits_differ(files, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    paths, again = files
+    told = "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 make repro gives those bits."
+    text = paths["file"].read_text()
+    paths["file"].write_text(text.replace(ABACUS, "Abacus, 1, AVX2, bfloat16 emulated"))
+    again(change=on_an_engine)
+    assert told not in str(machines.compare("quick", **paths))
+    again(CURVES | {"fig5b": {"2 peers": [[40.0, 50.0], [40.0, 51.0]]}}, change=on_an_engine)
+    assert told in str(machines.compare("quick", **paths))
+    paths["file"].write_text(text)
+    assert told not in str(machines.compare("quick", **paths))
+
+
 def test_how_far_others_are(files):
     paths, again = files
     curves = json.loads(json.dumps(CURVES))

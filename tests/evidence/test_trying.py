@@ -1,13 +1,17 @@
 """``try`` and ``verify`` end to end on a small published experiment, and every number of a standing by hand."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pslcore import beginning, campaign, strategies
 from pslcore.__main__ import main
@@ -313,6 +317,20 @@ def test_verify_on_another_kind_of_machine(one, capsys):
     assert main(["verify", str(path), "--device", "cpu"]) == 1
     assert "items: " in (said := capsys.readouterr().out)
     assert "in which rounding has no part" in said
+
+
+@pytest.mark.slow
+def test_verify_with_the_instructions_of_an_older_processor(made, here, capfd):
+    """What was made with AVX2 comes again bit for bit on this machine, whatever more it has."""
+    held = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    grid = [sys.executable, "-m", "pslcore", "grid", "fig", "--scale", "little", "--params", str(made / "params.yaml")]
+    subprocess.run([*grid, "--device", "cpu"], env=os.environ | held, check=True)
+    path = next(Path("outputs/little/runs").glob("*.json"))
+    capfd.readouterr()
+    assert main(["verify", path.stem, "--device", "cpu"]) == 0
+    said = capfd.readouterr().out
+    assert "stands: run again on the same kind of machine, every bit is the same." in said
+    assert said.startswith("Held to AVX2") == (torch.backends.cpu.get_cpu_capability() == "AVX512")
 
 
 def test_verify_what_is_not_there(here, capsys):
