@@ -46,6 +46,8 @@ class Results:
         Stopped by the time limit, or not begun.
     later : list of Cell
         Finished, but left out of ``runs`` until the next look (``up_to_look``).
+    archived : set of str
+        Keys of the finished ones that stand in the archive beside the folder, not in files of their own.
     """
 
     experiment: str
@@ -54,6 +56,7 @@ class Results:
     stale: list[Cell] = field(default_factory=list)
     unfinished: list[Cell] = field(default_factory=list)
     later: list[Cell] = field(default_factory=list)
+    archived: set[str] = field(default_factory=set)
 
     def up_to_look(self, looks: Collection[int]) -> "Results":
         """The runs of the last look that every curve has reached, so that nobody looks in between.
@@ -78,14 +81,16 @@ class Results:
 
 def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> Results:
     """What is finished so far; runs nothing. A damaged record counts as unfinished."""
-    results = Results(experiment, scale)
+    results, folder = Results(experiment, scale), runs_folder(out, scale)
     code: dict[str, str] = {}  # fingerprint of each curve's, whatever the seed
     for cell in cells(experiment, scale, params):
-        record = _finished(cell, runs_folder(out, scale))
+        record = _finished(cell, folder)
         if record is None:
             results.unfinished.append(cell)
             continue
         results.runs.append((cell, record))
+        if not (folder / f"{cell.config.key}.json").exists():
+            results.archived.add(cell.config.key)
         if cell.label not in code:
             code[cell.label] = parameters.source(cell.config)
         if not current(record["source"], code[cell.label]):

@@ -138,6 +138,7 @@ def page(
         forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
         template=next(iter(drawn), None), runs=carried.index(results), packed=carried.packed(results),
+        archived=sorted(set[str]().union(*(one.archived for one in results))),
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip

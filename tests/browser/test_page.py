@@ -117,7 +117,9 @@ def test_three_clicks_to_the_very_run(opened, made):
     one = opened(made)
     one.get_by_role("link", name="PSL ends about 4.3 points ahead of Random").first.click()
     more = one.locator("tr.open + tr .claim")
-    assert "PSL – Random: +0.5" in more.inner_text()
+    rows = {row["id"]: row for row in verdicts.judge("laptop", TOP / "params.yaml", TOP / "outputs")}
+    assert rows[LEAD]["ours"] in more.inner_text()
+    assert "PSL – Random: " in more.inner_text()
     assert "python -m pslcore grid fig3a --scale laptop" in more.inner_text()
     more.get_by_role("button", name="seed 0").first.click()
     dialog = one.get_by_role("dialog")
@@ -132,6 +134,23 @@ def test_three_clicks_to_the_very_run(opened, made):
     assert ", ".join(map(str, record["cycles"][0]["picked"])) in dialog.inner_text()
     one.keyboard.press("Escape")
     assert not dialog.is_visible()
+
+
+def test_a_run_of_an_archive_is_named_by_its_key(opened, results, tmp_path):
+    found = results(["PSL", "Random"])
+    (_, first), (_, second), *_ = found.runs
+    found.archived.add(first["key"])
+    (tmp_path / "report.html").write_text(page.page([], "quick", [], {}, "", {}, "", [found]))
+    one = opened(tmp_path / "report.html")
+    one.locator("#all-records > summary").click()
+    one.locator("#all-records button").first.wait_for()
+    places = [button.get_attribute("title") for button in one.locator("#all-records button").all()]
+    assert f"runs.jsonl.xz, key {first['key']}" in places
+    assert f"runs/{second['key']}.json" in places
+    one.locator(f"#all-records button[title='runs.jsonl.xz, key {first['key']}']").click()
+    dialog = one.get_by_role("dialog")
+    assert f"Record: runs.jsonl.xz, key {first['key']}" in dialog.inner_text()
+    assert dialog.get_by_role("link").get_attribute("href") == "runs.jsonl.xz"
 
 
 def test_search_filter_and_sort(opened, made):

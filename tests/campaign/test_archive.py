@@ -34,6 +34,8 @@ def test_packed_records_are_those_that_were_files(here, packed, begun):
     results, path = packed
     assert here.files() == []
     assert same(here.collect(), results)
+    assert here.collect().archived == {cell.config.key for cell, _ in results.runs}
+    assert not results.archived
     assert same(here(), results)
     assert not begun  # nothing was run again
     assert list(archive.sealed(path)) == sorted(cell.config.key for cell, _ in results.runs)
@@ -62,6 +64,7 @@ def test_a_file_goes_before_the_archive_and_replaces_it_there(here, packed):
     newer = record | {"source": "another"}
     records.write(here.runs / f"{cell.config.key}.json", newer)
     assert here.collect().runs[0][1] == newer
+    assert cell.config.key not in here.collect().archived
     assert here.collect().stale == [cell]
     grid.pack("quick", here.runs.parents[1])
     assert grid.stored(cell.config.key, here.runs) == newer

@@ -19,7 +19,8 @@ let printing = false;
 
 // The records
 
-const runs = given("runs");
+const runs = given("runs"), archived = new Set(given("archived"));
+const file = (key) => archived.has(key) ? "runs.jsonl.xz" : `runs/${key}.json`;
 let unpacked;
 const records = () => unpacked ??= (async () => {
   const text = $("#packed").textContent;
@@ -54,7 +55,7 @@ async function showRecord(experiment, label, seed, key) {
   const dialog = $("#record"), place = $("#record > div");
   $("#record-title").textContent = `${experiment}: ${label}, seed ${seed}`;
   const path = make("p", "Record: ");
-  path.append(make("a", `runs/${key}.json`, {href: `runs/${key}.json`}));
+  path.append(make("a", file(key), {href: file(key)}), archived.has(key) ? `, key ${key}` : "");
   place.replaceChildren(path);
   dialog.showModal();
   const record = (await records())[key];
@@ -83,9 +84,9 @@ function listRecords(place, curves) {
     line.append(make("bdi", `${experiment}${label ? `, ${label}` : ""}: `));
     if (!found.length) line.append(experiment === "table2" ? "figures/table2.json" : "no record");
     for (const [seed, key] of found) {
-      const button = make("button", `seed ${seed}`, {type: "button", title: `runs/${key}.json`});
+      const button = make("button", `seed ${seed}`, {type: "button", title: archived.has(key) ? `${file(key)}, key ${key}` : file(key)});
       button.onclick = () => showRecord(experiment, label, seed, key);
-      line.append(button, make("span", ` runs/${key}.json `, {className: "path"}));
+      line.append(button, make("span", ` ${archived.has(key) ? key : file(key)} `, {className: "path"}));
     }
     place.append(line);
   }
