@@ -184,13 +184,30 @@ def source_fingerprint(files: Iterable[Path]) -> str:
 
 @cache
 def _bare(source: str) -> str:
-    """A source as Python itself would write it, without docstrings; every run of a grid asks for the same few."""
+    """The tree of a source as text, without docstrings; every run of a grid asks for the same few."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [part for part in body if not _is_docstring(part)]
-    return ast.unparse(tree)  # the same in every version of Python, which a dump is not
+        if isinstance(node, ast.JoinedStr):  # the first releases of 3.12 put empty texts into some
+            node.values = [part for part in node.values if getattr(part, "value", None) != ""]
+    return repr(_plain(tree))
+
+
+def _plain(node: object) -> object:
+    """A tree in lists, the same in every version of Python: of later fields, empty in older code, there is nothing.
+
+    Neither ``ast.dump`` (3.12 and 3.13 changed it) nor ``ast.unparse`` (3.12 quotes f-strings otherwise) is.
+    """
+    if isinstance(node, list):
+        return [_plain(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    return [
+        type(node).__name__,
+        *([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, [])),
+    ]
 
 
 def _is_docstring(node: ast.AST) -> bool:
