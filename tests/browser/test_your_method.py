@@ -25,7 +25,7 @@ def test_a_slider_and_a_verdict(lab, browser, picture, made):
     page.wait_for_function("() => document.querySelectorAll('.psl-figure .legendtext').length > 2")
     names = page.locator(".psl-figure .legendtext").all_text_contents()
     assert names == ["Random", "Entropy", "Margin", "all safe images labelled"]
-    assert page.locator(".psl-rows tbody tr").count() == 2
+    page.wait_for_function("() => document.querySelectorAll('.psl-rows tbody tr').length === 2")
     picture(page, "your-method", ".psl-figure")
 
     handle = page.locator(".psl-slider .noUi-handle").first
