@@ -49,7 +49,8 @@ class Picture:
 class Seen:
     """A picture, and what rules look at: the days its EXIF says it was taken on, and (latitude, longitude) in degrees.
 
-    ``real`` is where a symbolic link leads to, or the path itself.
+    ``real`` is where a symbolic link leads to, or the path itself: below the album's folder, or absolute where it leads
+    out of that.
     """
 
     picture: Picture
@@ -87,12 +88,14 @@ def find(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     Returns
     -------
     (dict, dict)
-        Path below ``folder`` to where it really lies; path to the reason why it is left out. Both sorted. A folder
-        that can be reached in several ways (by links, in circles) is looked at once, by its own name if it has one.
+        Path below ``folder`` to where it really lies (below ``folder``, or absolute if a link leads out of it); path
+        to the reason why it is left out. Both sorted. A folder that can be reached in several ways (by links, in
+        circles) is looked at once, by its own name if it has one.
     """
     found: dict[str, str] = {}
     left_out: dict[str, str] = {}
     visited: set[str] = set()
+    root = os.path.realpath(folder)
     todo: list[Path] = [folder]
     links: list[Path] = []
     while todo or links:
@@ -120,7 +123,8 @@ def find(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
             if reason:
                 left_out[name] = reason
             else:
-                found[name] = os.path.realpath(path)
+                there = os.path.realpath(path)
+                found[name] = _name(there, Path(root)) if Path(there).is_relative_to(root) else there
     return dict(sorted(found.items())), dict(sorted(left_out.items()))
 
 

@@ -34,11 +34,11 @@ def sealed(path: Path) -> MappingProxyType[str, dict[str, Any]]:
         state = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return MappingProxyType({})
-    return _sealed(path, state.st_mtime_ns, state.st_size)
+    return _sealed(path, state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 @cache
-def _sealed(path: Path, _mtime: int, _size: int) -> MappingProxyType[str, dict[str, Any]]:
+def _sealed(path: Path, _mtime: int, _size: int, _inode: int) -> MappingProxyType[str, dict[str, Any]]:
     try:
         found = [json.loads(line) for line in lzma.decompress(path.read_bytes()).splitlines()]
         return MappingProxyType({str(record["key"]): record for record in found})

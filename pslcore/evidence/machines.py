@@ -6,6 +6,7 @@ One kind of machine gives the same records bit for bit; another kind gives other
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +42,14 @@ def alike(one: Record, other: Record) -> bool:
 
 
 def limits(capability: str) -> dict[str, str]:
-    """The environment in which this processor computes with those instructions; empty if it does now, or cannot.
+    """The environment in which this processor computes with those instructions; empty if it does, cannot, or has it.
 
     A processor with AVX-512 that is held to AVX2 gives the bits of one that has no more: ten records of ten methods
     were the same on AMD's family 25 model 1 and, a generation and a day later, family 26 model 2.
     """
-    return dict(_HELD.get(capability, {})) if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
+    held = _HELD.get(capability, {})
+    in_vain = held.items() <= os.environ.items()
+    return {} if in_vain or torch.backends.cpu.get_cpu_capability() != "AVX512" else dict(held)
 
 
 def digest(record: Record) -> str:

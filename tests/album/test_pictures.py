@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from pslcore.album import HEIC
+from pslcore.album import HEIC, Protect
 from pslcore.album.cache import Cache
 from pslcore.album.pictures import find
 
@@ -104,8 +104,18 @@ def test_circles_of_links_end_and_a_folder_keeps_its_own_name(tmp_path, read, pa
     (folder / "link.png").symlink_to(folder / "private" / "a.png")
     found, left_out = find(folder)
     assert list(found) == ["link.png", "private/a.png"]
-    assert found["link.png"].endswith("private/a.png")
+    assert found["link.png"] == found["private/a.png"] == "private/a.png"
     assert not left_out
+
+
+def test_rules_look_below_the_folder_and_where_links_lead_out_of_it(tmp_path, read, painted):
+    folder = tmp_path / "2024-05" / "photos"
+    painted(folder / "a.png", 0, 0)
+    painted(tmp_path / "2024-05" / "away" / "b.png", 0, 1)
+    (folder / "b.png").symlink_to(tmp_path / "2024-05" / "away" / "b.png")
+    seen = read(folder)[0]
+    for rule in ({"folders": ["2024-05"]}, {"folders": ["2024-05/away"]}, {"patterns": ["*2024-05*"]}):
+        assert list(Protect.of(rule).reasons(seen)) == [1]
 
 
 def test_only_what_changed_is_read_again(tmp_path, read, painted):

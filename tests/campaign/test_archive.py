@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 
 import pytest
 
@@ -97,6 +98,18 @@ def test_a_damaged_archive_is_told_and_nothing_runs_again(here, packed, begun):
         with pytest.raises(records.DamagedRecord, match=r"runs\.jsonl\.xz is damaged .* bring it back from git"):
             here()
     assert not begun
+
+
+def test_one_that_took_its_place_at_the_same_moment_is_read(packed):
+    _, target = packed
+    before, state = dict(archive.sealed(target)), target.stat()
+    other = target.with_name("other")
+    other.write_bytes(target.read_bytes()[:-1] + b"!")
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    other.replace(target)
+    assert before
+    with pytest.raises(records.DamagedRecord):
+        archive.sealed(target)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,13 @@ def test_instructions_that_a_newer_processor_can_be_held_to(monkeypatch):
             assert bool(machines.limits(wanted)) == ((there, wanted) == ("AVX512", "AVX2"))
 
 
+def test_what_was_set_in_vain_is_not_tried_again(monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    for name, value in machines.limits("AVX2").items():
+        monkeypatch.setenv(name, value)
+    assert machines.limits("AVX2") == {}
+
+
 def test_they_are_told_where_bits_differ(files, monkeypatch):
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
     paths, again = files

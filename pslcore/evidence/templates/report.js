@@ -21,6 +21,7 @@ let printing = false;
 
 const runs = given("runs"), archived = new Set(given("archived"));
 const file = (key) => archived.has(key) ? "runs.jsonl.xz" : `runs/${key}.json`;
+const keyIn = (key) => archived.has(key) ? `, key ${key}` : "";
 let unpacked;
 const records = () => unpacked ??= (async () => {
   const text = $("#packed").textContent;
@@ -55,7 +56,7 @@ async function showRecord(experiment, label, seed, key) {
   const dialog = $("#record"), place = $("#record > div");
   $("#record-title").textContent = `${experiment}: ${label}, seed ${seed}`;
   const path = make("p", "Record: ");
-  path.append(make("a", file(key), {href: file(key)}), archived.has(key) ? `, key ${key}` : "");
+  path.append(make("a", file(key), {href: file(key)}), keyIn(key));
   place.replaceChildren(path);
   dialog.showModal();
   const record = (await records())[key];
@@ -84,7 +85,7 @@ function listRecords(place, curves) {
     line.append(make("bdi", `${experiment}${label ? `, ${label}` : ""}: `));
     if (!found.length) line.append(experiment === "table2" ? "figures/table2.json" : "no record");
     for (const [seed, key] of found) {
-      const button = make("button", `seed ${seed}`, {type: "button", title: archived.has(key) ? `${file(key)}, key ${key}` : file(key)});
+      const button = make("button", `seed ${seed}`, {type: "button", title: file(key) + keyIn(key)});
       button.onclick = () => showRecord(experiment, label, seed, key);
       line.append(button, make("span", ` ${archived.has(key) ? key : file(key)} `, {className: "path"}));
     }
