@@ -102,6 +102,7 @@ def one_line(result, status=2):
 # What it does
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_and_gone_on_with(here):
     result = here.grid("--minutes", "0")
     assert (result.status, result.out) == (3, "fig at quick: 0 runs finished, 2 to go.\n")

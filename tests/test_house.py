@@ -260,6 +260,7 @@ def code(path):
     return "\n".join(source for kind, source, _ in cells(path) if kind == "code")
 
 
+@pytest.mark.slow
 def test_notebooks_are_as_nbstripout_leaves_them():
     for path in NOTEBOOKS:
         content = json.loads(path.read_text())

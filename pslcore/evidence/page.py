@@ -132,13 +132,15 @@ def page(
             for name in dict.fromkeys(words.place(row["claim"]) for row in rows)
         ],
     }  # fmt: skip
+    runs = carried.index(results)
+    archived = set[str]().union(*(one.archived for one in results))
     return environment.get_template("report.html.j2").render(
         exhibits=exhibits, scale=scale, versions=records.versions(), claims=claims, verdicts=verdicts or {},
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
-        template=next(iter(drawn), None), runs=carried.index(results), packed=carried.packed(results),
-        archived=sorted(set[str]().union(*(one.archived for one in results))),
+        template=next(iter(drawn), None), runs=runs, packed=carried.packed(results), archived=bool(archived),
+        files=sorted({key for curves in runs.values() for found in curves.values() for _, key in found} - archived),
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip

@@ -179,7 +179,7 @@ def test_texts_are_escaped(page):
         "fig0-2",
         "template",
         "runs",
-        "archived",
+        "files",
         "packed",
         "plotly",
         "tables",

@@ -179,6 +179,7 @@ def test_without_time_nothing_is_begun(here):
     assert here.records() == []
 
 
+@pytest.mark.slow
 def test_killed_at_any_run_and_gone_on_with_it_makes_the_same_choices(here, tmp_path, monkeypatch):
     """Costs are those of fixed seconds here: a choice follows from records, whose seconds are no machine's twice."""
     monkeypatch.setattr(forecast.figures, "seconds_of", lambda record: 1.0)

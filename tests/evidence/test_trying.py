@@ -77,6 +77,7 @@ def test_the_table_says_what_the_records_say(made, here):
         published.load("fig", "none")
 
 
+@pytest.mark.slow
 def test_the_table_of_the_package_is_that_of_the_records():
     top = published.FILE.parents[2]
     if not (top / "outputs").is_dir():

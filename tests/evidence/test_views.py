@@ -97,6 +97,7 @@ def test_noise_with_and_without_the_clean_runs(evidence):
     assert views.Noise(Results("fig3b", "quick"), few).plot()["curve"].tolist() == ["PSL", "Random"]
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_notebook(evidence, tmp_path):
     params, out = tmp_path / "params.yaml", tmp_path / "outputs"
     exhibits = views.collected("quick", params, out)

@@ -528,6 +528,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["client gone", "client cut", "server cut", "part cut", "other code"])
 def test_what_was_kept_and_does_not_fit_is_not_trusted(monkeypatch, tmp_path, whole, damage):
     original = records.write

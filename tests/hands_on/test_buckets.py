@@ -27,6 +27,7 @@ def opened(root, record, tmp_path_factory):
     return looks.look(record, 1, tmp_path_factory.mktemp("explore"), root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {}, {"warm_start": True}, {"options": {"peers": 3}}, {"options": {"peers": 1}}, {"method": "random"},
     {"method": "entropy"}, {"method": "ll4al"}, {"method": "entropy", "options": {"side": "client"}},

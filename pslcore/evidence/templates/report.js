@@ -19,9 +19,9 @@ let printing = false;
 
 // The records
 
-const runs = given("runs"), archived = new Set(given("archived"));
-const file = (key) => archived.has(key) ? "runs.jsonl.xz" : `runs/${key}.json`;
-const keyIn = (key) => archived.has(key) ? `, key ${key}` : "";
+const runs = given("runs"), files = new Set(given("files"));
+const file = (key) => files.has(key) ? `runs/${key}.json` : "runs.jsonl.xz";
+const keyIn = (key) => files.has(key) ? "" : `, key ${key}`;
 let unpacked;
 const records = () => unpacked ??= (async () => {
   const text = $("#packed").textContent;
@@ -87,7 +87,7 @@ function listRecords(place, curves) {
     for (const [seed, key] of found) {
       const button = make("button", `seed ${seed}`, {type: "button", title: file(key) + keyIn(key)});
       button.onclick = () => showRecord(experiment, label, seed, key);
-      line.append(button, make("span", ` ${archived.has(key) ? key : file(key)} `, {className: "path"}));
+      line.append(button, make("span", ` ${files.has(key) ? file(key) : key} `, {className: "path"}));
     }
     place.append(line);
   }
