@@ -51,25 +51,30 @@ def protocol(results: campaign.Results) -> str:
     )
 
 
-def _begun(page: Path, scale: str, experiment: str) -> list[str]:
+def _begun(page: Path, scale: str, experiment: str, shows: str = "accuracy against labels") -> list[str]:
     """Picture, protocol, curves in numbers; or that nothing has been run."""
     results = collected(scale, experiment)
     if not results.runs:
         return [f"*Nothing of {experiment} at `{scale}` has been run yet.*\n"]
     picture = TOP / "docs" / f"{experiment}-{scale}.png"
-    parts = [f"![accuracy against labels, {experiment}]({_relative(picture, page)})\n"] if picture.exists() else []
+    parts = [f"![{shows}, {experiment}]({_relative(picture, page)})\n"] if picture.exists() else []
     return [*parts, f"{protocol(results)} {figures.provenance(results)}\n", markdown(figures.summary(results))]
 
 
-def curves(page: Path, scale: str, experiment: str) -> str:
+def curves(page: Path, scale: str, experiment: str, *shows: str) -> str:
     """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
-    results, parts = collected(scale, experiment), _begun(page, scale, experiment)
+    results, parts = collected(scale, experiment), _begun(page, scale, experiment, *shows)
     if not results.runs:
         return parts[0]
     if len({cell.label for cell, _ in results.runs}) > 1:
         parts.append(markdown(figures.paired_tests(results)))
     room = reference.headroom(results)
     return "\n".join(parts + [markdown(room)] * (not room.empty))
+
+
+def privacy(page: Path, scale: str, experiment: str) -> str:
+    """The same with another picture: what came of the unlabelled images that the cloud saw."""
+    return curves(page, scale, experiment, "area under the curve against the unlabelled images that the cloud saw")
 
 
 def summary(page: Path, scale: str, experiment: str) -> str:
@@ -120,6 +125,7 @@ def _relative(target: Path, page: Path) -> str:
 
 FILLS: dict[str, Callable[..., str]] = {
     "curves": curves,
+    "privacy": privacy,
     "counts": counts,
     "claims": claims,
     "summary": summary,
@@ -148,8 +154,11 @@ def draw() -> None:
     for page in pages():
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
-            if name in ("curves", "summary") and (results := collected(*given)).runs:
-                picture = reference.draw(figures.budget_curves(results), results)
+            if name in ("curves", "privacy", "summary") and (results := collected(*given)).runs:
+                if name == "privacy":
+                    picture = figures.privacy(results)
+                else:
+                    picture = reference.draw(figures.budget_curves(results), results)
                 picture.write_image(TOP / "docs" / f"{given[1]}-{given[0]}.png", width=900, height=520, scale=2)
 
 
