@@ -135,13 +135,14 @@ CLAIMS = [made("two", worse=["Random", "Entropy"]), made("one")]
 
 @pytest.fixture
 def here(tmp_path, root, settings_of_tiny, monkeypatch):
-    """A scale of four seeds with looks at 2 and 4, and two claims on it."""
+    """A scale of four seeds with looks at 2 and 4, and two claims on it; a run costs the same whatever a clock says."""
     base = {name: value for name, value in settings_of_tiny.items() if name not in ("method", "final")}
     methods = {"PSL": {"method": "psl"}, "Random": {"method": "random"}, "Entropy": {"method": "entropy"}}
     section = {"config": {"final": 12}, "methods": methods, "seeds": 4}
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump({"scales": {"quick": {"looks": [2, 4], "base": base, "fig3a": section}}}))
     monkeypatch.setattr(verdicts, "load", lambda: CLAIMS)
+    monkeypatch.setattr(forecast.figures, "seconds_of", lambda record: 1.0)
 
     class Here:
         def __init__(self):
@@ -181,8 +182,6 @@ def test_without_time_nothing_is_begun(here):
 
 @pytest.mark.slow
 def test_killed_at_any_run_and_gone_on_with_it_makes_the_same_choices(here, tmp_path, monkeypatch):
-    """Costs are those of fixed seconds here: a choice follows from records, whose seconds are no machine's twice."""
-    monkeypatch.setattr(forecast.figures, "seconds_of", lambda record: 1.0)
     here.run()
     whole, choices, said = here.records(), here.choices(), list(here.said)
     for killed_at in range(1, len(whole), 2):
