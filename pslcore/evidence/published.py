@@ -134,7 +134,7 @@ def _columns(runs: list[tuple[Cell, Record]]) -> dict[str, Any]:
     """Runs as columns of curves; what all or many share stands once."""
     first = runs[0][1]
     places: dict[str, int] = {}
-    curves: dict[str, dict[str, Any]] = {}
+    curves: dict[tuple[str, int], dict[str, Any]] = {}
 
     def place(value: Any) -> int:
         return places.setdefault(records.canonical(value), len(places))
@@ -142,7 +142,8 @@ def _columns(runs: list[tuple[Cell, Record]]) -> dict[str, Any]:
     for cell, record in runs:
         row = brief(record)
         settings = {name: value for name, value in record["config"].items() if name != "seed"}
-        curve = curves.setdefault(cell.label, {"label": cell.label, "config": place(settings), "rows": [], "keys": []})
+        config = place(settings)  # of one curve older records leave out options that came later, under the same keys
+        curve = curves.setdefault((cell.label, config), {"label": cell.label, "config": config, "rows": [], "keys": []})
         cycles = row["cycles"]
         curve["keys"].append(row["key"])
         curve["rows"].append(
