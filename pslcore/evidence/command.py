@@ -74,7 +74,7 @@ def check(options: argparse.Namespace) -> int:
     chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
     hardware = chosen.record["hardware"]
     processor, capability = hardware["processor"], str(hardware.get("capability"))
-    if limits := machines.limits(capability):
+    if limits := machines.limits(machines.kind(chosen.record)):
         print(f"Held to {capability}, the instructions of the processor that made it.", flush=True)
         which = ["--cheapest"] if options.cheapest else [str(options.record)]
         places = ["--out", str(options.out), "--data", str(options.data), "--device", options.device]

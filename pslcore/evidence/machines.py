@@ -41,15 +41,18 @@ def alike(one: Record, other: Record) -> bool:
     )
 
 
-def limits(capability: str) -> dict[str, str]:
-    """The environment in which this processor computes with those instructions; empty if it does, cannot, or has it.
+def limits(made_on: str) -> dict[str, str]:
+    """The environment in which this processor gives the bits of one of that ``kind``, known by its instructions.
 
-    A processor with AVX-512 that is held to AVX2 gives the bits of one that has no more: ten records of ten methods
-    were the same on AMD's family 25 model 1 and, a generation and a day later, family 26 model 2.
+    Empty if it gives them as it is, cannot, or has it already. A processor of AMD with AVX-512 that is held to AVX2
+    gives the bits of one of AMD that has no more: ten records of ten methods were the same on family 25 model 1 and,
+    a generation and a day later, family 26 model 2. One of Intel (family 6 model 207) gives them of its own model only.
     """
-    held = _HELD.get(capability, {})
+    held = next((held for capability, held in _HELD.items() if f", {capability}," in made_on), {})
+    here = records.hardware(torch.device("cpu"))
+    near = f", {here['model']}, " in made_on or ("AMD" in made_on and "AMD" in here["processor"])
     in_vain = held.items() <= os.environ.items()
-    return {} if in_vain or torch.backends.cpu.get_cpu_capability() != "AVX512" else dict(held)
+    return dict(held) if near and here["capability"] == "AVX512" and not in_vain else {}
 
 
 def digest(record: Record) -> str:
@@ -148,7 +151,7 @@ class Comparison:
         if not self.own:
             words.append(f" For this kind ({self.machine}) none are published")
             words.append(": other bits are to be expected." if self.far else ".")
-        if self.far and (held := limits(next((name for name in _HELD if f", {name}," in self.other), ""))):
+        if self.far and (held := limits(self.other)):
             words.append(f" {' '.join(f'{name}={value}' for name, value in held.items())} make repro gives those bits.")
         if self.far:
             spreads = [abs(in_spreads) for _, in_spreads in self.far.values() if not np.isnan(in_spreads)]

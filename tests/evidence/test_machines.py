@@ -57,32 +57,67 @@ def test_another_kind_with_the_same_bits(files):
     assert "For this kind (Engine, 2, AMX, bfloat16 native) none are published" in str(found)
 
 
-def test_instructions_that_a_newer_processor_can_be_held_to(monkeypatch):
-    for there in ("AVX512", "AVX2", "DEFAULT"):
-        for wanted in ("AVX512", "AVX2", "None", ""):
-            monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda there=there: there)
-            assert bool(machines.limits(wanted)) == ((there, wanted) == ("AVX512", "AVX2"))
+HELD = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+AMD = ("AMD EPYC", "family 26 model 2")
+OLD_AMD = ("AMD EPYC", "family 25 model 1")
+INTEL = ("Intel(R) Xeon(R) Processor", "family 6 model 207")
 
 
-def test_what_was_set_in_vain_is_not_tried_again(monkeypatch):
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
-    for name, value in machines.limits("AVX2").items():
+@pytest.fixture
+def on(monkeypatch):
+    """A function that makes this machine one of that processor, model and instructions."""
+
+    def set_(processor, capability="AVX512"):
+        cpu, _, model = processor[1].removeprefix("family ").partition(" model ")
+        named = {"model name": processor[0], "cpu family": cpu, "model": model}
+        monkeypatch.setattr("pslcore.runs.records.processor", lambda: named)
+        monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+
+    for name in HELD:
+        monkeypatch.delenv(name, raising=False)
+    return set_
+
+
+def kind(processor, capability="AVX2"):
+    return ", ".join((*processor, capability, "bfloat16 emulated"))
+
+
+@pytest.mark.parametrize("there", ["AVX512", "AVX2", "DEFAULT"])
+@pytest.mark.parametrize("wanted", ["AVX512", "AVX2", "None"])
+def test_instructions_that_a_newer_processor_can_be_held_to(on, there, wanted):
+    on(AMD, there)
+    assert machines.limits(kind(OLD_AMD, wanted)) == (HELD if (there, wanted) == ("AVX512", "AVX2") else {})
+
+
+@pytest.mark.parametrize(("here", "made_on", "gives"), [
+    (AMD, OLD_AMD, True), (AMD, INTEL, False), (INTEL, OLD_AMD, False), (INTEL, INTEL, True),
+    (INTEL, ("Intel(R) Xeon(R) Processor", "family 6 model 85"), False),
+])  # fmt: skip
+def test_the_bits_of_another_maker_are_not_promised(on, here, made_on, gives):
+    on(here)
+    assert machines.limits(kind(made_on)) == (HELD if gives else {})
+
+
+def test_what_was_set_in_vain_is_not_tried_again(on, monkeypatch):
+    on(AMD)
+    for name, value in machines.limits(kind(OLD_AMD)).items():
         monkeypatch.setenv(name, value)
-    assert machines.limits("AVX2") == {}
+    assert machines.limits(kind(OLD_AMD)) == {}
 
 
-def test_they_are_told_where_bits_differ(files, monkeypatch):
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+@pytest.mark.parametrize(("here", "told"), [(AMD, True), (INTEL, False)])
+def test_it_is_told_where_bits_differ(files, on, here, told):
+    on(here)
     paths, again = files
-    told = "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 make repro gives those bits."
     text = paths["file"].read_text()
-    paths["file"].write_text(text.replace(ABACUS, "Abacus, 1, AVX2, bfloat16 emulated"))
+    sentence = "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 make repro gives those bits."
+    paths["file"].write_text(text.replace(ABACUS, kind(OLD_AMD)))
     again(change=on_an_engine)
-    assert told not in str(machines.compare("quick", **paths))
+    assert sentence not in str(machines.compare("quick", **paths))
     again(CURVES | {"fig5b": {"2 peers": [[40.0, 50.0], [40.0, 51.0]]}}, change=on_an_engine)
-    assert told in str(machines.compare("quick", **paths))
+    assert (sentence in str(machines.compare("quick", **paths))) == told
     paths["file"].write_text(text)
-    assert told not in str(machines.compare("quick", **paths))
+    assert sentence not in str(machines.compare("quick", **paths))
 
 
 def test_how_far_others_are(files):
