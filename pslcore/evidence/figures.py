@@ -139,26 +139,30 @@ def give_or_take(mean: float, half: float, sign: str = "") -> str:
 
 
 def privacy(results: Results) -> go.Figure:
-    """The area under each curve, with its 95 % interval, against the unlabelled images that the cloud saw for it."""
+    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen."""
     table = frame(results)
-    area = 100 * statistics.areas(table)
-    seen = table.groupby(["method", "seed"])["unlabelled_seen"].max()
-    figure, said = go.Figure(layout=LAYOUT), []
-    for number, method in enumerate(dict.fromkeys(table["method"])):
-        said.append(f"{method} {area[method].mean():.1f} % with {seen[method].mean():,.0f} images seen")
-        half = statistics.interval(area[method])
+    area, metric = 100 * statistics.areas(table), results.runs[0][1]["metric"]
+    seen = table.groupby(["method", "seed"])["unlabelled_seen"].max().groupby("method").mean().round().astype(int)
+    of = area.groupby("method")
+    rows = pd.DataFrame({"seen": seen, "mean": of.mean(), "half": of.apply(statistics.interval)}).sort_values("mean")
+    figure = go.Figure(layout=LAYOUT)
+    for number, (images, group) in enumerate(rows.groupby("seen")):
+        colour, symbol = COLOURS[(2 + 3 * number) % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
         figure.add_scatter(
-            x=[seen[method].mean()], y=[area[method].mean()], name=looks.text(method), mode="markers",
-            error_y={"type": "data", "array": [0 if np.isnan(half) else half], "thickness": 1.2, "width": 4},
-            marker={"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number // len(COLOURS)], "size": 11},
-            hovertemplate=f"{looks.text(method)}: %{{y:.1f}} %, %{{x:,}} unlabelled images seen<extra></extra>",
+            x=group["mean"], y=[looks.text(method) for method in group.index], name=f"{images:,} seen",
+            mode="markers",
+            error_x={"type": "data", "array": group["half"].fillna(0), "thickness": 1.2, "width": 4},
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            hovertemplate=f"%{{y}}: %{{x:.1f}} %, {images:,} unlabelled images seen<extra></extra>",
         )  # fmt: skip
-    metric, title = results.runs[0][1]["metric"], f"{heading(results)}: what the cloud saw, and what came of it"
+    title = f"{heading(results)}: what the cloud saw, and what came of it"
+    said = "; ".join(f"{row.Index} {row.mean:.1f} % with {row.seen:,} images seen" for row in rows.itertuples())
     return figure.update_layout(
         title_text=title,
-        meta={"alt": f"{title}. Area under the {metric} curve: {'; '.join(said)}."},
-        xaxis={"title": "different unlabelled images that the cloud saw", "rangemode": "tozero"},
-        yaxis={"title": f"area under the {metric} curve (%)"},
+        meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
+        legend_title_text="different unlabelled images in the cloud:",
+        xaxis={"title": f"area under the {metric} curve (%)"},
+        yaxis={"categoryarray": [looks.text(method) for method in rows.index], "automargin": True},
     )
 
 

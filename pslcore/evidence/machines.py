@@ -50,7 +50,7 @@ def limits(made_on: str) -> dict[str, str]:
     """
     held = next((held for capability, held in _HELD.items() if f", {capability}," in made_on), {})
     here = records.hardware(torch.device("cpu"))
-    near = f", {here['model']}, " in made_on or ("AMD" in made_on and "AMD" in here["processor"])
+    near = f", {here['model']}, " in made_on or ("AMD" in made_on and "AMD" in str(here["processor"]))
     in_vain = held.items() <= os.environ.items()
     return dict(held) if near and here["capability"] == "AVX512" and not in_vain else {}
 
