@@ -115,6 +115,23 @@ def test_summary_has_a_row_a_method():
     assert table["unlabelled images seen by the cloud"].to_dict() == {"PSL": "0", "Random": "12"}
 
 
+def test_what_the_cloud_saw_is_told_by_the_mark_and_the_best_stands_above():
+    runs = [
+        run(label, seed, [level + 0.01 * seed] * 3, seen=seen)
+        for seed in range(3) for label, level, seen in (("PSL", 0.5, 0), ("Entropy", 0.6, 400), ("Random", 0.4, 0))
+    ]  # fmt: skip
+    figure = figures.privacy(made(*runs))
+    none, all_of_it = figure.data
+    assert (none.name, all_of_it.name) == ("0 seen", "1,200 seen")
+    assert (list(none.y), list(all_of_it.y)) == (["Random", "PSL"], ["Entropy"])
+    assert list(none.x) == pytest.approx([41, 51])
+    assert list(none.error_x.array) == pytest.approx([4.302653 / np.sqrt(3)] * 2)  # t of 2 degrees of freedom; sd 1
+    assert none.marker.symbol != all_of_it.marker.symbol
+    assert list(figure.layout.yaxis.categoryarray) == ["Random", "PSL", "Entropy"]
+    assert "Entropy 61.0 % with 1,200 images seen" in figure.layout.meta["alt"]
+    assert list(figures.privacy(made(run("PSL"))).data[0].error_x.array) == [0]  # one seed has no interval
+
+
 def test_summary_of_a_single_budget():
     table = figures.summary(made(run("PSL", 0, [0.25])))
     assert table["accuracy at 10 labels (%)"].tolist() == ["25.0"]
