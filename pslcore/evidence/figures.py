@@ -135,7 +135,7 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
 
 def give_or_take(mean: float, half: float, sign: str = "") -> str:
     """A mean and half of its interval, which one seed has not; a dash if it is no number."""
-    return (f"{mean:{sign}.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
+    return (f"{mean:{sign}z.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
 
 def privacy(results: Results) -> go.Figure:
@@ -149,8 +149,8 @@ def privacy(results: Results) -> go.Figure:
     for number, (images, group) in enumerate(rows.groupby("seen")):
         colour, symbol = COLOURS[(2 + 3 * number) % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
         figure.add_scatter(
-            x=group["mean"], y=[looks.text(method) for method in group.index], name=f"{images:,} seen",
-            mode="markers",
+            x=group["mean"], y=[looks.text(method) for method in group.index],
+            name=f"{images:,} unlabelled images seen", mode="markers",
             error_x={"type": "data", "array": group["half"].fillna(0), "thickness": 1.2, "width": 4},
             marker={"color": colour, "symbol": symbol, "size": 11},
             hovertemplate=f"%{{y}}: %{{x:.1f}} %, {images:,} unlabelled images seen<extra></extra>",
@@ -160,7 +160,6 @@ def privacy(results: Results) -> go.Figure:
     return figure.update_layout(
         title_text=title,
         meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
-        legend_title_text="different unlabelled images in the cloud:",
         xaxis={"title": f"area under the {metric} curve (%)"},
         yaxis={"categoryarray": [looks.text(method) for method in rows.index], "automargin": True},
     )

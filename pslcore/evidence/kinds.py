@@ -126,7 +126,7 @@ def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
-        low, high = (f"{edge(list(means.values())):{sign}.1f}" for edge in (np.nanmin, np.nanmax))
+        low, high = (f"{edge(list(means.values())):{sign}z.1f}" for edge in (np.nanmin, np.nanmax))
         return f"{len(known)} comparisons, means from {low} to {high}"
     half = {name: statistics.interval(values, looks) for name, values in known.items()}
     return "; ".join(f"{name} {figures.give_or_take(mean, half[name], sign)}" for name, mean in means.items())

@@ -69,7 +69,7 @@ def lines(points: Mapping[str, pd.DataFrame], hover: str) -> go.Figure:
 def told(points: Mapping[str, pd.DataFrame], unit: str, sign: str = "") -> str:
     """Lines in words: where each begins and ends."""
     return "; ".join(
-        f"{name} from {rows['mean'].iloc[0]:{sign}.1f} to {rows['mean'].iloc[-1]:{sign}.1f}{unit}"
+        f"{name} from {rows['mean'].iloc[0]:{sign}z.1f} to {rows['mean'].iloc[-1]:{sign}z.1f}{unit}"
         for name, rows in points.items() if len(rows)
     )  # fmt: skip
 

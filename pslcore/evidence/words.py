@@ -16,6 +16,7 @@ THEMES = {
 }  # fmt: skip
 """Kind of a check to what it is about."""
 UNITS = {"points": " points", "%": " %", "ratio": " (log ratio)", "M": " M", "times": " ×", "s": " s"}
+_PLURAL = {HOLDS: "hold", FAILS: "do not hold"}
 _MANY = 3  # claims that a sentence names; the others are on the board
 
 
@@ -43,7 +44,7 @@ def place(row: dict) -> str:
 def number(value: float, unit: str, sign: bool = True) -> str:
     """A number with a sign where it is a difference, without its unit."""
     digits = 1 if unit in ("points", "%") else 3 if abs(value) < 1 and unit != "ratio" else 2
-    return f"{value:{'+' if sign and unit in ('points', 'ratio') else ''}.{digits}f}".replace("-", "−")
+    return f"{value:{'+' if sign and unit in ('points', 'ratio') else ''}z.{digits}f}".replace("-", "−")
 
 
 def measured(comparison: dict, unit: str) -> str:
@@ -123,7 +124,8 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
 def beside(rows: Sequence[dict]) -> str:
     """Of the claims beside one figure: how many have which verdict."""
     counts = [(verdict, sum(row["verdict"] == verdict for row in rows)) for verdict in SYMBOLS]
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+    told = {verdict: verdict if count == 1 else _PLURAL.get(verdict, verdict) for verdict, count in counts}
+    return ", ".join(f"{count} {told[verdict]}" for verdict, count in counts if count)
 
 
 def _lead(row: dict) -> bool:

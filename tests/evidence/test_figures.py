@@ -122,7 +122,7 @@ def test_what_the_cloud_saw_is_told_by_the_mark_and_the_best_stands_above():
     ]  # fmt: skip
     figure = figures.privacy(made(*runs))
     none, all_of_it = figure.data
-    assert (none.name, all_of_it.name) == ("0 seen", "1,200 seen")
+    assert (none.name, all_of_it.name) == ("0 unlabelled images seen", "1,200 unlabelled images seen")
     assert (list(none.y), list(all_of_it.y)) == (["Random", "PSL"], ["Entropy"])
     assert list(none.x) == pytest.approx([41, 51])
     assert list(none.error_x.array) == pytest.approx([4.302653 / np.sqrt(3)] * 2)  # t of 2 degrees of freedom; sd 1
@@ -130,6 +130,11 @@ def test_what_the_cloud_saw_is_told_by_the_mark_and_the_best_stands_above():
     assert list(figure.layout.yaxis.categoryarray) == ["Random", "PSL", "Entropy"]
     assert "Entropy 61.0 % with 1,200 images seen" in figure.layout.meta["alt"]
     assert list(figures.privacy(made(run("PSL"))).data[0].error_x.array) == [0]  # one seed has no interval
+
+
+def test_nothing_has_no_minus():
+    assert figures.give_or_take(-0.04, 0.7, "+") == "+0.0 ± 0.7"
+    assert figures.give_or_take(-0.06, float("nan"), "+") == "-0.1"
 
 
 def test_summary_of_a_single_budget():

@@ -48,7 +48,8 @@ def test_a_lead_with_a_number_is_told_with_its_interval_and_verdict(row, compare
 
 
 def test_numbers_for_people(row, compared):
-    assert words.number(-0.04, "points") == "−0.0"
+    assert words.number(-0.06, "points") == "−0.1"
+    assert words.number(-0.04, "points") == "+0.0"
     assert words.number(0.078, "M") == "0.078"
     assert words.number(11.17, "M") == "11.17"
     assert words.number(50.58, "%") == "50.6"
@@ -74,3 +75,16 @@ def test_the_place_of_a_claim(row):
     assert words.place(row(1, "fig3b, fig6a", "holds")) == "fig6"
     assert words.place(row(1, "fig6a, fig6b", "holds")) == "fig6"
     assert words.place(row(1, "fig3a, fig3b, fig3c", "holds")) == ""
+
+
+def test_beside_a_figure_one_holds_and_two_do_not_hold(row):
+    of = ["holds", "does not hold", "does not hold", "too small to tell"]
+    assert words.beside([row(number, "fig3a", verdict) for number, verdict in enumerate(of, 1)]) == (
+        "1 holds, 2 do not hold, 1 too small to tell"
+    )
+    assert words.beside([row(1, "fig3a", "does not hold")]) == "1 does not hold"
+
+
+def test_nothing_has_no_minus(compared):
+    assert words.measured(compared("a – b", -0.04, 0.7), "points") == "+0.0 ± 0.7"
+    assert words.measured(compared("a – b", -0.06, 0.7), "points") == "−0.1 ± 0.7"
