@@ -136,7 +136,9 @@ class Comparison(View):
         return figures.overlap_matrix(self.results)
 
     def fill(self, exhibit: Exhibit) -> None:
-        exhibit.show(self.curves).show(self.privacy).show(self.wins).show(self.overlap)
+        at_home = any(cell.config.options.get("side") == "client" for cell, _ in self.results.runs)
+        first, second = (self.privacy, self.curves) if at_home else (self.curves, self.privacy)  # what is asked, first
+        exhibit.show(first).show(second).show(self.wins).show(self.overlap)
         exhibit.tabulate("Result, area under the curve, privacy", self.table).tabulate("Paired by seed", self.tests)
         if len(self.headroom):
             exhibit.tabulate("Ceiling and headroom: how much there is to gain by choice", self.headroom)
