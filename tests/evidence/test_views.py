@@ -47,6 +47,19 @@ def test_a_comparison_is_written_for_the_page_and_for_dvc(evidence, tmp_path):
     }  # fmt: skip
 
 
+def test_where_sides_are_compared_what_the_cloud_saw_comes_first(evidence):
+    found = evidence.results("fig3a")
+    at_home = [
+        (dataclasses.replace(cell, config=cell.config.model_copy(update={"options": {"side": "client"}})), record)
+        for cell, record in found.runs
+    ]
+    titles = {}
+    for name, runs in (("cloud", found.runs), ("home", at_home)):
+        exhibit = views.Comparison(dataclasses.replace(found, runs=runs)).exhibit()
+        titles[name] = ["what the cloud saw" in str(figure) for figure in exhibit.figures]
+    assert titles == {"cloud": [False, True, False, False], "home": [True, False, False, False]}
+
+
 def test_pace_and_place_change_no_output(evidence, tmp_path):
     results = evidence.results("fig3a")
     elsewhere = Results("fig3a", "quick", [
