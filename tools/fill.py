@@ -74,7 +74,7 @@ def curves(page: Path, scale: str, experiment: str, *shows: str) -> str:
 
 def privacy(page: Path, scale: str, experiment: str) -> str:
     """The same with another picture: what came of the unlabelled images that the cloud saw."""
-    return curves(page, scale, experiment, "area under the curve against the unlabelled images that the cloud saw")
+    return curves(page, scale, experiment, "area under the curve, and how many unlabelled images the cloud saw")
 
 
 def summary(page: Path, scale: str, experiment: str) -> str:

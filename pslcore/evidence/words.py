@@ -90,9 +90,9 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
         for row in by[HOLDS]:
             themes[theme(row)] = themes.get(theme(row), 0) + 1
         told = ", ".join(f"{name} {count}" for name, count in sorted(themes.items(), key=lambda item: -item[1]))
-        said.append(Sentence(HOLDS, f"{_claims(len(by[HOLDS]), 'holds', 'hold')}: {told}."))
+        said.append(Sentence(HOLDS, f"{_claims(len(by[HOLDS]), HOLDS, _PLURAL[HOLDS])}: {told}."))
     if by[FAILS]:
-        words = f"{_claims(len(by[FAILS]), 'does not hold', 'do not hold')}:"
+        words = f"{_claims(len(by[FAILS]), FAILS, _PLURAL[FAILS])}:"
         said.append(Sentence(FAILS, words, by[FAILS][:_MANY], max(0, len(by[FAILS]) - _MANY)))
     if by[NEGLIGIBLE]:
         words = f"{_claims(len(by[NEGLIGIBLE]), 'makes', 'make')} no difference that matters (half a point or more):"
@@ -124,8 +124,7 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
 def beside(rows: Sequence[dict]) -> str:
     """Of the claims beside one figure: how many have which verdict."""
     counts = [(verdict, sum(row["verdict"] == verdict for row in rows)) for verdict in SYMBOLS]
-    told = {verdict: verdict if count == 1 else _PLURAL.get(verdict, verdict) for verdict, count in counts}
-    return ", ".join(f"{count} {told[verdict]}" for verdict, count in counts if count)
+    return ", ".join(f"{n} {verdict if n == 1 else _PLURAL.get(verdict, verdict)}" for verdict, n in counts if n)
 
 
 def _lead(row: dict) -> bool:
