@@ -117,6 +117,21 @@ def settings_of_tiny() -> dict:
     return TINY
 
 
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """``executed("album", folder=...)``: that notebook as papermill runs it in ``tmp_path``, with its outputs."""
+    top = Path(__file__).parents[1]
+
+    def execute(name, **given):
+        from papermill import execute_notebook  # takes seconds, and few tests need it
+
+        monkeypatch.setenv("PYTHONPATH", str(top))
+        out = tmp_path / f"{name}.ipynb"
+        return execute_notebook(top / f"notebooks/{name}.ipynb", out, given, cwd=tmp_path, progress_bar=False)
+
+    return execute
+
+
 # Albums: folders of small pictures with something to learn in them, that train in a moment
 
 LEARNING = {"size": 8, "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1}}

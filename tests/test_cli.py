@@ -112,6 +112,7 @@ def test_a_grid_is_run_and_gone_on_with(here):
     assert here.grid("--minutes", "0").status == 0  # nothing to do needs no time
 
 
+@pytest.mark.slow
 def test_stale_records_are_told_of(here):
     here.grid()
     path = next(here.runs.iterdir())
@@ -131,6 +132,7 @@ def test_records_are_merged(here):
     assert "scale '../../x' is no name" in one_line(here("merge", "elsewhere", "--scale", "../../x"))
 
 
+@pytest.mark.slow
 def test_what_there_is_is_shown(here):
     assert "unknown experiment 'fig9'" in one_line(here("show", "fig9"))
     here.grid()
@@ -156,6 +158,7 @@ def test_all_names_are_listed(here):
     assert re.search(r"(?m)^  tiny +data/tiny +train\.npz, test\.npz$", result.out)
 
 
+@pytest.mark.slow
 def test_the_verdicts_are_told_and_kept(here):
     result = here("claims", "--scale", "quick")  # no experiment of the paper is in these parameters
     assert result.status == 0, result.err

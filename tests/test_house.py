@@ -347,6 +347,7 @@ def test_the_wings_of_a_notebook_are_found(package):
     assert wings("from pslcore.hands_on.desk import Desk", top) == {"pslcore/hands_on", "pslcore/losses.py"}
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     scale, stages, folder = pipeline
     assert 3 <= len(stages) <= 20

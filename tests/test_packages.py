@@ -104,6 +104,7 @@ def installed(site, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_names_come_without_an_import(installed):
     assert packages.names(strategies.PACKAGES) == ["last", "number", "random"]
     assert models.known("acme_net") == "acme_net"

@@ -163,6 +163,7 @@ def test_what_a_change_makes_stale(copy):
     assert stale_after("pslcore/losses.py", "import", "# A word.\nimport") == stages
 
 
+@pytest.mark.slow
 def test_dvc_lays_a_method_over_an_experiment(tmp_path):
     """``dvc exp run -S '+scales.quick.fig5b.methods.six={...}'``: yaml's aliases must not undo it."""
     path = tmp_path / "params.yaml"

@@ -103,6 +103,7 @@ def test_anything_at_all_gives_a_model_or_one_sentence(cls, given):
     one_sentence(cls.of, given)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(some.data())
 def test_random_settings_give_a_model_or_one_sentence(data):
@@ -113,6 +114,7 @@ def test_random_settings_give_a_model_or_one_sentence(data):
     one_sentence(cls.of, good | {name: data.draw(SOMETHING) for name in names})
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(some.dictionaries(some.sampled_from([*FederatedConfig.model_fields]), SOMETHING, max_size=6))
 def test_so_does_a_config_of_either_kind(given):

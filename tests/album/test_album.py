@@ -383,6 +383,7 @@ def test_a_full_disk_during_training(opened, labelled, monkeypatch, at):
     assert album.next(5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(["answer", "skip", "unsure", "undo"]), st.integers(0, 4), st.integers(0, 1))))
 def test_whatever_is_said_in_whatever_order_the_journal_tells_the_same(opened, tmp_path_factory, acts):

@@ -6,6 +6,7 @@ The same search finds the same kind of trace of the pictures that were labelled,
 import base64
 import io
 import re
+from functools import cache
 from urllib.parse import unquote
 
 import numpy as np
@@ -36,10 +37,16 @@ def canaries(tmp_path):
     return found
 
 
+@cache
+def unquoted(haystack):
+    """As a reader of addresses sees it."""
+    return unquote(haystack.decode("latin-1"))
+
+
 def traces(canary, haystack):
     """What of a picture is found in some bytes: its name, its EXIF, any row of its pixels, its thumbnail."""
     name, secret, pixels = canary
-    found = {"name"} if name.encode() in haystack or name in unquote(haystack.decode("latin-1")) else set()
+    found = {"name"} if name.encode() in haystack or name in unquoted(haystack) else set()
     found |= {"exif"} if secret.encode() in haystack or secret.encode("utf-16-le") in haystack else set()
     rows = [pixels[row].tobytes() for row in range(SIDE)]  # 24 bytes each: no accident
     rows += [pixels[row, :, channel].tobytes() for row in range(SIDE) for channel in range(3)]

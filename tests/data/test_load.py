@@ -211,6 +211,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, compressed):
             load("mine", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_file_with_an_altered_byte_is_refused_or_harmless(tmp_path, compressed):
     """Never another exception than the sentence, never other images."""

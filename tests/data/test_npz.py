@@ -131,6 +131,7 @@ def test_no_regular_file(root):
     path.unlink()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), method=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
 def test_random_damage(root, data, method):
@@ -148,6 +149,7 @@ def test_random_damage(root, data, method):
 _dtypes = st.sampled_from(["|u1", "<i8", ">i4", "<f4", "<U1", "|O", "|b1", "|S3", "<M8[s]", "|V4"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["images", "labels", "names", "approx", "coarse", "coarse_names"]),

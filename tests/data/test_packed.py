@@ -408,6 +408,7 @@ def _memory_taken(root):
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_set(tmp_path):
     write(tmp_path / "set" / "source" / "0.png", np.zeros((512, 1024, 3), dtype=np.uint8))
     write(tmp_path / "set" / "source" / "0-labels.png", np.zeros((512, 1024), dtype=np.uint8))

@@ -196,6 +196,7 @@ def test_a_lead_that_grows(world):
     assert judged(world({"fig3a": three(70, PSL=curve(75, 55))}), **check).verdict == FAILS
 
 
+@pytest.mark.slow
 def test_across_two_experiments(world):
     curves = {"fig3b": three(78), "fig6a": {name: curve(60, noise=n) for n, name in enumerate(three(0), 5)}}
     curves["fig6a"]["VAAL"] = curve(99)

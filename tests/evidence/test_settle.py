@@ -62,6 +62,7 @@ def test_the_next_look_that_would_decide(world, n, lead, seeds):
     assert found.text.startswith(f"about {seeds} more paired seeds, ")
 
 
+@pytest.mark.slow
 def test_it_comes_true(world):
     """Where mean and spread stay as they are, the verdict comes at the look that was foretold."""
     for n, lead in ((5, 1.0), (5, 0.7), (10, 0.7)):
@@ -162,6 +163,7 @@ def here(tmp_path, root, settings_of_tiny, monkeypatch):
     return Here()
 
 
+@pytest.mark.slow
 def test_it_runs_seed_by_seed_until_nothing_is_left_to_decide(here):
     still = here.run()
     assert not any(each.runs for each in still)
@@ -212,6 +214,7 @@ def test_choices_that_cannot_be_read_are_made_anew(here, capsys):
     assert "cannot be read: the choices are made anew" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_waits_for_another_machine_does_not_hold_it_up(here, monkeypatch):
     begun = []
 

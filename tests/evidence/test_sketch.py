@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import papermill
 import pytest
 
 from pslcore import strategies
@@ -85,12 +84,9 @@ def test_run_stop_and_run_again(made, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_with_nobody_there(made, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TOP))
+def test_the_notebook_runs_with_nobody_there(made, tmp_path, executed):
     (tmp_path / "params.yaml").write_text("")
     given = {"experiment": "fig", "scale": "little", "table": str(made / "table.json.xz"), "jobs": 1}
-    ran = papermill.execute_notebook(
-        TOP / "notebooks/your_method.ipynb", tmp_path / "ran.ipynb", given, cwd=tmp_path, progress_bar=False
-    )
+    ran = executed("your_method", **given)
     assert all(output.output_type != "error" for cell in ran.cells for output in cell.get("outputs", []))
     assert len(list(tmp_path.glob("outputs/little/tried/*/runs/*.json"))) == 2

@@ -42,6 +42,7 @@ def test_areas_by_hand():
     assert list(made.index.get_level_values("method").unique()) == ["A", "B"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 10_000), numbers), min_size=1, max_size=8, unique_by=lambda point: point[0]),
     st.randoms(use_true_random=False),
@@ -140,6 +141,7 @@ def test_against_finds_a_difference_that_only_pairing_shows():
     assert stats.ttest_ind(one, other).pvalue > 0.5  # the same numbers, unpaired
 
 
+@pytest.mark.slow
 def test_against_finds_nothing_where_there_is_nothing():
     p = [against(table(noisy(seed=seed)), "A")["p"][0] for seed in range(200)]
     assert 2 <= sum(value < 0.05 for value in p) <= 20  # 10 expected

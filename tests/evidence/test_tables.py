@@ -32,6 +32,7 @@ def test_table_1_stands_beside_what_the_paper_prints():
     assert dict(zip(sizes["model"], sizes["paper"], strict=True))["VAAL"] == "23.11 M"
 
 
+@pytest.mark.slow
 def test_table_2_times_every_method(digits):
     options = {"vaal": {"width": 4}}
     configs = {

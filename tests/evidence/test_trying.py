@@ -53,6 +53,7 @@ def collected(made):
 # The table
 
 
+@pytest.mark.slow
 def test_the_table_says_what_the_records_say(made, here):
     found = published.load("fig", "little")
     results = collected(made)
@@ -299,6 +300,7 @@ def test_verify_catches_a_changed_digit(one, capsys):
     assert f"cycles[1].metric: {then} then, {now} now." in said
 
 
+@pytest.mark.slow
 def test_verify_on_another_kind_of_machine(one, capsys):
     path, record = one
     other = json.loads(json.dumps(record))

@@ -174,6 +174,7 @@ def test_a_scale_that_is_not_there(whole, tmp_path):
         verdicts.judge("huge", tmp_path / "params.yaml", tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_was_judged(whole, tmp_path):
     rows = whole()
     path = verdicts.write(rows, "quick", tmp_path)

@@ -305,6 +305,7 @@ def test_the_table_of_what_left(whole):
     assert table["MB up"].tolist() == pytest.approx([3 * 0.314] * 3, abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", strategies.names())
 def test_nothing_protected_leaves_the_client_whatever_the_method(monkeypatch, data, method):
     options = {"vaal": {"width": 4}}.get(method, {})
@@ -331,6 +332,7 @@ def test_nothing_protected_leaves_the_client_whatever_the_method(monkeypatch, da
         assert set(site.ledger.summary()) == {"up: helper weights", "down: global weights"}
 
 
+@pytest.mark.slow
 def test_methods_of_a_seed_start_alike_and_seeds_do_not(data):
     prints = {resolved(data, method=method).pools().fingerprint() for method in strategies.names()}
     assert len(prints) == 1
@@ -368,11 +370,13 @@ def test_labels_are_as_noisy_as_the_config_says(monkeypatch, data):
         assert np.array_equal(site.session.client.labels(), told[site.part[own]])
 
 
+@pytest.mark.slow
 def test_a_learnable_set_is_learned():
     record = run(tiny(method="random", initial=90, final=90, rounds=4, clients=3, recipe={"epochs": 10}))
     assert record["cycles"][-1]["metric"] > 0.5
 
 
+@pytest.mark.slow
 def test_it_runs_where_pixels_have_the_labels():
     record = run(FederatedConfig.of(TINY | {
         "dataset": "digit_scenes", "method": "random", "teacher": "lraspp_mobilenet_v3_small", "initial": 12,
@@ -397,6 +401,7 @@ def failing(monkeypatch, which):
     monkeypatch.setattr(session, "train", broken)
 
 
+@pytest.mark.slow
 def test_a_client_that_fails_is_left_out_of_that_round_and_reported(monkeypatch, tmp_path, whole):
     failing(monkeypatch, lambda client, round_: (client, round_) == (1, 0))
     averaged, original = [], server.aggregate
@@ -421,6 +426,7 @@ def test_a_client_that_fails_is_left_out_of_that_round_and_reported(monkeypatch,
     assert records.content(record)["cycles"] != records.content(whole)["cycles"]
 
 
+@pytest.mark.slow
 def test_when_all_fail_the_run_says_so_and_can_go_on(monkeypatch, tmp_path, whole):
     failing(monkeypatch, lambda client, round_: round_ == 1)
     with pytest.raises(FederationError, match="all clients failed in round 1; the last said: FloatingPointError: the"):
@@ -429,6 +435,7 @@ def test_when_all_fail_the_run_says_so_and_can_go_on(monkeypatch, tmp_path, whol
     assert records.content(run(tiny(), folder=tmp_path)) == records.content(whole)
 
 
+@pytest.mark.slow
 def test_a_client_that_cannot_pick_stops_the_run(monkeypatch, tmp_path, whole):
     monkeypatch.setattr(strategies.psl.PSL, "pick", lambda *given: [][0])
     with pytest.raises(FederationError, match=r"client 0 could not pick after round 1 \(IndexError: .*mend that"):

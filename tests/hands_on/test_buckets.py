@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import papermill
 import pytest
 import torch
 
@@ -183,6 +182,7 @@ def test_the_local_copy_answers_as_the_teacher_does(root, tiny):
     assert np.array_equal(made.session.cloud.ask(("logits",), labelled)["logits"], logits.numpy())
 
 
+@pytest.mark.slow
 def test_the_widgets_without_a_browser(root, record, tmp_path):
     other = run(trial.Config.of(record["config"]).but(seed=1), root)
     runs = {"a": [("PSL", record), ("PSL", other)], "b": [("P", record)], "empty": []}
@@ -218,14 +218,11 @@ def test_the_widgets_without_a_browser(root, record, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_with_nobody_there(tmp_path, monkeypatch):
+def test_the_notebook_runs_with_nobody_there(tmp_path, executed):
     top = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", str(top))
     (tmp_path / "params.yaml").write_text((top / "params.yaml").read_text().replace("epochs: 30", "epochs: 2"))
     for name in ("explore_discrepancy", "explore_peers"):
-        made = papermill.execute_notebook(
-            top / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb", cwd=tmp_path, progress_bar=False
-        )
+        made = executed(name)
         assert all(output.output_type != "error" for cell in made.cells for output in cell.get("outputs", []))
     assert len(list((tmp_path / "outputs/quick/runs").glob("*.json"))) == 2
     assert list((tmp_path / "outputs/quick/explore").glob("*.npz"))

@@ -1,12 +1,10 @@
 """The desk without a browser: every button and key is a method; a key names the showing it was given for."""
 
 import io
-import json
 import threading
 from pathlib import Path
 
 import numpy as np
-import papermill
 import pytest
 from PIL import ExifTags, Image
 
@@ -316,16 +314,13 @@ def test_the_large_picture_is_upright_and_bare(opened, folder, mode):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_with_nobody_there(tmp_path, monkeypatch):
+def test_the_notebook_runs_with_nobody_there(tmp_path, monkeypatch, executed):
     top = Path(__file__).parents[2]
     photos = parts.example(tmp_path / "example", count=12)
     assert (tmp_path / "example" / ".gitignore").read_text() == "*\n"
     assert len(list(photos.rglob("private/*.jpg"))) == 4
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((top / "params.yaml").read_text())
-    monkeypatch.setenv("PYTHONPATH", str(top))
-    out = tmp_path / "album.ipynb"
     given = {"folder": str(photos), "classes": list("0123456789"), "protect": {"folders": ["private"]}}
-    papermill.execute_notebook(top / "notebooks/album.ipynb", out, given, progress_bar=False, cwd=tmp_path)
-    last = json.loads(out.read_text())["cells"][-1]["outputs"]
-    assert "12 pictures, 4 of them protected" in "".join(last[0]["text"])
+    last = executed("album", **given).cells[-1].outputs
+    assert "12 pictures, 4 of them protected" in last[0].text

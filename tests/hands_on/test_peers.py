@@ -18,6 +18,7 @@ def never():
     return False
 
 
+@pytest.mark.slow
 def test_a_try_is_a_run_and_its_record(tries, root):
     lengths = []
     config = tries.config(peers=3, seed=2)
@@ -54,6 +55,7 @@ def test_stopped_at_once_nothing_is_kept(tries):
     assert tries.records == {}
 
 
+@pytest.mark.slow
 def test_the_table_and_what_is_particular(tries):
     for options in ({}, {"peers": 1}, {"in_class": False, "alpha": 0.3, "study_protected": False, "seed": 1}):
         tries.train(tries.config(**options), lambda _: None, never)
@@ -67,6 +69,7 @@ def test_the_table_and_what_is_particular(tries):
     assert (table["bytes crossed"] > 16 * 3 * 64).all()
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_an_experiment(tries, tmp_path):
     configs = [tries.config(peers=2), tries.config(peers=3, ranking="ordered", seed=1)]
     for config in configs:
@@ -93,6 +96,7 @@ def test_what_is_kept_is_an_experiment(tries, tmp_path):
         tries.keep([configs[0].key, other.key], "mine", "quick", file)
 
 
+@pytest.mark.slow
 def test_the_widgets_without_a_browser(tiny, root, tmp_path):
     trainer = Trainer(tiny(), tmp_path / "runs", "quick", tmp_path / "kept.yaml", root)
     trainer.at_once.value = False

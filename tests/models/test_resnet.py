@@ -28,6 +28,7 @@ def test_a_shared_parameter_counts_once_and_a_frozen_one_counts():
     assert count_parameters(torch.nn.Sequential(layer, layer)) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize(("size", "channels"), [((8, 8), 1), ((32, 32), 3), ((64, 64), 3), ((7, 9), 1), ((8, 16), 3)])
 def test_any_image_will_do(name, size, channels):

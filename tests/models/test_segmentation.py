@@ -36,6 +36,7 @@ def test_the_unused_classifier_is_what_is_left_in_the_public_trunk():
     assert count_parameters(layers) == UNUSED_CLASSIFIER == 2_185_448
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (19, 1), (11, 3)])
 def test_only_the_ends_depend_on_classes_and_channels(classes, channels):
     def size(name):
@@ -45,6 +46,7 @@ def test_only_the_ends_depend_on_classes_and_channels(classes, channels):
     assert size("lraspp_mobilenet_v3_small") == (classes - 19) * (128 + 1) + (channels - 3) * 16 * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47), (8, 8), (7, 65), (1, 1)])
 def test_logits_have_the_size_of_the_image(named, height, width):
     name, network = named

@@ -36,6 +36,7 @@ def scenes(tiny):
     return trial.first_cycle(config), load("digit_scenes").train
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_what_the_networks_say_of_a_scene(scenes):
     made, train = scenes

@@ -66,7 +66,7 @@ def pool(kind, seed, n, dim, classes):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dim", [1, 2, 64])
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("classes", [2, 10])
 def test_plain_picks_are_those_of_brute_force(kind, dim, classes):
     p, h = pool(kind, 0, 250, dim, classes)
@@ -74,6 +74,7 @@ def test_plain_picks_are_those_of_brute_force(kind, dim, classes):
         np.testing.assert_array_equal(badge(p, h, budget, seed, rejection=False), brute_force(p, h, budget, seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -150,6 +151,7 @@ def test_follows_the_law(form, monkeypatch):
     assert fits(counts, exact, 2500)
 
 
+@pytest.mark.slow
 def test_stale_weights_do_not_bias(monkeypatch):
     """After a pick from group 1 the weights of its others are too high by a third, those of group 2 are right."""
     refresh_only_once(monkeypatch)
@@ -164,6 +166,7 @@ def test_stale_weights_do_not_bias(monkeypatch):
     assert fits(counts, exact, 2500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refreshes", [True, False])
 def test_rejection_and_plain_agree_in_distribution(refreshes, monkeypatch):
     """Clusters of unequal size and weight, so that acceptance is low; once with weights that are never refreshed."""

@@ -194,6 +194,7 @@ def test_stopped_after_a_cycle_and_gone_on_with(world, config, tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == [f"{made.key}.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_whole_pool_may_be_picked_and_no_more(world, config, monkeypatch, method):
     made = config(method, initial=28, budget=3, final=31, protected_fraction=0.49, recipe={"epochs": 1})
@@ -212,6 +213,7 @@ def test_the_standard_setting(world, config, method):
     assert [(cycle["labelled"], len(set(cycle["picked"]))) for cycle in record["cycles"]] == [(6, 3), (9, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PIXELS)
 def test_pixel_labels(world, tiny, method):
     network = "lraspp_mobilenet_v3_small"

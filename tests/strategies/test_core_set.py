@@ -59,7 +59,7 @@ def points(kind, seed, n, d):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dim", [1, 2, 64, 512])
+@pytest.mark.parametrize("dim", [1, 2, 64, pytest.param(512, marks=pytest.mark.slow)])
 def test_picks_are_those_of_brute_force(kind, dim):
     x = points(kind, 0, 220, dim)
     for labelled in (0, 20):
@@ -70,6 +70,7 @@ def test_picks_are_those_of_brute_force(kind, dim):
             )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -112,6 +113,7 @@ def test_without_centers_the_first_pick_is_farthest_from_the_mean():
     assert k_center_greedy(np.array([[0.0], [1.0], [2.0], [9.0]]), np.empty((0, 1)), 3).tolist() == [3, 0, 2]
 
 
+@pytest.mark.slow
 def test_many_tiles(monkeypatch):
     """More rows than a tile, more centres than a block, a small active set."""
     monkeypatch.setattr(core_set, "_ROWS", 64)

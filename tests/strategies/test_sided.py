@@ -86,6 +86,7 @@ def test_the_answers_are_the_students(root, at_home, monkeypatch, method):
         assert np.array_equal(last.head[0], student.head.weight.detach().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SIDED)
 def test_the_side_changes_the_key_and_the_task_learner_stays_as_it_is(root, tiny, at_home, method):
     cloud, client = tiny(method=method), at_home(method)

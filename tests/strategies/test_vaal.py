@@ -216,6 +216,7 @@ def test_order_survives_where_the_probability_is_rounded_to_0_or_1():
     assert np.abs(scores).max() > 100
 
 
+@pytest.mark.slow
 def test_what_looks_unlike_the_labelled_is_picked():
     """Labelled images are dark; every other unlabelled one is bright. Half of the picks would be, by chance."""
     bright = (np.arange(N) % 2 == 1) & (np.arange(N) >= 12)
