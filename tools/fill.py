@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from pslcore import campaign
-from pslcore.evidence import figures, reference, verdicts, words
+from pslcore.evidence import buckets, figures, reference, verdicts, views, words
 
 TOP = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
@@ -44,28 +45,31 @@ def judged(scale: str) -> list[dict]:
 def protocol(results: campaign.Results) -> str:
     """One sentence from the config that the runs of an experiment share."""
     config = figures.finished(results)[0][0].config
-    recipe = config.recipe
+    recipe, cycle = config.recipe, "round" if "clients" in config.settings() else "cycle"
+    more = f", then {config.budget:,} a cycle to {config.final:,}" if config.final > config.initial else ""
     return (
-        f"{config.initial:,} labels, then {config.budget:,} a cycle to {config.final:,}; task learner "
-        f"`{config.teacher}`, {recipe.epochs} epochs a cycle, batches of {recipe.batch_size}."
+        f"{config.initial:,} labels{more}; task learner `{config.teacher}`, {recipe.epochs} epochs a {cycle}, "
+        f"batches of {recipe.batch_size}."
     )
 
 
-def _begun(page: Path, scale: str, experiment: str, shows: str = "accuracy against labels") -> list[str]:
-    """Picture, protocol, curves in numbers; or that nothing has been run."""
+def none(scale: str, *experiments: str) -> str:
+    return f"*Nothing of {', '.join(experiments)} at `{scale}` has been run yet.*\n"
+
+
+def _opening(page: Path, results: campaign.Results, name: str, shows: str) -> list[str]:
+    """Picture and protocol."""
+    picture = _picture(results.scale, name)
+    parts = [f"![{shows}, {name}]({_relative(picture, page)})\n"] if picture.exists() else []
+    return [*parts, f"{protocol(results)} {figures.provenance(results)}\n"]
+
+
+def curves(page: Path, scale: str, experiment: str, shows: str = "accuracy against labels") -> str:
+    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
     results = collected(scale, experiment)
     if not results.runs:
-        return [f"*Nothing of {experiment} at `{scale}` has been run yet.*\n"]
-    picture = TOP / "docs" / f"{experiment}-{scale}.png"
-    parts = [f"![{shows}, {experiment}]({_relative(picture, page)})\n"] if picture.exists() else []
-    return [*parts, f"{protocol(results)} {figures.provenance(results)}\n", markdown(figures.summary(results))]
-
-
-def curves(page: Path, scale: str, experiment: str, *shows: str) -> str:
-    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
-    results, parts = collected(scale, experiment), _begun(page, scale, experiment, *shows)
-    if not results.runs:
-        return parts[0]
+        return none(scale, experiment)
+    parts = [*_opening(page, results, experiment, shows), markdown(figures.summary(results))]
     if len({cell.label for cell, _ in results.runs}) > 1:
         parts.append(markdown(figures.paired_tests(results)))
     room = reference.headroom(results)
@@ -79,7 +83,41 @@ def privacy(page: Path, scale: str, experiment: str) -> str:
 
 def summary(page: Path, scale: str, experiment: str) -> str:
     """Picture and curves in numbers, without the tests."""
-    return "\n".join(_begun(page, scale, experiment))
+    results = collected(scale, experiment)
+    if not results.runs:
+        return none(scale, experiment)
+    opening = _opening(page, results, experiment, "accuracy against labels")
+    return "\n".join([*opening, markdown(figures.summary(results))])
+
+
+def groups(page: Path, scale: str, experiment: str) -> str:
+    """Fig. 7: picture, protocol, and what consensus is worth in each group of test images."""
+    results = collected(scale, experiment)
+    if not results.runs:
+        return none(scale, experiment)
+    opening = _opening(page, results, experiment, "test images by discrepancy, with and without consensus")
+    return "\n".join([*opening, markdown(buckets.accuracy(buckets.table(results)))])
+
+
+def noisy(scale: str) -> views.Noise | None:
+    """Fig. 6: without noise and at every rate that has runs; None where nothing was run."""
+    clean, *rates = (collected(scale, experiment) for experiment in (views.CLEAN, *views.NOISY))
+    rates = [results for results in rates if results.runs]
+    return views.Noise(clean, *rates) if rates else None
+
+
+def noise(page: Path, scale: str, experiment: str) -> str:
+    """Picture, protocol, and the metric at the last budget for every rate of wrong labels."""
+    view = noisy(scale)
+    if view is None:
+        return none(scale, *views.NOISY)
+    points = view.plot()
+    told = points["metric"].map("{:.1f}".format) + " ± " + points["sd"].map("{:.1f}".format)
+    table = points.assign(told=told, noise=points["noise"].map("{:.0f} % wrong".format))
+    table = table.pivot_table(index="curve", columns="noise", values="told", aggfunc="first", sort=False)
+    table = table.dropna().rename_axis("method", axis=0).reset_index()
+    opening = _opening(page, view.results, experiment, "accuracy at the last budget against wrong labels")
+    return "\n".join([*opening, markdown(table)])
 
 
 def found(page: Path, scale: str) -> str:
@@ -119,6 +157,10 @@ def claims(page: Path, *scales: str) -> str:
     return "\n".join(parts)
 
 
+def _picture(scale: str, experiment: str) -> Path:
+    return TOP / "docs" / f"{experiment}-{scale}.png"
+
+
 def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
@@ -129,6 +171,8 @@ FILLS: dict[str, Callable[..., str]] = {
     "counts": counts,
     "claims": claims,
     "summary": summary,
+    "groups": groups,
+    "noise": noise,
     "found": found,
 }
 
@@ -149,17 +193,27 @@ def pages() -> list[Path]:
     return [page for page in found if PLACE.search(page.read_text())]
 
 
+def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
+    """The picture that goes with a place; None where there is none, or nothing was run."""
+    if name == "noise":
+        view = noisy(scale)
+        return view and view.drops
+    if name not in ("curves", "summary", "privacy", "groups") or not (results := collected(scale, experiment)).runs:
+        return None
+    if name == "groups":
+        return buckets.bars(results)
+    if name == "privacy":
+        return figures.privacy(results)
+    return reference.draw(figures.budget_curves(results), results)
+
+
 def draw() -> None:
     """The pictures of all experiments that a page shows."""
     for page in pages():
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
-            if name in ("curves", "privacy", "summary") and (results := collected(*given)).runs:
-                if name == "privacy":
-                    picture = figures.privacy(results)
-                else:
-                    picture = reference.draw(figures.budget_curves(results), results)
-                picture.write_image(TOP / "docs" / f"{given[1]}-{given[0]}.png", width=900, height=520, scale=2)
+            if len(given) == 2 and (figure := drawn(name, *given)):
+                figure.write_image(_picture(*given), width=900, height=520, scale=2)
 
 
 def main(arguments: list[str] | None = None) -> int:
