@@ -102,7 +102,8 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
             one = row["comparisons"][0]
             seeds = f"{one['seeds']} seed{'s' * (one['seeds'] != 1)}"
             yet = "" if one["judged"] else ", before the first look"
-            words = f"{one['name']}: {measured(one, 'points')} points ({seeds}{yet}), {row['paper']} in the paper."
+            words = f"{one['name']}, {row['experiment']}: {measured(one, 'points')} points ({seeds}{yet}), "
+            words += f"{row['paper']} in the paper."
             said.append(Sentence(row["verdict"], words, [row]))
     if by[UNSURE]:
         open_ = [row for row in by[UNSURE] if row["more_seeds"] and row["core_minutes"] is not None]

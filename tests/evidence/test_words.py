@@ -40,10 +40,10 @@ def test_what_was_found(row, compared):
 def test_a_lead_with_a_number_is_told_with_its_interval_and_verdict(row, compared):
     (first, *_) = words.found([lead(row, compared, "too small to tell")])
     assert first.verdict == "too small to tell"
-    assert first.words == "PSL – Random: +1.2 ± 0.5 points (3 seeds), 4.3 points in the paper."
+    assert first.words == "PSL – Random, fig3a: +1.2 ± 0.5 points (3 seeds), 4.3 points in the paper."
     assert [one["id"] for one in first.claims] == ["claim1"]
     early = lead(row, compared, "too small to tell", -1.25, None, seeds=1, judged=False)
-    assert words.found([early])[0].words.startswith("PSL – Random: −1.2 points (1 seed, before the first look)")
+    assert words.found([early])[0].words.startswith("PSL – Random, fig3a: −1.2 points (1 seed, before the first look)")
     assert len(words.found([lead(row, compared, "not run")])) == 1  # the sentence on what is not run
 
 
