@@ -161,7 +161,7 @@ def _pack(command: argparse.ArgumentParser) -> Body:
         from pslcore import campaign
 
         count = campaign.pack(options.scale, options.out)
-        print(f"{options.out}/{options.scale}/runs.jsonl.xz holds {count} records.")
+        print(f"{options.out}/{options.scale}/runs.*.jsonl.xz hold {count} records.")
         return 0
 
     return body

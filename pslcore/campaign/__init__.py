@@ -1,6 +1,6 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
-from pslcore.campaign import host
+from pslcore.campaign import archive, host
 from pslcore.campaign.attest import ATTESTED, attest, current, difference
 from pslcore.campaign.catalogue import told as catalogue
 from pslcore.campaign.grid import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in

@@ -1,12 +1,14 @@
-"""Finished records of a scale in one file, ``<out>/<scale>/runs.jsonl.xz``.
+"""Finished records of a scale in four files, ``<out>/<scale>/runs.0-3.jsonl.xz`` to ``runs.c-f.jsonl.xz``.
 
 A scale of a few hundred seeds has thousands of records that differ in little: one by one they take kilobytes each,
-together some hundred bytes. Each line is the JSON text of one sealed record, in the order of the keys. A record that
-stands as a file of its own goes before the one in the archive: it is the newer.
+together some hundred bytes. Each line is the JSON text of one sealed record, in the order of the keys; the first digit
+of its key says which of the four parts it is in, whatever else is there, so that none ever moves from part to part. A
+record that stands as a file of its own goes before the one in the archive: it is the newer.
 """
 
 import json
 import lzma
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -14,16 +16,22 @@ from typing import Any
 
 from pslcore.runs import records, schema
 
-NAME = "runs.jsonl.xz"
+ANY = "runs.*jsonl.xz"  # the whole of an archive in one file too, as it was written before 2026-11-27
+_DIGITS = ("0-3", "4-7", "8-b", "c-f")
 
 
-def beside(folder: Path) -> Path:
-    """The archive that goes with a folder of records."""
-    return folder.parent / NAME
+def name(key: str) -> str:
+    """The name of the part that the record of a key is in."""
+    return f"runs.{_DIGITS[int(key[0], 16) // 4]}.jsonl.xz"
+
+
+def parts(folder: Path) -> Iterator[Path]:
+    """The parts of the archive that goes with a folder of records, there or not."""
+    return (folder.parent / name(digits[0]) for digits in _DIGITS)
 
 
 def sealed(path: Path) -> MappingProxyType[str, dict[str, Any]]:
-    """The records of an archive by key, as they were sealed, not checked so far; none where there is no archive.
+    """The records of a part by key, as they were sealed, not checked so far; none where there is no such file.
 
     Raises
     ------
@@ -49,18 +57,18 @@ def _sealed(path: Path, _mtime: int, _size: int, _inode: int) -> MappingProxyTyp
 
 
 def get(path: Path, key: str) -> dict[str, Any] | None:
-    """A record of an archive, checked like a file; None if it is not there.
+    """A record of a part, checked like a file; None if it is not there.
 
     Raises
     ------
     DamagedRecord
-        If the archive is damaged, or this record's seal or form is.
+        If the part is damaged, or this record's seal or form is.
     """
     record = sealed(path).get(key)
     return None if record is None else schema.checked(records.opened(dict(record), f"{path}: {key}"), f"{path}: {key}")
 
 
 def write(path: Path, content: dict[str, dict[str, Any]]) -> None:
-    """Write an archive, whole or not at all; the same records give the same bytes. ``content`` is sealed, by key."""
+    """Write a part, whole or not at all; the same records give the same bytes. ``content`` is sealed, by key."""
     lines = "".join(f"{records.canonical(content[key])}\n" for key in sorted(content))
     records.write_bytes(path, lzma.compress(lines.encode(), preset=9 | lzma.PRESET_EXTREME))

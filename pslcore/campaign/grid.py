@@ -273,7 +273,7 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
     """
     folder = runs_folder(out, scale)
     found = [(path, read(path)) for path in _record_files(Path(source))]
-    for path in sorted(Path(source).rglob(archive.NAME)):
+    for path in sorted(Path(source).rglob(archive.ANY)):
         found += [
             (path, named(record, key, f"{path}: {key}"))
             for key in archive.sealed(path)
@@ -298,7 +298,7 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
 def pack(scale: str, out: str | Path = "outputs") -> int:
     """Bring all finished records of a scale into its archive (``archive``) and remove their files; how many it holds.
 
-    Stopped at any point, nothing is lost: a file goes after the archive that holds it is written.
+    Stopped at any point, nothing is lost: a file goes after the part of the archive that holds it is written.
 
     Raises
     ------
@@ -308,19 +308,20 @@ def pack(scale: str, out: str | Path = "outputs") -> int:
         If a file or the archive is damaged; then nothing is changed.
     """
     folder = runs_folder(out, scale)
-    target = archive.beside(folder)
-    files = [path for path in _record_files(folder) if path.parent == folder]
-    content = dict(archive.sealed(target))
-    for path in files:
-        read(path)  # refuses a damaged one
-        content[path.stem] = json.loads(path.read_bytes())  # with its seal
-    if not content:
+    content = {target.name: dict(archive.sealed(target)) for target in archive.parts(folder)}
+    files: dict[str, list[Path]] = {}
+    for path in _record_files(folder):
+        if path.parent == folder:
+            read(path)  # refuses a damaged one
+            files.setdefault(archive.name(path.stem), []).append(path)
+            content[archive.name(path.stem)][path.stem] = json.loads(path.read_bytes())  # with its seal
+    if not any(content.values()):
         raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
-    if files:
-        archive.write(target, content)
-    for path in files:
-        path.unlink()
-    return len(content)
+    for part, packed in files.items():
+        archive.write(folder.parent / part, content[part])
+        for path in packed:
+            path.unlink()
+    return sum(map(len, content.values()))
 
 
 def _record_files(folder: Path) -> list[Path]:
@@ -364,7 +365,7 @@ def stored(key: str, folder: Path) -> Record | None:
     path = folder / f"{key}.json"
     if path.exists():
         return read(path)
-    kept = archive.beside(folder)
+    kept = folder.parent / archive.name(key)
     record = archive.get(kept, key)
     return record and named(record, key, f"{kept}: {key}")
 
@@ -384,7 +385,7 @@ _NAME = TypeAdapter(Name)
 
 
 def _finished(cell: Cell, folder: Path) -> Record | None:
-    archive.sealed(archive.beside(folder))  # one that cannot be read is no reason to run all that it holds again
+    archive.sealed(folder.parent / archive.name(cell.config.key))  # one that is damaged: nothing of it is run again
     try:
         return stored(cell.config.key, folder)
     except records.DamagedRecord as error:

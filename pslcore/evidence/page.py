@@ -14,7 +14,7 @@ import yaml
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from pslcore.campaign import Results
+from pslcore.campaign import Results, archive
 from pslcore.evidence import carried, forest, report, words
 from pslcore.evidence.report import Exhibit
 from pslcore.runs import records
@@ -139,8 +139,9 @@ def page(
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=words.found(claims), rules=mistune.html(rules), deviations=deviations,
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
-        template=next(iter(drawn), None), runs=runs, packed=carried.packed(results), archived=bool(archived),
+        template=next(iter(drawn), None), runs=runs, packed=carried.packed(results),
         files=sorted({key for curves in runs.values() for found in curves.values() for _, key in found} - archived),
+        parts={key[0]: archive.name(key) for key in sorted(archived)},
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip

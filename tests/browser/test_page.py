@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pslcore import campaign
+from pslcore.campaign import archive
 from pslcore.evidence import carried, figures, page, reference, report, verdicts
 
 pytestmark = pytest.mark.browser
@@ -145,12 +146,13 @@ def test_a_run_of_an_archive_is_named_by_its_key(opened, results, tmp_path):
     one.locator("#all-records > summary").click()
     one.locator("#all-records button").first.wait_for()
     places = [button.get_attribute("title") for button in one.locator("#all-records button").all()]
-    assert f"runs.jsonl.xz, key {first['key']}" in places
+    part = archive.name(first["key"])
+    assert f"{part}, key {first['key']}" in places
     assert f"runs/{second['key']}.json" in places
-    one.locator(f"#all-records button[title='runs.jsonl.xz, key {first['key']}']").click()
+    one.locator(f"#all-records button[title='{part}, key {first['key']}']").click()
     dialog = one.get_by_role("dialog")
-    assert f"Record: runs.jsonl.xz, key {first['key']}" in dialog.inner_text()
-    assert dialog.get_by_role("link").get_attribute("href") == "runs.jsonl.xz"
+    assert f"Record: {part}, key {first['key']}" in dialog.inner_text()
+    assert dialog.get_by_role("link").get_attribute("href") == part
 
 
 def test_search_filter_and_sort(opened, made):

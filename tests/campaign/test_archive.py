@@ -1,4 +1,4 @@
-"""Many records in one file: the same records, nothing lost on the way, nothing damaged taken for a record."""
+"""Many records in a few files: the same records, nothing lost on the way, nothing damaged taken for a record."""
 
 import json
 import lzma
@@ -12,14 +12,19 @@ from pslcore.runs import records
 
 @pytest.fixture
 def packed(here):
-    """A finished grid, its records before they were packed, and the archive."""
+    """A finished grid, its records before they were packed, and the parts of the archive."""
     results = here()
     assert grid.pack("quick", here.runs.parents[1]) == 4
-    return results, here.runs.parent / "runs.jsonl.xz"
+    return results, sorted(here.runs.parent.glob("runs.*"))
+
+
+def held(parts):
+    """All sealed records of some parts, by key."""
+    return {key: record for path in parts for key, record in archive.sealed(path).items()}
 
 
 def altered(path, change):
-    """Write an archive anew with its first record changed, as text."""
+    """Write a part anew with its first record changed, as text."""
     lines = lzma.decompress(path.read_bytes()).decode().splitlines()
     path.write_bytes(lzma.compress("\n".join([change(lines[0]), *lines[1:]]).encode()))
 
@@ -32,19 +37,27 @@ def same(one, other):
 
 
 def test_packed_records_are_those_that_were_files(here, packed, begun):
-    results, path = packed
+    results, parts = packed
     assert here.files() == []
     assert same(here.collect(), results)
     assert here.collect().archived == {cell.config.key for cell, _ in results.runs}
     assert not results.archived
     assert same(here(), results)
     assert not begun  # nothing was run again
-    assert list(archive.sealed(path)) == sorted(cell.config.key for cell, _ in results.runs)
+    assert list(held(parts)) == sorted(cell.config.key for cell, _ in results.runs)
+
+
+def test_the_first_digit_of_a_key_says_its_part(packed, tmp_path):
+    _, found = packed
+    names = [archive.name(f"{digit:x}" + 15 * "0") for digit in range(16)]
+    assert names == [f"runs.{digits}.jsonl.xz" for digits in ("0-3", "4-7", "8-b", "c-f") for _ in range(4)]
+    assert [path.name for path in archive.parts(tmp_path / "runs")] == sorted(set(names))
+    assert all(archive.name(key) == path.name for path in found for key in archive.sealed(path))
 
 
 def test_packing_again_adds_what_is_new_and_gives_the_same_bytes(here, packed, begun):
-    _, path = packed
-    before = path.read_bytes()
+    _, parts = packed
+    before = [path.read_bytes() for path in parts]
     here.params(seeds=3)
     here()
     assert len(begun) == 2
@@ -53,9 +66,10 @@ def test_packing_again_adds_what_is_new_and_gives_the_same_bytes(here, packed, b
     assert same(here(), here.collect())
     here.params(seeds=2)
     for config in begun:  # the two are taken out: the rest is what it was
+        path = here.runs.parent / archive.name(config.key)
         content = {key: record for key, record in archive.sealed(path).items() if key != config.key}
         archive.write(path, content)
-    assert path.read_bytes() == before
+    assert [path.read_bytes() for path in parts] == before
     assert grid.pack("quick", here.runs.parents[1]) == 4
 
 
@@ -90,18 +104,34 @@ def test_no_file_is_removed_where_the_archive_cannot_be_written(here, monkeypatc
     assert here.files() == before
 
 
+def test_no_record_is_lost_where_the_disk_fills_up_between_two_parts(here, monkeypatch):
+    results, written, original = here(), [], records.write_bytes
+
+    def write_bytes(path, content):
+        if written:
+            raise OSError("the disk is full")
+        written.append(path)
+        original(path, content)
+
+    monkeypatch.setattr(records, "write_bytes", write_bytes)
+    with pytest.raises(OSError, match="full"):
+        grid.pack("quick", here.runs.parents[1])
+    assert 0 < len(here.files()) < 4
+    assert same(here.collect(), results)
+
+
 def test_a_damaged_archive_is_told_and_nothing_runs_again(here, packed, begun):
-    _, path = packed
+    _, (path, *_) = packed
     whole = path.read_bytes()
     for damage in (whole[:-20], b"", b"no archive", lzma.compress(b"{}\n"), lzma.compress(b"[1]\n")):
         path.write_bytes(damage)
-        with pytest.raises(records.DamagedRecord, match=r"runs\.jsonl\.xz is damaged .* bring it back from git"):
+        with pytest.raises(records.DamagedRecord, match=r"runs\.\S+\.jsonl\.xz is damaged .* bring it back from git"):
             here()
     assert not begun
 
 
 def test_one_that_took_its_place_at_the_same_moment_is_read(packed):
-    _, target = packed
+    _, (target, *_) = packed
     before, state = dict(archive.sealed(target)), target.stat()
     other = target.with_name("other")
     other.write_bytes(target.read_bytes()[:-1] + b"!")
@@ -120,7 +150,7 @@ def test_one_that_took_its_place_at_the_same_moment_is_read(packed):
     ],
 )
 def test_a_damaged_record_in_it_is_one_that_is_not_there(here, packed, capsys, change, sentence):
-    results, path = packed
+    results, (path, *_) = packed
     altered(path, change)
     assert len(here.collect().unfinished) == 1
     assert sentence in capsys.readouterr().out
@@ -128,9 +158,10 @@ def test_a_damaged_record_in_it_is_one_that_is_not_there(here, packed, capsys, c
 
 
 def test_a_record_under_another_name(here, packed, capsys):
-    _, path = packed
-    first, second = list(archive.sealed(path))[:2]
-    content = dict(archive.sealed(path)) | {first: dict(archive.sealed(path)[second])}
+    _, parts = packed
+    (first, _), (_, second), *_ = held(parts).items()
+    path = here.runs.parent / archive.name(first)
+    content = dict(archive.sealed(path)) | {first: dict(second)}
     lines = [json.dumps(record | {"key": key}) for key, record in content.items()]
     path.write_bytes(lzma.compress("\n".join(lines).encode()))
     assert first in {cell.config.key for cell in here.collect().unfinished}
@@ -143,11 +174,21 @@ def test_nothing_to_pack(here, tmp_path):
 
 
 def test_an_archive_is_merged_like_files(here, packed, tmp_path):
-    results, path = packed
+    results, parts = packed
     elsewhere = tmp_path / "elsewhere" / "quick"
     elsewhere.mkdir(parents=True)
-    path.rename(elsewhere / path.name)
+    for path in parts:
+        path.rename(elsewhere / path.name)
     assert len(here.collect().unfinished) == 4
     assert len(grid.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1])) == 4
     assert same(here.collect(), results)
     assert grid.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1]) == []
+
+
+def test_an_archive_of_one_file_is_merged_too(here, packed, tmp_path):
+    results, parts = packed
+    archive.write(tmp_path / "elsewhere" / "runs.jsonl.xz", held(parts))
+    for path in parts:
+        path.unlink()
+    assert len(grid.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1])) == 4
+    assert same(here.collect(), results)

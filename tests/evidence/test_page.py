@@ -180,6 +180,7 @@ def test_texts_are_escaped(page):
         "template",
         "runs",
         "files",
+        "parts",
         "packed",
         "plotly",
         "tables",
@@ -194,7 +195,7 @@ def test_hostile_names_are_text(hostile_page, hostile):
     assert parsed.open == []
     said = " ".join(" ".join(parts) for parts in parsed.texts.values())
     assert all(" ".join(name.split()) in " ".join(said.split()) for name in hostile.values())
-    assert len(parsed.scripts) == 3 + 6 + 1  # figures; data, template and libraries; the page's own
+    assert len(parsed.scripts) == 3 + 7 + 1  # figures; data, template and libraries; the page's own
 
 
 def test_each_figure_is_kept_as_it_is_and_has_its_place(page):

@@ -19,8 +19,8 @@ let printing = false;
 
 // The records
 
-const runs = given("runs"), files = new Set(given("files"));
-const file = (key) => files.has(key) ? `runs/${key}.json` : "runs.jsonl.xz";
+const runs = given("runs"), files = new Set(given("files")), parts = given("parts");
+const file = (key) => files.has(key) ? `runs/${key}.json` : parts[key[0]];
 const keyIn = (key) => files.has(key) ? "" : `, key ${key}`;
 let unpacked;
 const records = () => unpacked ??= (async () => {
