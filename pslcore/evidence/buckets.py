@@ -25,11 +25,14 @@ def table(results: Results) -> pd.DataFrame:
     """
     rows = []
     for cell, record in figures.finished(results):
-        peers = pd.DataFrame({name: record["peers"][name] for name in ("discrepancy", "consensus", "correct")})
-        peers = peers.sort_values("discrepancy", kind="stable")  # a tie: the lower index first
-        for group, places in enumerate(np.array_split(np.arange(len(peers)), GROUPS), start=1):
-            found = peers.iloc[places].value_counts(["consensus", "correct"])
-            rows += [(cell.config.seed, group, *outcome, found.get(outcome, 0)) for outcome in OUTCOMES]
+        peers = {name: np.asarray(record["peers"][name]) for name in ("discrepancy", "consensus", "correct")}
+        order = np.argsort(peers["discrepancy"], kind="stable")  # a tie: the lower index first
+        for group, places in enumerate(np.array_split(order, GROUPS), start=1):
+            agree, right = peers["consensus"][places], peers["correct"][places]
+            rows += [
+                (cell.config.seed, group, *outcome, int(((agree == outcome[0]) & (right == outcome[1])).sum()))
+                for outcome in OUTCOMES
+            ]
     return pd.DataFrame(rows, columns=["seed", "group", "consensus", "correct", "images"])
 
 

@@ -89,6 +89,9 @@ class Evidence:
         self.results = cache(lambda name: campaign.collect(name, self.scale, self.params, self.out))
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
+        self.clocked = cache(
+            lambda name: [(cell.label, figures.seconds_of(record)) for cell, record in self.results(name).runs]
+        )
         self.cells: dict[str, list[Cell]] = {
             name: [cell for cell in campaign.cells(name, self.scale, self.params) if cell.label != campaign.CEILING]
             for name in EXPERIMENTS if name in known[self.scale]

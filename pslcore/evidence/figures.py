@@ -353,8 +353,9 @@ def _setting(results: Results) -> str:
 
 def _remarks(results: Results) -> list[str]:
     parts = [finished(results)[0][1]["data"]["note"]]
-    if results.unfinished:
-        parts.append(f"{len(results.unfinished)} runs are not finished and are missing here.")
+    shown = {cell.config.seed for cell, _ in results.runs}
+    if missing := sum(cell.config.seed in shown for cell in results.unfinished):  # seeds that nobody has lack nowhere
+        parts.append(f"Missing here, not finished: {missing} of {missing + len(results.runs)} runs.")
     if results.later:
         parts.append(f"{len(results.later)} finished runs wait for the next look.")
     if results.stale:

@@ -4,12 +4,13 @@ It is a forecast and no verdict: mean and spread of each comparison are taken as
 verdicts is asked at which of the coming looks they would decide. Seconds a run are those of the finished runs.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pslcore.campaign import Cell
-from pslcore.evidence import figures, rule
+from pslcore.evidence import rule
 from pslcore.evidence.claim import Claim, Curve, Evidence
 from pslcore.evidence.kinds import Finding, Part
 from pslcore.evidence.rule import NOT_RUN, UNSURE
@@ -154,16 +155,16 @@ def _unfinished(
 
 def seconds_a_run(evidence: Evidence, curve: Curve) -> float | None:
     """Median of the clocked seconds of the finished runs: of the curve, else of its experiment, else of any at hand."""
-    records = [(cell.label, figures.seconds_of(record)) for cell, record in evidence.results(curve[0]).runs]
-    own = [seconds for label, seconds in records if label == curve[1]] or [seconds for _, seconds in records]
-    if not own:
-        own = [figures.seconds_of(record) for name in evidence.labels for _, record in evidence.results(name).runs]
+    runs = evidence.clocked(curve[0])
+    own = [seconds for label, seconds in runs if label == curve[1]] or [seconds for _, seconds in runs]
+    own = own or [seconds for name in evidence.labels for _, seconds in evidence.clocked(name)]
     return float(np.median(own)) if own else None
 
 
 def _minutes(evidence: Evidence, runs: list[tuple[str, Cell]]) -> float | None:
-    seconds = [seconds_a_run(evidence, (name, cell.label)) for name, cell in runs]
-    return None if None in seconds else sum(each for each in seconds if each is not None) / 60
+    curves = Counter((name, cell.label) for name, cell in runs)
+    seconds = [(n, each) for curve, n in curves.items() if (each := seconds_a_run(evidence, curve)) is not None]
+    return sum(n * each for n, each in seconds) / 60 if len(seconds) == len(curves) else None
 
 
 def told(forecasts: list[Forecast]) -> str:

@@ -29,12 +29,12 @@ def area(metrics: ArrayLike, labelled: ArrayLike) -> float:
 
 def areas(table: pd.DataFrame) -> pd.Series:
     """The ``area`` under the budget curve of each (method, seed)."""
-
-    def under(rows: pd.DataFrame) -> float:
-        rows = rows.sort_values("labelled")
-        return area(rows["metric"], rows["labelled"])
-
-    return table.groupby(["method", "seed"], sort=False)[["labelled", "metric"]].apply(under)
+    curves = table.groupby(["method", "seed"], sort=False).ngroup().to_numpy()
+    order = np.lexsort((table["labelled"], curves))
+    metric, labelled = (table[name].to_numpy() for name in ("metric", "labelled"))
+    each = np.split(order, np.flatnonzero(np.diff(curves[order])) + 1)
+    under = [area(metric[rows], labelled[rows]) for rows in each if len(rows)]
+    return pd.Series(under, pd.MultiIndex.from_frame(table[["method", "seed"]].drop_duplicates()), dtype=float)
 
 
 def interval(values: ArrayLike, looks: int = 1) -> float:

@@ -218,7 +218,7 @@ def test_provenance_says_where_the_numbers_are_from():
     assert "other code" not in note
     cells = [cell for cell, _ in results.runs]
     note = figures.provenance(made(*results.runs[:3], unfinished=cells[3:], stale=cells[:2]))
-    assert "1 runs are not finished" in note
+    assert "not finished: 1 of 4 runs." in note
     assert "2 runs were made by other code than today's" in note
 
 
@@ -230,7 +230,14 @@ def test_what_repeats_is_told_apart_from_where_it_was_made():
     assert "Scale quick" in about
     assert "Drawn by hand." in about
     cells = [cell for cell, _ in results.runs]
-    assert "1 runs are not finished" in figures.about(made(*results.runs[:3], unfinished=cells[3:]))
+    assert "not finished: 1 of 4 runs." in figures.about(made(*results.runs[:3], unfinished=cells[3:]))
+
+
+def test_a_seed_that_no_method_has_is_not_missing():
+    results = both()
+    (*three, (cell, _)), later = results.runs, run("Random", seed=7)[0]
+    assert "not finished" not in figures.about(made(*results.runs, unfinished=[later]))
+    assert "not finished: 1 of 4 runs." in figures.about(made(*three, unfinished=[cell, later]))
 
 
 def test_provenance_names_every_machine():
