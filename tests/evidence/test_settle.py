@@ -13,7 +13,7 @@ import yaml
 
 from pslcore import campaign
 from pslcore.campaign import grid
-from pslcore.evidence import forecast, kinds, settle, verdicts
+from pslcore.evidence import figures, forecast, kinds, settle, verdicts
 from pslcore.evidence.claim import Claim, Evidence
 from pslcore.evidence.kinds import KINDS
 from pslcore.runs import records
@@ -143,7 +143,7 @@ def here(tmp_path, root, settings_of_tiny, monkeypatch):
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump({"scales": {"quick": {"looks": [2, 4], "base": base, "fig3a": section}}}))
     monkeypatch.setattr(verdicts, "load", lambda: CLAIMS)
-    monkeypatch.setattr(forecast.figures, "seconds_of", lambda record: 1.0)
+    monkeypatch.setattr(figures, "seconds_of", lambda record: 1.0)
 
     class Here:
         def __init__(self):
