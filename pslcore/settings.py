@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, model_validator
@@ -109,12 +110,19 @@ class Settings(BaseModel):
 
     def changed(self) -> dict[str, Any]:
         """What differs from the defaults, inner settings likewise."""
-        found = {}
-        for name, field in type(self).model_fields.items():
+        defaults, found = _defaults(type(self)), {}
+        for name in type(self).model_fields:
             value = getattr(self, name)
-            if field.is_required() or value != field.get_default(call_default_factory=True):
+            if name not in defaults or value != defaults[name]:
                 found[name] = value.changed() if isinstance(value, Settings) else value
         return found
+
+
+@cache
+def _defaults(kind: type[Settings]) -> dict[str, Any]:
+    """The default of every setting that has one: pydantic makes each anew whenever it is asked."""
+    fields = kind.model_fields.items()
+    return {name: field.get_default(call_default_factory=True) for name, field in fields if not field.is_required()}
 
 
 def _whole(value: Any) -> Any:

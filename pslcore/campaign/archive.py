@@ -20,14 +20,14 @@ ANY = "runs.*jsonl.xz"  # the whole of an archive in one file too, as it was wri
 _DIGITS = ("0-3", "4-7", "8-b", "c-f")
 
 
-def name(key: str) -> str:
-    """The name of the part that the record of a key is in."""
-    return f"runs.{_DIGITS[int(key[0], 16) // 4]}.jsonl.xz"
+def part(folder: Path, key: str) -> Path:
+    """Where the record of a key is in the archive that goes with a folder of records, there or not."""
+    return folder.parent / f"runs.{_DIGITS[int(key[0], 16) // 4]}.jsonl.xz"
 
 
 def parts(folder: Path) -> Iterator[Path]:
-    """The parts of the archive that goes with a folder of records, there or not."""
-    return (folder.parent / name(digits[0]) for digits in _DIGITS)
+    """All parts of that archive, there or not."""
+    return (part(folder, digits[0]) for digits in _DIGITS)
 
 
 def sealed(path: Path) -> MappingProxyType[str, dict[str, Any]]:

@@ -308,17 +308,18 @@ def pack(scale: str, out: str | Path = "outputs") -> int:
         If a file or the archive is damaged; then nothing is changed.
     """
     folder = runs_folder(out, scale)
-    content = {target.name: dict(archive.sealed(target)) for target in archive.parts(folder)}
-    files: dict[str, list[Path]] = {}
+    content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
+    files: dict[Path, list[Path]] = {}
     for path in _record_files(folder):
         if path.parent == folder:
             read(path)  # refuses a damaged one
-            files.setdefault(archive.name(path.stem), []).append(path)
-            content[archive.name(path.stem)][path.stem] = json.loads(path.read_bytes())  # with its seal
+            part = archive.part(folder, path.stem)
+            files.setdefault(part, []).append(path)
+            content[part][path.stem] = json.loads(path.read_bytes())  # with its seal
     if not any(content.values()):
         raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
     for part, packed in files.items():
-        archive.write(folder.parent / part, content[part])
+        archive.write(part, content[part])
         for path in packed:
             path.unlink()
     return sum(map(len, content.values()))
@@ -365,7 +366,7 @@ def stored(key: str, folder: Path) -> Record | None:
     path = folder / f"{key}.json"
     if path.exists():
         return read(path)
-    kept = folder.parent / archive.name(key)
+    kept = archive.part(folder, key)
     record = archive.get(kept, key)
     return record and named(record, key, f"{kept}: {key}")
 
@@ -385,7 +386,7 @@ _NAME = TypeAdapter(Name)
 
 
 def _finished(cell: Cell, folder: Path) -> Record | None:
-    archive.sealed(folder.parent / archive.name(cell.config.key))  # one that is damaged: nothing of it is run again
+    archive.sealed(archive.part(folder, cell.config.key))  # one that is damaged: nothing of it is run again
     try:
         return stored(cell.config.key, folder)
     except records.DamagedRecord as error:

@@ -141,7 +141,7 @@ def page(
         code=code, plotly_js=get_plotlyjs(), table_js=script, table_css=style,
         template=next(iter(drawn), None), runs=runs, packed=carried.packed(results),
         files=sorted({key for curves in runs.values() for found in curves.values() for _, key in found} - archived),
-        parts={key[0]: archive.name(key) for key in sorted(archived)},
+        parts={key[0]: archive.part(Path("runs"), key).name for key in sorted(archived)},
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip

@@ -146,7 +146,7 @@ def test_a_run_of_an_archive_is_named_by_its_key(opened, results, tmp_path):
     one.locator("#all-records > summary").click()
     one.locator("#all-records button").first.wait_for()
     places = [button.get_attribute("title") for button in one.locator("#all-records button").all()]
-    part = archive.name(first["key"])
+    part = archive.part(tmp_path / "runs", first["key"]).name
     assert f"{part}, key {first['key']}" in places
     assert f"runs/{second['key']}.json" in places
     one.locator(f"#all-records button[title='{part}, key {first['key']}']").click()

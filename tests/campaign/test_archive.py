@@ -49,10 +49,12 @@ def test_packed_records_are_those_that_were_files(here, packed, begun):
 
 def test_the_first_digit_of_a_key_says_its_part(packed, tmp_path):
     _, found = packed
-    names = [archive.name(f"{digit:x}" + 15 * "0") for digit in range(16)]
-    assert names == [f"runs.{digits}.jsonl.xz" for digits in ("0-3", "4-7", "8-b", "c-f") for _ in range(4)]
-    assert [path.name for path in archive.parts(tmp_path / "runs")] == sorted(set(names))
-    assert all(archive.name(key) == path.name for path in found for key in archive.sealed(path))
+    folder = tmp_path / "runs"
+    places = [archive.part(folder, f"{digit:x}" + 15 * "0") for digit in range(16)]
+    names = [f"runs.{digits}.jsonl.xz" for digits in ("0-3", "4-7", "8-b", "c-f") for _ in range(4)]
+    assert places == [tmp_path / name for name in names]
+    assert list(archive.parts(folder)) == sorted(set(places))
+    assert all(archive.part(path.parent / "runs", key) == path for path in found for key in archive.sealed(path))
 
 
 def test_packing_again_adds_what_is_new_and_gives_the_same_bytes(here, packed, begun):
@@ -66,7 +68,7 @@ def test_packing_again_adds_what_is_new_and_gives_the_same_bytes(here, packed, b
     assert same(here(), here.collect())
     here.params(seeds=2)
     for config in begun:  # the two are taken out: the rest is what it was
-        path = here.runs.parent / archive.name(config.key)
+        path = archive.part(here.runs, config.key)
         content = {key: record for key, record in archive.sealed(path).items() if key != config.key}
         archive.write(path, content)
     assert [path.read_bytes() for path in parts] == before
@@ -160,7 +162,7 @@ def test_a_damaged_record_in_it_is_one_that_is_not_there(here, packed, capsys, c
 def test_a_record_under_another_name(here, packed, capsys):
     _, parts = packed
     (first, _), (_, second), *_ = held(parts).items()
-    path = here.runs.parent / archive.name(first)
+    path = archive.part(here.runs, first)
     content = dict(archive.sealed(path)) | {first: dict(second)}
     lines = [json.dumps(record | {"key": key}) for key, record in content.items()]
     path.write_bytes(lzma.compress("\n".join(lines).encode()))
