@@ -85,9 +85,10 @@ class Settings(BaseModel):
     def _known(cls, settings: Any) -> Any:
         """An unknown name is told together with the known ones."""
         if isinstance(settings, Mapping):
+            fields = cls.model_fields
             for name in settings:
-                if name not in cls.model_fields:
-                    known = f"choose from {', '.join(cls.model_fields)}" if cls.model_fields else "there is none"
+                if name not in fields:
+                    known = f"choose from {', '.join(fields)}" if fields else "there is none"
                     raise ValueError(f"unknown setting {short(name)}: {known}.")
         return settings
 

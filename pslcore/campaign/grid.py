@@ -84,13 +84,14 @@ def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out
     results, folder = Results(experiment, scale), runs_folder(out, scale)
     code: dict[str, str] = {}  # fingerprint of each curve's, whatever the seed
     for cell in cells(experiment, scale, params):
-        record = _finished(cell, folder)
+        key = cell.config.key
+        record = _finished(key, folder)
         if record is None:
             results.unfinished.append(cell)
             continue
         results.runs.append((cell, record))
-        if not (folder / f"{cell.config.key}.json").exists():
-            results.archived.add(cell.config.key)
+        if not (folder / f"{key}.json").exists():
+            results.archived.add(key)
         if cell.label not in code:
             code[cell.label] = parameters.source(cell.config)
         if not current(record["source"], code[cell.label]):
@@ -385,10 +386,10 @@ def runs_folder(out: str | Path, scale: str) -> Path:
 _NAME = TypeAdapter(Name)
 
 
-def _finished(cell: Cell, folder: Path) -> Record | None:
-    archive.sealed(archive.part(folder, cell.config.key))  # one that is damaged: nothing of it is run again
+def _finished(key: str, folder: Path) -> Record | None:
+    archive.sealed(archive.part(folder, key))  # one that is damaged: nothing of it is run again
     try:
-        return stored(cell.config.key, folder)
+        return stored(key, folder)
     except records.DamagedRecord as error:
         print(error)
         return None

@@ -202,24 +202,24 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
     """
     base, said = section(experiment, scale, params)
     shared = merge(base, said.config)
-    found = []
-    for seed in range(said.seeds):
+    curves: list[tuple[str, Config]] = []
+    try:
         for label, own in said.methods.items():
-            try:
-                found.append(Cell(label, config_of(merge(shared, own, {"seed": seed}))))
-            except ValueError as error:
-                raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
+            curves.append((label, config_of(merge(shared, own, {"seed": 0}))))
+        label = CEILING
         if said.ceiling:
-            try:
-                found.append(Cell(CEILING, _ceiling(shared, seed)))
-            except ValueError as error:
-                raise ValueError(f"{params}: {scale}.{experiment}: {CEILING}: {error}") from None
-    return found
+            curves.append((label, _ceiling(shared)))
+    except ValueError as error:
+        raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
+    # A curve is checked once: nothing but the seed is another in its other runs.
+    return [
+        Cell(label, config.model_copy(update={"seed": seed})) for seed in range(said.seeds) for label, config in curves
+    ]
 
 
-def _ceiling(shared: Mapping[str, Any], seed: int) -> Config:
+def _ceiling(shared: Mapping[str, Any]) -> Config:
     """One cycle on all safe images, with nothing to pick any more."""
-    config = config_of(merge(shared, {"method": "random", "seed": seed}))
+    config = config_of(merge(shared, {"method": "random", "seed": 0}))
     if not config.fraction:
         raise ValueError("it needs the protected setting, elsewhere it would be the whole training set: leave it out.")
     safe = round(1 - config.fraction, 12)

@@ -47,11 +47,13 @@ def known(name: str) -> str:
     ValueError
         In one sentence, if it is unknown or a file is missing.
     """
+    if name in _BUILDERS:
+        return name
     spelled = parse(name)
     if spelled.kind == "name" and spelled.what not in _BUILDERS and not packages.find(PACKAGES, spelled.what):
         others = [*_BUILDERS, *packages.names(PACKAGES)]
         raise ValueError(f"unknown network {spelled.what!r}: choose one of {', '.join(others)}, or {OTHERS}.")
-    return name if name in _BUILDERS else str(spelled.signed())
+    return str(spelled.signed())
 
 
 _FORM = {
