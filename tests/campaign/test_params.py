@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from pslcore.campaign import params
+from pslcore.runs import Config
 
 METHODS = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
 
@@ -33,6 +34,9 @@ def test_cells_come_seed_by_seed_with_settings_laid_over_each_other(here):
     recipe = cells[0].config.recipe
     assert (recipe.lr, recipe.epochs, recipe.batch_size, recipe.padding) == (0.5, 3, 8, 1)
     assert (cells[1].config.recipe.lr, cells[1].config.method, cells[1].config.final) == (0.05, "psl", 12)
+    for cell in cells:  # checked once a curve, they are what settings with that seed give
+        alone = Config.of(cell.config.changed() | {"seed": cell.config.seed})
+        assert (cell.config, cell.config.key) == (alone, alone.key)
 
 
 def test_merge_leaves_its_arguments_alone():
