@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,22 @@ def test_a_page_keeps_its_own_words(tmp_path, monkeypatch):
     page.write_text("Before.\n<!-- fill: said twice -->\nold\n<!-- /fill -->\nAfter.\n")
     monkeypatch.setitem(fill.FILLS, "said", lambda _, word: f"{word} and {word}\n")
     assert fill.filled(page) == "Before.\n<!-- fill: said twice -->\ntwice and twice\n<!-- /fill -->\nAfter.\n"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ((20, 10, 1060), "20 labels, then 10 a cycle to 1,060; task learner"),
+        ((0.1, 0.05, 0.25), "10 % of all labels, then 5 % a cycle to 25 %; task learner"),
+        ((4000, 500, 4000), "4,000 labels; task learner"),
+    ],
+)
+def test_budgets_are_images_or_a_part_of_them(results, budgets, said):
+    found = results(["PSL"], seeds=1)
+    ((cell, record),) = found.runs
+    changed = cell.config.but(**dict(zip(("initial", "budget", "final"), budgets, strict=True)))
+    found.runs = [(replace(cell, config=changed), record)]
+    assert fill.protocol(found).startswith(said)
 
 
 def test_the_readme_counts_the_claims():

@@ -46,11 +46,17 @@ def protocol(results: campaign.Results) -> str:
     """One sentence from the config that the runs of an experiment share."""
     config = figures.finished(results)[0][0].config
     recipe, cycle = config.recipe, "round" if "clients" in config.settings() else "cycle"
-    more = f", then {config.budget:,} a cycle to {config.final:,}" if config.final > config.initial else ""
+    begun = f"{_labels(config.initial)} {'labels' if config.initial >= 1 else 'of all labels'}"
+    more = f", then {_labels(config.budget)} a cycle to {_labels(config.final)}"
     return (
-        f"{config.initial:,} labels{more}; task learner `{config.teacher}`, {recipe.epochs} epochs a {cycle}, "
-        f"batches of {recipe.batch_size}."
+        f"{begun}{more if config.final > config.initial else ''}; task learner `{config.teacher}`, "
+        f"{recipe.epochs} epochs a {cycle}, batches of {recipe.batch_size}."
     )
+
+
+def _labels(given: float) -> str:
+    """A number of images, or what part of the training images (``runs.Config``)."""
+    return f"{given:,}" if given >= 1 else f"{100 * given:g} %"
 
 
 def none(scale: str, *experiments: str) -> str:
