@@ -180,6 +180,11 @@ class Album:
         self._cache.read(self.folder, self._roll.unread(), progress)
 
     @property
+    def uncompared(self) -> int:
+        """How many of the protected ones are among them: ``next`` waits for these."""
+        return self._roll.uncompared()
+
+    @property
     def left(self) -> int:
         """How many pictures may still be asked about."""
         return len(self._askable())

@@ -12,11 +12,10 @@ from pslcore.album.album import Album
 def ask(options: argparse.Namespace) -> int:
     """Write what to label next; learn first from answers that are new."""
     with Album(options.folder, options.classes, options.protect, options.out, progress=_Bar("pictures")) as album:
-        if not album.waiting:
-            print(album.preview())
-            if album.ready:
-                album.train(_Bar("epochs"), reading=_Bar("pictures"))
-        pictures = album.next(options.budget)
+        print(album.preview())
+        if not album.waiting and album.ready:
+            album.train(_Bar("epochs"), reading=_Bar("pictures"))
+        pictures = album.next(options.budget, _Bar("pictures"))
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)
         exchange.ask_csv(album, pictures, table)

@@ -16,7 +16,7 @@ from scipy.fft import dctn
 from pslcore.album.store import Store
 
 BITS = 256
-NEAR = 64
+NEAR = 48
 """Bits that may differ. Of 1,000 real pictures the closest strangers differ in 80; see docs/album.md."""
 
 _CUT, _SIDE = 0.05, 64

@@ -50,6 +50,7 @@ class Roll:
         self.earlier: list[int] = []
         self.left_out: dict[str, str] = {}
         self.at: dict[Picture, int] = {}
+        self._undecoded = 0
 
     def look(self, progress: Progress | None = None) -> None:
         """Look at the folder again: which files are there, with what content, taken when and where.
@@ -93,28 +94,35 @@ class Roll:
         else:
             self._settle(asked)
 
-    def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> bool:
-        """Decode pictures; those that cannot be are left out from now on. Whether fewer may be asked about then."""
-        before = len(self.pictures) - len(self.protected)
+    def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
+        """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
         lost = self._cache.read(self._folder, pictures, progress)
         self.left_out = dict(sorted((self.left_out | lost).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
         self._settle(asked)
-        return len(self.pictures) - len(self.protected) < before
 
-    def compare(
-        self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None
-    ) -> bool:
-        """Decode pictures that somebody shall see, and all that are protected: none may look like one of these.
+    def compare(self, asked: Collection[Picture], pictures: list[Picture], progress: Progress | None = None) -> bool:
+        """Decode pictures that somebody shall see, and all that are protected: whether one may not be seen after that.
 
-        Whether fewer may be asked about then.
+        It may be damaged, or look like a protected one.
         """
-        todo = self._cache.unread([*pictures, *(self.pictures[number] for number in self.protected)])
-        return bool(todo) and self.read(asked, todo, progress)
+        unread = self.unread()
+        todo = {*pictures, *self._shielded()}.intersection(unread)
+        if todo or len(unread) != self._undecoded:
+            self.read(asked, [picture for picture in unread if picture in todo], progress)
+        return not all(self.usable(picture) for picture in pictures)
+
+    def uncompared(self) -> int:
+        """How many protected pictures were not decoded yet."""
+        return len(set(self.unread()).intersection(self._shielded()))
+
+    def _shielded(self) -> list[Picture]:
+        return [self.pictures[number] for number in self.protected]
 
     def unread(self) -> list[Picture]:
-        """The pictures that were not decoded yet."""
-        return self._cache.unread(seen.picture for seen in self._seen)
+        """The pictures that were not decoded yet, protected ones first: nobody is asked about one that is like them."""
+        first = set(self._shielded())
+        return sorted(self._cache.unread(seen.picture for seen in self._seen), key=lambda one: one not in first)
 
     def images(self, numbers: Iterable[int]) -> np.ndarray:
         """Pixels, uint8 [N, 3, size, size]; ``ValueError`` if one cannot be read by now."""
@@ -145,6 +153,7 @@ class Roll:
             more = f" ({len(self.left_out)} files are left out)" if self.left_out else ""
             raise ValueError(f"{self._folder} holds no picture that can be read{more}: name another folder.")
         self._judge()
+        self._undecoded = len(self.unread())
         self.place(asked)
 
     def _judge(self) -> None:

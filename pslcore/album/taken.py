@@ -126,7 +126,7 @@ def _place(tags: dict) -> tuple[float, float] | None:
 def _beside(name: str, content: bytes) -> Said:
     if PurePath(name).suffix.lower() != ".json":
         return _xmp(name, content)
-    days, place, found = [], None, None
+    days, place, found = list[date](), None, {}
     with suppress(ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
         found = json.loads(content)  # as Google Takeout writes it
         days.append(datetime.fromtimestamp(int(found["photoTakenTime"]["timestamp"]), UTC).date())

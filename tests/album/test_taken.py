@@ -80,7 +80,9 @@ def test_a_place_without_a_fix_is_doubt_and_still_counts():
 
 
 @pytest.mark.parametrize("where", ["inside", "beside"])
-@pytest.mark.parametrize("form", [b'exif:DateTimeOriginal="%s"', b">\n<photoshop:DateCreated>%s</photoshop:DateCreated"])
+@pytest.mark.parametrize(
+    "form", [b'exif:DateTimeOriginal="%s"', b">\n<photoshop:DateCreated>%s</photoshop:DateCreated"]
+)
 def test_xmp_counts_and_contradicts(where, form):
     def both(day, exif):
         packet = XMP % (form % day)
