@@ -1,5 +1,6 @@
 """What the desk of an album shows, without widgets: a large picture, words about pictures, a small example album."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -91,7 +92,10 @@ def buttons(classes: Sequence[str]) -> list[dict[str, str]]:
 def large(album: Album, picture: Picture) -> bytes:
     """A picture for the screen: upright, without metadata; the thumbnail if the file cannot be shown as it is."""
     try:
-        with Image.open(album.folder / picture.path) as file:
+        payload = (album.folder / picture.path).read_bytes()
+        if hashlib.sha256(payload).hexdigest() != picture.digest:  # another picture has taken the name
+            return thumbnail(album, picture)
+        with Image.open(io.BytesIO(payload)) as file:
             if file.mode not in ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr"):
                 return album.thumbnail(picture)
             file.draft("RGB", (LARGE, LARGE))
