@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from pslcore.album.learn import TaskLearner
 from pslcore.album.pictures import Picture
+from pslcore.album.protection import HELD_BACK
 from pslcore.album.roll import Roll
 from pslcore.album.tally import Tally
 
@@ -87,7 +88,8 @@ class Preview:
     def lines(self) -> list[str]:
         """What is here, by counts alone."""
         told = [f"{len(self.protected):,} of {len(self.protected) + len(self.safe):,} pictures are protected."]
-        told += [f"{count:,} protected: {why}." for why, count in Counter(self.protected.values()).most_common()]
+        why = Counter(why if why.startswith(HELD_BACK) else f"protected: {why}" for why in self.protected.values())
+        told += [f"{count:,} {what}." for what, count in why.most_common()]
         told += [f"{count:,} left out: {why}." for why, count in Counter(self.left_out.values()).most_common()]
         return told + self.notices
 

@@ -83,7 +83,8 @@ class Found:
             name = names[number]
             if name in self.hand or name in self.back:
                 return [("to be protected", "pick")] if name in self.hand else [("to be released", "note")]
-            return [("protected", "lock")] if name in preview.protected else []
+            held = [("held back", "lock")] if name in preview.held_back else []
+            return held or ([("protected", "lock")] if name in preview.protected else [])
 
         def thumb(ids: list[int]) -> list[bytes]:
             if kind == "left out":
