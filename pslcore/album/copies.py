@@ -61,9 +61,9 @@ class Copies(Store):
 
     def __init__(self, path: Path):
         super().__init__(path)
-        self._run(
-            "create table if not exists protected (serial integer primary key autoincrement, digest text unique, views blob)"
-        )
+        # autoincrement: no serial is given twice, so what was compared up to one stays true when rows go
+        serial = "serial integer primary key autoincrement"
+        self._run(f"create table if not exists protected ({serial}, digest text unique, views blob)")
         self._run("create table if not exists compared (digest text primary key, near text, serial integer)")
 
     def known(self) -> set[str]:
