@@ -1,44 +1,59 @@
 """``ask`` and ``tell`` of the command line."""
 
 import argparse
+import shlex
 import sys
 
 from tqdm import tqdm
 
-from pslcore.album import exchange
+from pslcore.album import exchange, studio, written
 from pslcore.album.album import Album
 
 
 def ask(options: argparse.Namespace) -> int:
     """Write what to label next; learn first from answers that are new."""
     with Album(options.folder, options.classes, options.protect, options.out, progress=_Bar("pictures")) as album:
-        if not album.waiting:
+        _refresh(album)
+        if options.protect or not album.waiting:
             print(album.preview())
-            if album.ready:
-                album.train(_Bar("epochs"), reading=_Bar("pictures"))
+        if not album.waiting and album.ready:
+            album.train(_Bar("epochs"), reading=_Bar("pictures"))
         pictures = album.next(options.budget)
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)
         exchange.ask_csv(album, pictures, table)
-        if options.label_studio:
-            exchange.studio_tasks(album, pictures, options.label_studio)
         print(f"{len(pictures)} pictures to label: {page} shows them, {table} takes the labels.")
+        if options.label_studio is not None:
+            root = studio.studio_tasks(album, pictures, options.label_studio or None)
+            tasks = options.label_studio if options.label_studio.endswith(".json") else root / "tasks.json"
+            print(
+                "Start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(root))}; its interface: {root}/interface.xml."
+            )
+            print(f"Add a storage of the type Local files with the path {root}/pictures, then import {tasks}.")
     return 0
 
 
 def tell(options: argparse.Namespace) -> int:
     """Take labels in; when nothing of the round waits, learn from it."""
     with Album(options.folder, out=options.out) as album:
-        taken = exchange.take_in(album, options.labels, options.by)
-        print(f"Taken in: {taken.answers} answers, {taken.skipped} skipped, {taken.unsure} not sure.")
+        _refresh(album)
+        print(exchange.take_in(album, options.labels, options.by))
         if album.waiting:
             print(f"{len(album.waiting)} pictures of this round wait for a label.")
         elif album.ready:
             album.train(_Bar("epochs"), reading=_Bar("pictures"))
-        exchange.labels_csv(album, album.home / "labels.csv")
+        labels, suggestions = album.home / "labels.csv", album.home / "suggestions.csv"
+        exchange.labels_csv(album, labels)
+        exchange.suggestions_csv(album, suggestions)
         print(album.report())
-        print(f"All labels, and what the task learner would answer for the rest: {album.home / 'labels.csv'}")
+        print(f"All labels: {labels}; what the task learner would say of the rest: {suggestions}")
     return 0
+
+
+def _refresh(album: Album) -> None:
+    for told in written.refresh_written(album):
+        print(told)
 
 
 class _Bar:

@@ -14,7 +14,8 @@ Event = dict[str, Any]
 class Journal:
     """A file of events, each on a line of JSON with a digest.
 
-    A last line that was cut short (the process was killed, the power failed) is no event and is removed.
+    A last line that was cut short (the process was killed, the power failed) is no event and is removed; so are the
+    lines before it that ``add_all`` was writing with it.
 
     Raises
     ------
@@ -31,8 +32,13 @@ class Journal:
         if torn:
             os.ftruncate(self._file, len(whole) + 1 if whole else 0)
         self.events: list[Event] = []
-        for number, line in enumerate(whole.splitlines(), 1):
+        lines = whole.splitlines(keepends=True)
+        for number, line in enumerate(lines, 1):
             self.events.append(self._read(number, line))
+        if self.events and self.events[-1].get("until", 0) > self.events[-1]["n"]:
+            until = self.events[-1]["until"]
+            self.events = [event for event in self.events if event.get("until") != until]
+            os.ftruncate(self._file, sum(map(len, lines[: len(self.events)])))
 
     def _read(self, number: int, line: bytes) -> Event:
         try:
@@ -52,11 +58,17 @@ class Journal:
         OSError
             In one sentence, if there is no room; then nothing of it is there.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        event: Event = {"n": len(self.events), "when": now, "what": what, **said}
-        line = json.dumps(event | {"digest": _digest(event)}, ensure_ascii=False, allow_nan=False) + "\n"
+        return self.add_all([{"what": what, **said}])[0]
+
+    def add_all(self, said: list[dict[str, Any]]) -> list[Event]:
+        """The same for several events, each with its ``what``: all of them are there, or none, whatever happens."""
+        now, first = datetime.now(UTC).isoformat(timespec="seconds"), len(self.events)
+        events: list[Event] = [{"n": n, "when": now, **event} for n, event in enumerate(said, first)]
+        if len(events) > 1:  # the number of the last: without that line the others do not count
+            events = [event | {"until": events[-1]["n"]} for event in events]
+        lines = [json.dumps(e | {"digest": _digest(e)}, ensure_ascii=False, allow_nan=False) + "\n" for e in events]
         start = os.fstat(self._file).st_size
-        rest = memoryview(line.encode())
+        rest = memoryview("".join(lines).encode())
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
@@ -67,8 +79,8 @@ class Journal:
                 f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
             )
             raise OSError(told) from error
-        self.events.append(event)
-        return event
+        self.events += events
+        return events
 
     def close(self) -> None:
         os.close(self._file)
