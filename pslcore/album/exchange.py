@@ -191,6 +191,8 @@ def _by_content(album: Album, line: Line, known: dict[str, set[Picture]]) -> Pic
 
 def _by_path(album: Album, file: str, known: dict[str, set[Picture]]) -> Picture:
     """Whatever was asked about under this name, and what bears it now, must be one picture."""
+    inner = file.removeprefix(f"{album.folder.name}/")  # an address may begin above the folder
+    file = inner if inner in known and file not in known else file
     found = set(known.get(file, ()))
     try:
         found.add(album._roll.asked_as(album._roll.find(file)))

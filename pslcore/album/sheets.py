@@ -83,6 +83,9 @@ def lines(path: Path, sheet: Sheet, by: str) -> list[Line]:
         raise ValueError(f"{path} holds suggestions of the {LEARNER}, not answers: take in what people said.")
     if missing:
         raise ValueError(f"{path} has no column `{min(missing)}`: it needs `file` and `label` in its first line.")
+    for name in ("file", "label", "content", "by"):
+        if sheet.head.count(name) > 1:
+            raise ValueError(f"{path} has two columns `{name}`: keep the one that is meant.")
     return [
         Line(f"{path}, line {number}", row["file"], row.get("content", "").strip(), row["label"].strip(),
              row.get("by", "").strip() or by or "somebody")

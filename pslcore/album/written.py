@@ -48,7 +48,7 @@ def note(album: Opened, path: str | Path, kind: Kind) -> Path:
     album._alive()
     path = Path(path).resolve()
     name = str(path.relative_to(album.home)) if path.is_relative_to(album.home) else str(path)
-    if _known(album).get(name) != kind:
+    if _known(album).get(name) != kind:  # what was ever written stays known, were it moved away and back
         album._journal.add("wrote", path=name, kind=kind)
     return path
 
@@ -86,7 +86,7 @@ def refresh_written(album: Opened) -> list[str]:
     """
     album._alive()
     may, told = shows(album), []
-    for name, kind in (_ALWAYS | _known(album)).items():
+    for name, kind in _known(album).items():
         path = album.home / name
         if not path.exists():
             continue
@@ -117,7 +117,7 @@ def refresh_written(album: Opened) -> list[str]:
 
 
 def _known(album: Opened) -> dict[str, Kind]:
-    return {event["path"]: event["kind"] for event in album._journal.events if event["what"] == "wrote"}
+    return _ALWAYS | {event["path"]: event["kind"] for event in album._journal.events if event["what"] == "wrote"}
 
 
 # Each gives how many pictures were taken out and how many are left

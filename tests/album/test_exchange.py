@@ -180,7 +180,7 @@ def test_lines_are_counted_as_in_the_file(opened, folder, painted, tmp_path):
     one, *_ = album.next(31)
     text = f'file,label\r\n\r\n"two\nlines.png",red\r\n\n{one.path},red\n{one.path},purple\n'
     (tmp_path / "labels.csv").write_bytes(text.encode())
-    with pytest.raises(ValueError, match="line 7: .* has two labels"):
+    with pytest.raises(ValueError, match=r"line 7: .* has two labels"):
         take_in(album, tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_bytes(text.replace(f"{one.path},red\n", "\n").encode())
     with pytest.raises(ValueError, match="line 7: 'purple' is none"):
@@ -204,8 +204,9 @@ def test_names_that_a_spreadsheet_would_run(opened, folder, painted, tmp_path):
     events = len(album._journal.events)
     assert take_in(album, tmp_path / "labels.csv").answers == 40
     assert len(album._journal.events) == events
-    filled(tmp_path / "by name.csv", [(f'"{name}"', "=red") for name in names if "\r" not in name])
-    assert take_in(album, tmp_path / "by name.csv").answers == len(names) - 1  # as a person would write them
+    plain = [name for name in names if "\r" not in name and not name.startswith(("'=", "''"))]
+    filled(tmp_path / "by name.csv", [(f'"{name}"', "=red") for name in plain])
+    assert take_in(album, tmp_path / "by name.csv").answers == len(plain) > 5  # as a person would write them
 
 
 def test_a_spreadsheet_may_write_it(opened, tmp_path):
@@ -228,6 +229,7 @@ def test_a_spreadsheet_may_write_it(opened, tmp_path):
         ("file,label\n{one},red\n{one},blue\n", "line 3: .* has two labels"),
         ("file,label,content\n{one},red,\n{two},red,12ab\n", "line 3: .* has changed"),
         ("name,class\n{one},red\n", "no column `file`"),
+        ("file,label,label\n{one},red,blue\n", "two columns `label`"),
         ("", "no column"),
         ("[", "damaged"),
         ('[{{"data": {{}}, "annotations": []}}, 3]', "no export"),
