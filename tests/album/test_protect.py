@@ -111,7 +111,7 @@ def test_bad_rules_are_one_sentence(rule, told):
         ("dates: [{first: 2024-02-30, last: 2024-03-01}]", "day is out of range"),
         ("everything: !!bool maybe", "no YAML"),
         ("dates: !!timestamp today", "no YAML"),
-        ("[" * 3000, "no YAML"),
+        ("[" * 1000, "no YAML"),
         ("\udce4", "no YAML"),
     ],
 )

@@ -179,7 +179,7 @@ def test_it_may_see_what_was_asked_about_and_nothing_else(opened, folder, painte
     exif[ExifTags.Base.ImageDescription] = "CANARY"
     pixels = painted(folder / "0-turned & so.jpg", 0, 99, exif=exif)
     with Image.open(folder / "0-turned & so.jpg") as file:
-        large = file.resize((4000, 2000))
+        large = file.resize((2000, 1000), Image.Resampling.NEAREST)
     large.save(folder / "1-large.png", exif=exif)
     album = opened(classes=["red", "green & so"], protect={"patterns": ["2-*"]})
     pictures = album.next(22)
