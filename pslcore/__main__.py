@@ -331,7 +331,8 @@ def _album(command: argparse.ArgumentParser) -> None:
 
 
 @_command("ask", "ask which pictures of a folder to label next: a CSV file and a page of thumbnails",
-          "ask Pictures --classes cat,dog --budget 20", "ask Pictures --protect rules.yaml")  # fmt: skip
+          "ask Pictures --classes cat,dog --budget 20", "ask Pictures --protect rules.yaml",
+          "ask Pictures --label-studio")  # fmt: skip
 def _ask(command: argparse.ArgumentParser) -> Body:
     _album(command)
     _add(command, "--budget", type=int, default=20, help="pictures to ask about")
@@ -340,7 +341,8 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _add(command, "--release", action="append", default=[], metavar="PICTURE",
          help="no longer protect one that no rule protects; held-back and earlier name all of these kinds")  # fmt: skip
     _add(command, "--new", action="store_true", help="begin another album, though one knows these pictures")
-    _add(command, "--label-studio", metavar="FILE", complete=FILE, help="write tasks for Label Studio as well")
+    _add(command, "--label-studio", nargs="?", const="", metavar="FOLDER", complete=FOLDER,
+         help="also write what Label Studio needs, to OUT/label-studio or FOLDER")  # fmt: skip
 
     def body(options: argparse.Namespace) -> int:
         from pslcore.album import command
@@ -350,10 +352,10 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures labels.csv --by Ada")
+@_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures answers.csv --by Ada")
 def _tell(command: argparse.ArgumentParser) -> Body:
     _album(command)
-    _add(command, "labels", complete=FILE, help="CSV with file and label, or an export of Label Studio (JSON)")
+    _add(command, "labels", complete=FILE, help="CSV with file and label, or an export of Label Studio")
     _add(command, "--by", default="", help="who says so, where the file does not")
 
     def body(options: argparse.Namespace) -> int:

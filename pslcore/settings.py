@@ -1,7 +1,7 @@
 """What all checked settings have in common: pydantic models that are frozen, strict, and complain in one sentence."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Self
 
@@ -67,6 +67,19 @@ def short(value: object, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def _unnamed(settings: Mapping[Any, Any] | Sequence[Any], place: str = "") -> str:
+    """The sentence on the first name further in that is no text; empty if there is none."""
+    inner = list(settings.items() if isinstance(settings, Mapping) else enumerate(settings))
+    for name, _ in inner:
+        if isinstance(settings, Mapping) and not isinstance(name, str):
+            told = f"{place.rstrip('.')} = {short(settings)}: {short(name)} is no name of a setting"
+            return f"{told}: write `name: value` for each, and numbers with a point (0.5), not a comma."
+    for name, value in inner:
+        if isinstance(value, Mapping | list | tuple) and (told := _unnamed(value, f"{place}{name}.")):
+            return told
+    return ""
+
+
 class Settings(BaseModel):
     """Base of all settings. Whatever is wrong with them is a ``ValueError`` of one sentence, however they are made."""
 
@@ -79,6 +92,10 @@ class Settings(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
+        except TypeError:  # pydantic's, of a mapping further in with names that are no text
+            if told := _unnamed(settings):
+                raise ValueError(told) from None
+            raise
 
     @model_validator(mode="before")
     @classmethod

@@ -46,6 +46,11 @@ class Outer(Settings):
         ({"name": "a", "inner": {"rate": "5e-4"}}, "inner.rate = '5e-4' must be a number."),
         ({"name": "a", "inner": {"rate": 1}}, "inner.rate = 1 must be below 1.0."),
         ({"name": "a", "inner": {"x": 1}}, "inner: unknown setting 'x': choose from count, rate."),
+        (
+            {"name": "a", "inner": {"rate": 0, 5: None}},  # a decimal comma in YAML
+            "inner = {'rate': 0, 5: None}: 5 is no name of a setting: write `name: value` for each, and numbers with a "
+            "point (0.5), not a comma.",
+        ),
         ([1], "[1] must be a mapping of settings: write `name: value` for each."),
         (None, "None must be a mapping of settings: write `name: value` for each."),
     ],
@@ -76,7 +81,8 @@ def test_a_long_value_is_cut():
 SOMETHING = some.recursive(
     some.none() | some.booleans() | some.integers() | some.integers(-(10**40), 10**40) | some.floats() | some.text()
     | some.binary(),
-    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
+    lambda inner: some.lists(inner, max_size=3)
+    | some.dictionaries(some.text(max_size=8) | some.integers(), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
 CLASSES = [Recipe, Config, FederatedConfig, Experiment, Scales, *(strategies.kind(name) for name in strategies.names())]

@@ -9,9 +9,8 @@ from pslcore.album.exchange import (
     Taken,
     ask_csv,
     ask_page,
-    label_config,
     labels_csv,
-    studio_tasks,
+    suggestions_csv,
     take_in,
     tree,
 )  # fmt: skip
@@ -21,3 +20,5 @@ from pslcore.album.pictures import HEIC, Picture
 from pslcore.album.protect import BY_HAND, Dates, Place, Protect, rules
 from pslcore.album.protection import ProtectionWarning
 from pslcore.album.report import Preview, Report, Suggestion
+from pslcore.album.studio import label_config, studio_tasks
+from pslcore.album.written import refresh_written

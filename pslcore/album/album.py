@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pslcore.album import homes, learn
+from pslcore.album import homes, learn, written
 from pslcore.album.asking import draw, in_order
 from pslcore.album.cache import Cache, Progress
 from pslcore.album.choices import Choices, learned_classes
@@ -53,6 +53,11 @@ class Album:
         are looked at now; ``read`` or ``train`` decode them.
     new : bool
         Begin another album, though this machine knows one of these pictures; what that one protects stays protected.
+
+    Attributes
+    ----------
+    rewritten : list of str
+        What was taken from files written before, because it is protected by now.
 
     Raises
     ------
@@ -99,7 +104,8 @@ class Album:
             raise
         homes.remember(self.home, self.folder)
         _OPEN[self.home] = self
-        for notice in self.preview().notices:
+        self.rewritten = written.refresh_written(self)
+        for notice in [*self.preview().notices, *self.rewritten]:
             warnings.warn(notice, ProtectionWarning, stacklevel=2)
 
     def close(self) -> None:
@@ -144,6 +150,7 @@ class Album:
         """Look at the folder again: new, changed and removed files; raises what opening an album does."""
         self._alive()
         self._roll.refresh(self._tally.asked, progress)
+        self._rewrite()
 
     def preview(self) -> Preview:
         """What is protected and why, and rules that fit nothing. For the person at this machine only."""
@@ -237,6 +244,7 @@ class Album:
             picked = [self._roll.pictures[number] for number in numbers]
             if not self._roll.compare(self._tally.asked, picked, progress):  # else one is damaged or held back
                 break
+            self._rewrite()
         named = [[picture.path, picture.digest] for picture in picked]
         self._tally.add(self._journal.add("asked", pictures=named, held_out=held))
         self._roll.place(self._tally.asked)
@@ -339,6 +347,7 @@ class Album:
         """
         self._alive()
         self._roll.refresh(self._tally.asked, reading, whole=True)
+        self._rewrite()
         known = self._known()
         if len(known) < 2:
             raise ValueError(f"{len(known)} answers are too few to learn from: label two that are not held out.")
@@ -407,6 +416,10 @@ class Album:
     def _alive(self) -> None:
         if self.closed:
             raise ValueError("this album was closed, or opened again elsewhere in this process: use that one.")
+
+    def _rewrite(self) -> None:
+        """What is protected by now goes from all files that were written."""
+        self.rewritten += written.refresh_written(self)
 
     def _say(self, what: str, picture: Picture | str, by: str, **more: str) -> None:
         if not isinstance(by, str) or not by.strip():

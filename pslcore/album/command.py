@@ -1,12 +1,13 @@
 """``ask`` and ``tell`` of the command line."""
 
 import argparse
+import shlex
 import sys
 import warnings
 
 from tqdm import tqdm
 
-from pslcore.album import exchange
+from pslcore.album import exchange, studio
 from pslcore.album.album import Album
 from pslcore.album.protection import ProtectionWarning
 
@@ -18,16 +19,22 @@ def ask(options: argparse.Namespace) -> int:
     with Album(*given, progress=_Bar("pictures"), new=options.new) as album:
         kinds = {"held-back": album.preview().held_back, "earlier": album.preview().earlier}
         album.release([path for word in options.release for path in kinds.get(word, [word])])
-        print(album.preview())
+        print(album.preview(), *album.rewritten, sep="\n")
         if not album.waiting and album.ready:
             album.train(_Bar("epochs"), reading=_Bar("pictures"))
         pictures = album.next(options.budget, _Bar("pictures"))
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)
         exchange.ask_csv(album, pictures, table)
-        if options.label_studio:
-            exchange.studio_tasks(album, pictures, options.label_studio)
         print(f"{len(pictures)} pictures to label: {page} shows them, {table} takes the labels.")
+        if options.label_studio is not None:
+            root = studio.studio_tasks(album, pictures, options.label_studio or None)
+            tasks = options.label_studio if options.label_studio.endswith(".json") else root / "tasks.json"
+            print(
+                "Start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(root))}; its interface: {root}/interface.xml."
+            )
+            print(f"Add a storage of the type Local files with the path {root}/pictures, then import {tasks}.")
     return 0
 
 
@@ -35,16 +42,17 @@ def tell(options: argparse.Namespace) -> int:
     """Take labels in; when nothing of the round waits, learn from it."""
     warnings.simplefilter("ignore", ProtectionWarning)
     with Album(options.folder, out=options.out) as album:
-        print("\n".join(album.preview().notices))
-        taken = exchange.take_in(album, options.labels, options.by)
-        print(f"Taken in: {taken.answers} answers, {taken.skipped} skipped, {taken.unsure} not sure.")
+        print(*album.preview().notices, *album.rewritten, sep="\n")
+        print(exchange.take_in(album, options.labels, options.by))
         if album.waiting:
             print(f"{len(album.waiting)} pictures of this round wait for a label.")
         elif album.ready:
             album.train(_Bar("epochs"), reading=_Bar("pictures"))
-        exchange.labels_csv(album, album.home / "labels.csv")
+        labels, suggestions = album.home / "labels.csv", album.home / "suggestions.csv"
+        exchange.labels_csv(album, labels)
+        exchange.suggestions_csv(album, suggestions)
         print(album.report())
-        print(f"All labels, and what the task learner would answer for the rest: {album.home / 'labels.csv'}")
+        print(f"All labels: {labels}; what the task learner would say of the rest: {suggestions}")
     return 0
 
 

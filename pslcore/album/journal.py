@@ -14,7 +14,8 @@ Event = dict[str, Any]
 class Journal:
     """A file of events, each on a line of JSON with a digest.
 
-    A last line that was cut short (the process was killed, the power failed) is no event and is removed.
+    A last line that was cut short (the process was killed, the power failed) is no event and is removed; so are the
+    lines before it that ``add_all`` was writing with it.
 
     Raises
     ------
@@ -38,11 +39,17 @@ class Journal:
         OSError
             In one sentence, if there is no room; then nothing of it is there.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        event: Event = {"n": len(self.events), "when": now, "what": what, **said}
-        line = json.dumps(event | {"digest": _digest(event)}, ensure_ascii=False, allow_nan=False) + "\n"
+        return self.add_all([{"what": what, **said}])[0]
+
+    def add_all(self, said: list[dict[str, Any]]) -> list[Event]:
+        """The same for several events, each with its ``what``: all of them are there, or none, whatever happens."""
+        now, first = datetime.now(UTC).isoformat(timespec="seconds"), len(self.events)
+        events: list[Event] = [{"n": n, "when": now, **event} for n, event in enumerate(said, first)]
+        if len(events) > 1:  # the number of the last: without that line the others do not count
+            events = [event | {"until": events[-1]["n"]} for event in events]
+        lines = [json.dumps(e | {"digest": _digest(e)}, ensure_ascii=False, allow_nan=False) + "\n" for e in events]
         start = os.fstat(self._file).st_size
-        rest = memoryview(line.encode())
+        rest = memoryview("".join(lines).encode())
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
@@ -53,8 +60,8 @@ class Journal:
                 f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
             )
             raise OSError(told) from error
-        self.events.append(event)
-        return event
+        self.events += events
+        return events
 
     def close(self) -> None:
         os.close(self._file)
@@ -63,8 +70,9 @@ class Journal:
 def read(path: Path) -> tuple[list[Event], int]:
     """The events of a journal, and the bytes that they take; raises what ``Journal`` does."""
     whole, _, _ = path.read_bytes().rpartition(b"\n")
-    events = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    events: list[Event] = []
+    lines = whole.splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             event = json.loads(line)
             digest = event.pop("digest")
@@ -73,7 +81,10 @@ def read(path: Path) -> tuple[list[Event], int]:
         if digest is None or digest != _digest(event) or event["n"] != number - 1:
             raise ValueError(f"{path}: line {number} is damaged: mend or remove it, the others are whole.")
         events.append(event)
-    return events, len(whole) + 1 if whole else 0
+    if events and events[-1].get("until", 0) > events[-1]["n"]:  # the last of what ``add_all`` was writing is missing
+        until = events[-1]["until"]
+        events = [event for event in events if event.get("until") != until]
+    return events, sum(len(line) + 1 for line in lines[: len(events)])
 
 
 def _digest(event: Event) -> str:

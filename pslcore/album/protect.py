@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pslcore.album.pictures import Seen
 from pslcore.album.taken import Taken
-from pslcore.settings import Real, Settings
+from pslcore.settings import Real, Settings, short
 
 BY_HAND = "by hand"
 
@@ -167,17 +167,37 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
     if isinstance(given, dict):
         return Protect.of(given)
     if not isinstance(given, str | PurePath):
+        if not isinstance(given, Iterable) or isinstance(given, bytes):
+            raise ValueError(f"{short(given)} are no rules: give a mapping, a YAML file that holds one, or pictures.")
         return Protect(by_hand=tuple(given))
+    with open(given, "rb") as file:
+        payload = file.read()
     try:
-        with open(given, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+        content = yaml.load(payload, _Once)
+    except Exception as error:  # PyYAML's constructors raise whatever they meet
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ValueError(f"{given}{where} is no YAML that can be read: {told}.") from None
+    try:
         found = Protect.of({} if content is None else content)
-    except (yaml.YAMLError, ValueError) as error:
-        told = str(error).splitlines()[0] if isinstance(error, yaml.YAMLError) else error
-        raise ValueError(f"{given}: {told}") from None
+    except ValueError as error:
+        raise ValueError(f"{given}: {error}") from None
     if not found.changed():
         raise ValueError(f"{given} holds no rule, so nothing was changed: write one, or leave the file away.")
     return found
+
+
+class _Once(yaml.SafeLoader):
+    """YAML in which no name stands twice: the second one would silently replace the first."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                told = f"{name!r} is written twice; write all of it in one place, numbers with a point (0.5)"
+                raise yaml.constructor.ConstructorError(problem=told, problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def plain(text: str) -> str:

@@ -21,6 +21,7 @@ from pslcore.album import (
     Suggestion,
     labels_csv,
     rules,
+    suggestions_csv,
     tree,
 )  # fmt: skip
 from pslcore.hands_on import desk_parts as parts
@@ -170,10 +171,11 @@ class Desk:
         return self._begin(self.training, work, self._trained, wait)
 
     def write_labels(self) -> Path | None:
-        """All answers, and the task learner's for the rest that is not protected, as CSV; its path."""
+        """All answers as CSV, beside it the task learner's for the rest that is not protected; its path."""
 
         def write(path: Path) -> str:
             labels_csv(self._album(), path)
+            suggestions_csv(self._album(), path.with_name("suggestions.csv"))
             return "Labels"
 
         return self._write("labels.csv", write)

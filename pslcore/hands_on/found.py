@@ -43,7 +43,7 @@ class Found:
     def show(self, album: Album, preview: Preview) -> None:
         """What is in an album's folder."""
         self._album, self._preview = album, preview
-        self.counts.value = "".join(map(told, preview.lines))
+        self.counts.value = "".join(map(told, [*preview.lines, *album.rewritten]))
         self._draw()
 
     def click(self, number: int) -> str:

@@ -115,3 +115,26 @@ def test_it_is_synced_before_it_returns(tmp_path, monkeypatch):
     assert synced == [(tmp_path / "j").stat().st_size]
     (event,) = [json.loads(line) for line in (tmp_path / "j").read_text().splitlines()]
     assert event["label"] == "ä"
+
+
+def test_several_events_are_there_together_or_not_at_all(tmp_path):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    journal.add("one")
+    before = path.read_bytes()
+    journal.add_all([{"what": "answer", "label": str(number)} for number in range(5)])
+    journal.close()
+    after = path.read_bytes()
+    for cut in range(len(before), len(after)):
+        path.write_bytes(after[:cut])
+        journal = Journal(path)
+        assert [event["what"] for event in journal.events] == ["one"]
+        journal.add("two")  # and on it goes
+        journal.close()
+        journal = Journal(path)
+        assert [event["what"] for event in journal.events] == ["one", "two"]
+        journal.close()
+    path.write_bytes(after)
+    journal = Journal(path)
+    assert len(journal.events) == 6
+    journal.close()

@@ -90,12 +90,61 @@ def test_rules_that_fit_nothing_are_told():
         ({"folder": ["a"]}, "unknown setting"),
         ({"patterns": [""]}, "patterns"),
         ([1], "by_hand"),
+        (5, "no rules"),
+        (None, "no rules"),
+        (b"private", "no rules"),
     ],
 )
 def test_bad_rules_are_one_sentence(rule, told):
     with pytest.raises(ValueError, match=told) as caught:
         rules(rule)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("places: [{lat: 52,52, lon: 13,40, km: 5}]", r"52 is no name .* a point \(0.5\), not a comma"),
+        ("places: [{lat: 52,5, lon: 13,5, km: 5}]", r"'5' is written twice.* a point \(0.5\)"),
+        ("places: {1: 2}", "1 is no name"),
+        ("folders: [a]\nfolders: [b]", "line 1 .* 'folders' is written twice"),  # the first would be lost silently
+        ("dates: [", "line 1 is no YAML"),
+        ("dates: [{first: 2024-02-30, last: 2024-03-01}]", "day is out of range"),
+        ("everything: !!bool maybe", "no YAML"),
+        ("dates: !!timestamp today", "no YAML"),
+        ("[" * 1000, "no YAML"),
+        ("\udce4", "no YAML"),
+    ],
+)
+def test_files_of_rules_that_are_wrong_are_one_sentence(tmp_path, text, told):
+    file = tmp_path / "rules.yaml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=told) as caught:
+        rules(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+NAMES = st.sampled_from([*Protect.model_fields, *Dates.model_fields, *Place.model_fields])
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates() | st.datetimes()
+ANYTHING = st.recursive(
+    PLAIN | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | PLAIN, inner, max_size=3),
+    max_leaves=12,
+)
+PLACES = st.fixed_dictionaries({}, optional={name: ANYTHING for name in ("lat", "lon", "km")})
+
+
+@given(ANYTHING | st.dictionaries(NAMES, ANYTHING | st.lists(PLACES, max_size=2), max_size=3))
+def test_whatever_is_given_is_a_rule_or_one_sentence(given):
+    if isinstance(given, str):
+        return  # the name of a file
+    try:
+        assert isinstance(rules(given), Protect)
+        told = ""
+    except ValueError as error:
+        told = str(error)
+    assert "\n" not in told
 
 
 def test_rules_from_yaml(tmp_path):
