@@ -173,6 +173,9 @@ class Folder(RuleBasedStateMachine):
         assert not (crossed & self.ever) - set(self.free.values())
         if getattr(self, "album", None) is None:
             return
+        written = b"".join(path.read_bytes() for path in self.album.home.glob("*.[ch][st][vm]*"))
+        roll = self.album._roll
+        assert not [n for n in roll.protected if roll.pictures[n].digest.encode() in written]
         for path in self.album.preview().safe:
             here = self.folder / path
             digest = self.album._roll.pictures[self.album._roll.find(path)].digest
