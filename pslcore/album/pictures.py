@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from pslcore.data import eight_bits, upright
+from pslcore.data import as_rgb
 
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
@@ -169,7 +169,7 @@ def decode(payload: bytes, size: int) -> Decoded:
     try:
         with _opened(payload) as file:
             file.draft("RGB", (max(THUMBNAIL, size),) * 2)
-            picture = upright(eight_bits(file))
+            picture = as_rgb(file)
     except Exception as error:
         return Decoded(reason=_damaged(error))
     view = picture.copy()

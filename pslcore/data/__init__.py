@@ -25,8 +25,9 @@ from pslcore.data import (
 )
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
+from pslcore.data.depth import Range
 from pslcore.data.leftovers import LEFTOVERS, leftover
-from pslcore.data.pictures import eight_bits, upright
+from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID
 
 
