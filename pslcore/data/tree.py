@@ -34,7 +34,8 @@ from pslcore.data import packed, pictures
 from pslcore.data.arrays import Bytes, Parts
 from pslcore.data.depth import Range
 from pslcore.data.packed import Entry, Index, Writer
-from pslcore.data.tree_files import SPLITS, Tree, find
+from pslcore.data.splits import SPLITS
+from pslcore.data.tree_files import Tree, find, form
 
 ONE_SIZE = 0.9
 """So many of the pictures looked at must have the size that all are given."""
@@ -50,7 +51,7 @@ _KEPT_EVERY = 20.0
 
 def present(base: Path) -> bool:
     """Whether somebody meant this folder to be a tree of pictures."""
-    return (base / "train").is_dir() or (base / "images").is_dir()
+    return bool(form(base))
 
 
 def packed_folder(root: Path, name: str, size: tuple[int, int] | None) -> Path:

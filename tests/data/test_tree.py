@@ -194,7 +194,7 @@ def test_what_cannot_be_read_is_left_out_and_told(album, monkeypatch):
         "cut.png": "it is damaged (OSError)",
         "noise.jpg": "it is damaged (UnidentifiedImageError)",
         "notes.txt": "it is no picture by its ending",
-        ".hidden.png": "it is no picture by its ending",
+        ".hidden.png": "it is hidden",
         "program.png": "it is damaged (UnidentifiedImageError)",
         "program.eps": "it is no picture by its ending",
         "nowhere.png": "it cannot be opened (No such file or directory)",
