@@ -128,10 +128,7 @@ IMAGES = np.zeros((9, 3, 4, 5), dtype=np.uint8)
         ({"images": np.zeros((0, 3, 4, 5), np.uint8), "labels": np.zeros(0, int)}, r"the shape \(0, 3, 4, 5\)"),
         ({"images": np.zeros((9, 3, 0, 5), np.uint8)}, r"the shape \(9, 3, 0, 5\)"),
         ({"images": np.uint8(3)}, r"images have the shape \(\)"),
-        (
-            {"labels": np.full(9, np.nan)},
-            r"mine.train.npz: label nan is no whole number, which",
-        ),
+        ({"labels": np.full(9, np.nan)}, r"mine.train.npz: label nan is no whole number \(the index of the class\)"),
         ({"labels": np.full(9, 0.5)}, r"mine.train.npz: label 0.5 is no whole number"),
         ({"labels": np.full(9, 1j)}, r"mine.train.npz: labels are complex128, but must be whole numbers"),
         ({"labels": ["a"] * 9}, r"mine.train.npz: labels are <U1, but must be whole numbers"),
