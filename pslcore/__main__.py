@@ -327,7 +327,7 @@ def _list(command: argparse.ArgumentParser) -> Body:
 
 def _album(command: argparse.ArgumentParser) -> None:
     _add(command, "folder", complete=FOLDER, help="of pictures; nothing in it is changed")
-    _add(command, "--out", complete=FOLDER, help="the album's own files: outputs/album/<hash of the folder>")
+    _add(command, "--out", complete=FOLDER, help="the album's own files; else where this system keeps programs' data")
 
 
 @_command("ask", "ask which pictures of a folder to label next: a CSV file and a page of thumbnails",
@@ -337,6 +337,9 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _add(command, "--budget", type=int, default=20, help="pictures to ask about")
     _add(command, "--classes", help="a,b,c; needed the first time")
     _add(command, "--protect", complete=FILE, help="YAML file of rules, see docs/album.md")
+    _add(command, "--release", action="append", default=[], metavar="PICTURE",
+         help="no longer protect one that no rule protects; held-back and earlier name all of these kinds")  # fmt: skip
+    _add(command, "--new", action="store_true", help="begin another album, though one knows these pictures")
     _add(command, "--label-studio", metavar="FILE", complete=FILE, help="write tasks for Label Studio as well")
 
     def body(options: argparse.Namespace) -> int:

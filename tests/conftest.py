@@ -1,6 +1,7 @@
 """What all tests share: quick settings, tiny data sets and albums with something to learn in them."""
 
 import os
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,8 @@ def layered(base: dict, changes: dict) -> Config:
     return Config.of(base | changes | {"recipe": base["recipe"] | recipe if isinstance(recipe, dict) else recipe})
 
 
+_HOMES = count()
+
 HANG = """
 import os, sys, time
 settings, root, folder, hang_at, mark = eval(sys.argv[1])
@@ -74,6 +77,12 @@ def no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_data_home(monkeypatch, tmp_path_factory):
+    """No test sees the albums of this machine, or those of another test."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / f"data-home-{next(_HOMES)}"))
 
 
 @pytest.fixture(scope="session")

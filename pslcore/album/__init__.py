@@ -15,7 +15,9 @@ from pslcore.album.exchange import (
     take_in,
     tree,
 )  # fmt: skip
+from pslcore.album.homes import KnownPictures
 from pslcore.album.learn import Learning, TaskLearner
 from pslcore.album.pictures import HEIC, Picture
-from pslcore.album.protect import Dates, Place, Protect, rules
+from pslcore.album.protect import BY_HAND, Dates, Place, Protect, rules
+from pslcore.album.protection import ProtectionWarning
 from pslcore.album.report import Preview, Report, Suggestion

@@ -1,21 +1,26 @@
 """A folder of pictures with a person in the loop: what to label next, the answers, the training, the report."""
 
-import hashlib
+import shutil
+import warnings
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from pslcore.album import learn
+from pslcore.album import homes, learn
 from pslcore.album.asking import draw, in_order
 from pslcore.album.cache import Cache, Progress
 from pslcore.album.choices import Choices, learned_classes
+from pslcore.album.copies import Copies
+from pslcore.album.homes import KnownPictures
 from pslcore.album.journal import Journal, Lock
 from pslcore.album.learn import Learning, Stopped, TaskLearner
 from pslcore.album.pictures import Picture
 from pslcore.album.protect import Protect
+from pslcore.album.protection import Protection, ProtectionWarning
 from pslcore.album.report import Preview, Report, Suggestion, suggest
 from pslcore.album.roll import Roll
 from pslcore.album.tally import Tally, Word, fingerprint, uploaded_bytes
@@ -37,17 +42,22 @@ class Album:
     classes : list of str, optional
         At least two; needed the first time. More may be added at the end later.
     protect : Protect, mapping, path of a YAML file or list of pictures, optional
-        Which pictures must never leave this machine; nothing, if it was never said.
+        Which pictures must never leave this machine; nothing, if it was never said. What was protected before stays
+        so until ``release``.
     out : path, optional
-        Where the album's own files go: ``outputs/album/<hash of the folder>``.
+        Where the album's own files go: a folder of its own where programs keep their data.
     learning : Learning or mapping, optional
         How networks learn.
     progress : callable, optional
         Told (files read, files to read) while new pictures are read. Of more than 500 new ones only content and EXIF
         are looked at now; ``read`` or ``train`` decode them.
+    new : bool
+        Begin another album, though this machine knows one of these pictures; what that one protects stays protected.
 
     Raises
     ------
+    KnownPictures
+        If these are pictures of another album, say of a folder that was copied or moved: go on with it?
     ValueError, OSError
         In one sentence: no such folder, no picture, all protected, bad rules, open elsewhere, no room.
     """
@@ -55,46 +65,47 @@ class Album:
     def __init__(
         self, folder: str | Path, classes: Iterable[str] | None = None,
         protect: "Protect | dict[str, Any] | str | Path | list[str] | None" = None, out: str | Path | None = None,
-        learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None,
+        learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None, new: bool = False,
     ):  # fmt: skip
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():
             raise ValueError(f"{folder} is no folder: name one that holds pictures.")
-        name = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:16]
-        self.home = Path("outputs", "album", name).resolve() if out is None else Path(out).resolve()
+        self.home = homes.locate(self.folder, new) if out is None else Path(out).resolve()
         if self.home.is_relative_to(self.folder):
             raise ValueError(f"{self.home} lies in the folder of pictures, which stays as it is: choose another `out`.")
         records.prepare(self.home)
         self._shelf = learn.Shelf(self.home)
         if self.home in _OPEN:
             _OPEN[self.home].close()  # a cell of the same notebook that is run again
-        self._journal: Journal = None  # type: ignore[assignment]
-        self._cache: Cache = None  # type: ignore[assignment]
-        self._lock: Lock | None = None
-        self._lock = Lock(self.home, f"the album of {self.folder}")
+        self._parts = ExitStack()
+        self._lock: Lock | None = Lock(self.home, f"the album of {self.folder}")
         try:
-            self._journal = Journal(self.home / "journal.jsonl")
+            self._journal = self._parts.enter_context(closing(Journal(self.home / "journal.jsonl")))
             self._tally = Tally.of(self._journal.events)
             self._choices = Choices.of(self._journal, classes, protect, learning, self._tally)
-            self._cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
-            self._roll = Roll(self.folder, self._cache, self._choices.protect)
-            self.refresh(progress)
-            unused = self._roll.idle() if protect is not None else []
-            missing = set(unused) & set(self._choices.protect.by_hand) - set(self.left_out)
-            if missing:
-                raise ValueError(f"by_hand protects {min(missing)!r}, which is no picture here: mend the name.")
+            cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
+            self._cache = self._parts.enter_context(closing(cache))
+            copies = self._parts.enter_context(closing(Copies(self.home / "copies.db")))
+            self._protection = Protection(self._journal.events, self._journal)
+            self._roll = Roll(self.folder, cache, copies, self._choices.protect, self._protection)
+            self._roll.look(progress)
+            homes.check(self.home, self.folder, self._roll.contents(), self._protection, new, out is not None)
+            self._roll.refresh(self._tally.asked, progress, looked=True)
             self._choices.keep(self._journal)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, KnownPictures):
+                shutil.rmtree(self.home, ignore_errors=True)
             raise
+        homes.remember(self.home, self.folder)
         _OPEN[self.home] = self
+        for notice in self.preview().notices:
+            warnings.warn(notice, ProtectionWarning, stacklevel=2)
 
     def close(self) -> None:
         """Let go of the album, so that another process can open it."""
         if self._lock is not None:
-            for part in (self._journal, self._cache):
-                if part is not None:
-                    part.close()
+            self._parts.close()
             self._lock.release()
             self._lock = None
 
@@ -116,8 +127,8 @@ class Album:
 
     @property
     def protect(self) -> Protect:
-        """The rules that hold; names of single pictures are hashed where the album was opened again."""
-        return self._choices.protect
+        """The rules that hold; what is protected by hand is not among them, see ``preview``."""
+        return self._choices.protect.but(by_hand=())
 
     @property
     def closed(self) -> bool:
@@ -137,10 +148,21 @@ class Album:
     def preview(self) -> Preview:
         """What is protected and why, and rules that fit nothing. For the person at this machine only."""
         self._alive()
-        pictures, protected = self._roll.pictures, self._roll.protected
-        named = {pictures[number].path: why for number, why in protected.items()}
-        safe = [picture.path for number, picture in enumerate(pictures) if number not in protected]
-        return Preview(named, safe, self.left_out, self._roll.idle())
+        return Preview.of(self._roll)
+
+    def release(self, pictures: Iterable[Picture | str]) -> None:
+        """No longer protect pictures that no rule protects: held back, protected by hand or by earlier rules.
+
+        ``release(preview().held_back)`` and ``release(preview().earlier)`` release all of a kind.
+
+        Raises
+        ------
+        ValueError
+            If a picture is not here or a rule protects it; then none is released.
+        """
+        self._alive()
+        self._roll.release(pictures)
+        self.refresh()
 
     def thumbnail(self, picture: Picture | str) -> bytes:
         """A small JPEG without metadata; ``ValueError`` if there is no such picture."""
@@ -156,6 +178,11 @@ class Album:
         """Decode the rest; may run in a thread while people label. What ``progress`` raises ends it."""
         self._alive()
         self._cache.read(self.folder, self._roll.unread(), progress)
+
+    @property
+    def uncompared(self) -> int:
+        """How many of the protected ones are among them: ``next`` waits for these."""
+        return self._roll.uncompared()
 
     @property
     def left(self) -> int:
@@ -183,11 +210,12 @@ class Album:
 
     # The person
 
-    def next(self, n: int = 20) -> list[Picture]:
+    def next(self, n: int = 20, progress: Progress | None = None) -> list[Picture]:
         """The pictures to label next: those of the open round that wait, else ``n`` new ones.
 
         Before anything was learned they are drawn at random; later PSL picks them. One of five is drawn at random at
-        any time, and its answer held out to estimate the accuracy.
+        any time, and its answer held out to estimate the accuracy. None is a near copy of a protected picture: these
+        are all decoded before, which ``progress`` is told of as when an album is opened.
 
         Raises
         ------
@@ -207,7 +235,7 @@ class Album:
                 raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
             numbers, held = draw(n, askable, self._wanted(askable), self._roll.pictures, self.learning.seed, asks)
             picked = [self._roll.pictures[number] for number in numbers]
-            if not self._roll.read(self._tally.asked, picked):  # else one is damaged: draw without it
+            if not self._roll.compare(self._tally.asked, picked, progress):  # else one is damaged or held back
                 break
         named = [[picture.path, picture.digest] for picture in picked]
         self._tally.add(self._journal.add("asked", pictures=named, held_out=held))

@@ -2,27 +2,32 @@
 
 import hashlib
 import os
-import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from threading import RLock
 
 import numpy as np
 from joblib import Parallel, delayed
 
-from pslcore.album.pictures import Picture, Seen, decode, find, glance
+from pslcore.album.pictures import Picture, Seen, decode, glance
+from pslcore.album.store import Store
+from pslcore.album.taken import Taken
+from pslcore.album.walk import File, Stamp
 
 Progress = Callable[[int, int], object]
 
+_VERSION = 2
 _TABLE = """create table if not exists pictures (
-    name text primary key, size integer, mtime integer, ctime integer, digest text, pixels blob, thumbnail blob,
-    dates text, lat real, lon real, reason text)"""
+    name text primary key, stamp text, digest text, pixels blob, thumbnail blob, hash blob,
+    dates text, lat real, lon real, date_doubt text, place_doubt text, reason text)"""
+_TOLD = "digest, dates, lat, lon, date_doubt, place_doubt, reason"
 _AT_ONCE = 64
+_SIDECAR = 1 << 20
+"""Bytes that are read of a file beside a picture."""
 
 
-class Cache:
+class Cache(Store):
     """What is known of each picture, and small copies; looked at or decoded again only when its file has changed.
 
     Names are kept as hashes. It stays on this machine: it holds the protected pictures too. Several threads may use it.
@@ -36,64 +41,70 @@ class Cache:
     """
 
     def __init__(self, path: Path, size: int):
-        self._size, self._one = size, RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(path.with_name(f"{path.stem}-{size}{path.suffix}"), check_same_thread=False)
-        os.chmod(path.with_name(f"{path.stem}-{size}{path.suffix}"), 0o600)
+        self._size = size
+        super().__init__(path.with_name(f"{path.stem}-{size}{path.suffix}"))
+        if self._run("pragma user_version") != [(_VERSION,)]:
+            self._run("drop table if exists pictures")
+            self._run(f"pragma user_version = {_VERSION}")
         self._run(_TABLE)
         self._run("create index if not exists unread on pictures (name) where pixels is null")
 
-    def close(self) -> None:
-        with self._one:
-            self._base.close()
-
-    def look(self, folder: Path, progress: Progress | None = None) -> tuple[list[Seen], dict[str, str]]:
-        """The pictures of a folder as they are now; new ones are hashed and their EXIF is read, no more.
+    def look(
+        self, folder: Path, files: Iterable[File], beside: Mapping[str, list[File]], progress: Progress | None = None
+    ) -> tuple[list[Seen], dict[str, str]]:
+        """Pictures as they are now; new ones are hashed and what tells when and where is read, no more.
 
         Parameters
         ----------
         folder : path
+        files : list of File
+        beside : mapping
+            Path to the sidecar files of a picture.
         progress : callable, optional
             Told how many of how many new files were looked at.
 
         Returns
         -------
         (list of Seen, dict)
-            In the order of their paths; path to the reason why the others are left out.
+            In the order given; path to the reason why the others are left out.
 
         Raises
         ------
         OSError
             If the cache cannot be written, in one sentence.
         """
-        found, left_out = find(folder)
-        keys = {name: _key(name) for name in found}
-        known = {row[0]: row[1:] for row in self._run("select name, size, mtime, ctime from pictures")}
-        stale = []
-        for name in found:
-            with suppress(OSError):  # gone by now: told below
-                held = (folder / name).stat()
-                if known.get(keys[name]) != (held.st_size, held.st_mtime_ns, held.st_ctime_ns):
-                    stale.append(name)
-        for name, row in self._each(stale, lambda name: _glanced(folder / name), progress):
+        known = {row[0]: row[1:] for row in self._run(f"select name, stamp, {_TOLD} from pictures")}
+        named = {file.path: _key(file.path) for file in files}
+        stamps = {file.path: _stamp(file, beside.get(file.path, ())) for file in files}
+        stale = [path for path, key in named.items() if known.get(key, ("",))[0] != stamps[path]]
+
+        def work(path: str) -> tuple | None:
+            return _glanced(folder, path, [one.path for one in beside.get(path, ())])
+
+        for path, row in self._each(stale, work, progress):
+            known.pop(named[path], None)
             if row is not None:
-                self._run("insert or replace into pictures values (?,?,?,?,?,null,null,?,?,?,?)", (keys[name], *row))
-        for key in known.keys() - set(keys.values()):
+                self._run(
+                    f"insert or replace into pictures (name, stamp, {_TOLD}) values (?,?,?,?,?,?,?,?,?)",
+                    (named[path], stamps[path], *row),
+                )
+                known[named[path]] = (stamps[path], *row)
+        for key in known.keys() - set(named.values()):
             self._run("delete from pictures where name = ?", (key,))
         self._commit()
-        rows = {row[0]: row[1:] for row in self._run("select name, digest, dates, lat, lon, reason from pictures")}
-        seen = []
-        for name, real in found.items():
-            digest, dates, lat, lon, reason = rows.get(
-                keys[name], ("", "", None, None, "it went away while it was read")
-            )
-            if reason:
-                left_out[name] = reason
+        seen, left_out = [], {}
+        for file in files:
+            if named[file.path] not in known:
+                left_out[file.path] = "it went away while it was read"
                 continue
-            taken = tuple(date.fromisoformat(day) for day in dates.split())
-            place = None if lat is None else (lat, lon)
-            seen.append(Seen(Picture(name, digest), real, taken, place))
-        return seen, dict(sorted(left_out.items()))
+            _, digest, dates, lat, lon, date_doubt, place_doubt, reason = known[named[file.path]]
+            if reason:
+                left_out[file.path] = reason
+                continue
+            days = tuple(date.fromisoformat(day) for day in dates.split())
+            when = Taken(days, None if lat is None else (lat, lon), date_doubt, place_doubt)
+            seen.append(Seen(Picture(file.path, digest), file.routes, when, file.hidden))
+        return seen, left_out
 
     def unread(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Those that were not decoded yet."""
@@ -113,14 +124,26 @@ class Cache:
         by_path = {picture.path: picture for picture in self.unread(pictures)}
         lost = {}
         rows = self._each(list(by_path), lambda path: _decoded(folder, by_path[path], self._size), progress)
-        for path, (pixels, thumbnail, reason) in rows:
+        for path, (pixels, thumbnail, fingerprint, reason) in rows:
             self._run(
-                "update pictures set pixels = ?, thumbnail = ?, reason = ? where name = ? and digest = ?",
-                (pixels, thumbnail, reason, _key(path), by_path[path].digest),
+                "update pictures set pixels = ?, thumbnail = ?, hash = ?, reason = ? where name = ? and digest = ?",
+                (pixels, thumbnail, fingerprint, reason, _key(path), by_path[path].digest),
             )
             if reason:
                 lost[path] = reason
         return lost
+
+    def hashes(self) -> dict[str, bytes]:
+        """Digest to perceptual hash of all pictures that were decoded."""
+        return dict(self._run("select digest, hash from pictures where hash is not null and hash != x''"))
+
+    def thumbnails(self, digests: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """(Digest, thumbnail) of those that were decoded."""
+        rows = self._run("select name, digest from pictures where thumbnail is not null and thumbnail != x''")
+        for name, digest in rows:
+            if digest in digests:
+                ((thumbnail,),) = self._run("select thumbnail from pictures where name = ?", (name,))
+                yield digest, thumbnail
 
     def pixels(self, pictures: Iterable[Picture]) -> np.ndarray:
         """Of pictures that were decoded, uint8 [N, 3, size, size]; ``KeyError`` if one was not."""
@@ -157,50 +180,45 @@ class Cache:
             if progress is not None:
                 progress(done, len(names))
 
-    def _run(self, command: str, values: Iterable[object] = ()) -> list[tuple]:
-        with self._one:
-            try:
-                return self._base.execute(command, tuple(values)).fetchall()
-            except sqlite3.Error as error:
-                raise self._unwritten(error) from error
-
-    def _commit(self) -> None:
-        with self._one:
-            try:
-                self._base.commit()
-            except sqlite3.Error as error:
-                raise self._unwritten(error) from error
-
-    def _unwritten(self, error: sqlite3.Error) -> OSError:
-        with suppress(sqlite3.Error):
-            self._base.rollback()
-        return OSError(f"the cache of thumbnails could not be written ({error}): free some space or remove it.")
-
 
 def _key(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _glanced(path: Path) -> tuple | None:
+def _stamp(file: File, beside: Iterable[File]) -> str:
+    stamps: list[Stamp] = [file.stamp, *(one.stamp for one in beside)]
+    return " ".join(str(part) for stamp in stamps for part in stamp)
+
+
+def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
     try:
-        held = path.stat()
-        stamp = (held.st_size, held.st_mtime_ns, held.st_ctime_ns)
-        payload = path.read_bytes()
+        payload = (folder / path).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        return (*stamp, "", "", None, None, f"it cannot be read ({error.strerror})")
-    got = glance(payload)
-    days = " ".join(day.isoformat() for day in got.dates)
-    return (*stamp, got.digest, days, *(got.place or (None, None)), got.reason)
+        return ("", "", None, None, "", "", f"it cannot be read ({error.strerror})")
+    sidecars = {}
+    for name in beside:
+        with suppress(OSError):
+            sidecars[os.path.basename(name)] = (folder / name).read_bytes()[:_SIDECAR]
+    got = glance(payload, sidecars)
+    days = " ".join(day.isoformat() for day in got.taken.dates)
+    return (
+        got.digest,
+        days,
+        *(got.taken.place or (None, None)),
+        got.taken.date_doubt,
+        got.taken.place_doubt,
+        got.reason,
+    )
 
 
-def _decoded(folder: Path, picture: Picture, size: int) -> tuple[bytes, bytes, str]:
+def _decoded(folder: Path, picture: Picture, size: int) -> tuple[bytes, bytes, bytes, str]:
     try:
         payload = (folder / picture.path).read_bytes()
     except OSError as error:
-        return b"", b"", f"it cannot be read ({error.strerror})"
+        return b"", b"", b"", f"it cannot be read ({error.strerror})"
     if hashlib.sha256(payload).hexdigest() != picture.digest:
-        return b"", b"", "it changed while it was read"
+        return b"", b"", b"", "it changed while it was read"
     got = decode(payload, size)
-    return got.pixels, got.thumbnail, got.reason
+    return got.pixels, got.thumbnail, got.hash, got.reason

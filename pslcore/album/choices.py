@@ -35,12 +35,13 @@ class Choices:
             raise ValueError(
                 f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
             )
-        before = Learning.of(kept["learning"]) if kept else Learning()
-        wanted = before if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
-        if tally.uploaded and wanted != before:
+        learned = Learning.of(kept["learning"]) if kept else Learning()
+        wanted = learned if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
+        if tally.uploaded and wanted != learned:
             raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
         wanted.config()  # checks the method's options
-        return cls(names, rules(protect if protect is not None else kept["protect"] if kept else {}), wanted)
+        before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}
+        return cls(names, rules(before if protect is None else protect), wanted)
 
     def keep(self, journal: Journal) -> None:
         """Write them down, if they differ from what is there."""

@@ -2,21 +2,26 @@
 
 import argparse
 import sys
+import warnings
 
 from tqdm import tqdm
 
 from pslcore.album import exchange
 from pslcore.album.album import Album
+from pslcore.album.protection import ProtectionWarning
 
 
 def ask(options: argparse.Namespace) -> int:
     """Write what to label next; learn first from answers that are new."""
-    with Album(options.folder, options.classes, options.protect, options.out, progress=_Bar("pictures")) as album:
-        if not album.waiting:
-            print(album.preview())
-            if album.ready:
-                album.train(_Bar("epochs"), reading=_Bar("pictures"))
-        pictures = album.next(options.budget)
+    given = (options.folder, options.classes, options.protect, options.out)
+    warnings.simplefilter("ignore", ProtectionWarning)  # the preview tells the same
+    with Album(*given, progress=_Bar("pictures"), new=options.new) as album:
+        kinds = {"held-back": album.preview().held_back, "earlier": album.preview().earlier}
+        album.release([path for word in options.release for path in kinds.get(word, [word])])
+        print(album.preview())
+        if not album.waiting and album.ready:
+            album.train(_Bar("epochs"), reading=_Bar("pictures"))
+        pictures = album.next(options.budget, _Bar("pictures"))
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)
         exchange.ask_csv(album, pictures, table)
@@ -28,7 +33,9 @@ def ask(options: argparse.Namespace) -> int:
 
 def tell(options: argparse.Namespace) -> int:
     """Take labels in; when nothing of the round waits, learn from it."""
+    warnings.simplefilter("ignore", ProtectionWarning)
     with Album(options.folder, out=options.out) as album:
+        print("\n".join(album.preview().notices))
         taken = exchange.take_in(album, options.labels, options.by)
         print(f"Taken in: {taken.answers} answers, {taken.skipped} skipped, {taken.unsure} not sure.")
         if album.waiting:

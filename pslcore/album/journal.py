@@ -27,22 +27,8 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        whole, _, torn = path.read_bytes().rpartition(b"\n")
-        if torn:
-            os.ftruncate(self._file, len(whole) + 1 if whole else 0)
-        self.events: list[Event] = []
-        for number, line in enumerate(whole.splitlines(), 1):
-            self.events.append(self._read(number, line))
-
-    def _read(self, number: int, line: bytes) -> Event:
-        try:
-            event = json.loads(line)
-            digest = event.pop("digest")
-        except (ValueError, KeyError, AttributeError, TypeError):
-            digest = None
-        if digest is None or digest != _digest(event) or event["n"] != number - 1:
-            raise ValueError(f"{self.path}: line {number} is damaged: mend or remove it, the others are whole.")
-        return event
+        self.events, size = read(path)
+        os.ftruncate(self._file, size)
 
     def add(self, what: str, **said: Any) -> Event:
         """Write an event to the disk; it is there, whole, when this returns.
@@ -72,6 +58,22 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def read(path: Path) -> tuple[list[Event], int]:
+    """The events of a journal, and the bytes that they take; raises what ``Journal`` does."""
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    events = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            event = json.loads(line)
+            digest = event.pop("digest")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            digest = None
+        if digest is None or digest != _digest(event) or event["n"] != number - 1:
+            raise ValueError(f"{path}: line {number} is damaged: mend or remove it, the others are whole.")
+        events.append(event)
+    return events, len(whole) + 1 if whole else 0
 
 
 def _digest(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Which pictures are protected, and why. When in doubt, a picture is."""
+"""Rules: which pictures are protected, and why. When in doubt, a picture is."""
 
 import hashlib
 import unicodedata
@@ -14,7 +14,10 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from pslcore.album.pictures import Seen
+from pslcore.album.taken import Taken
 from pslcore.settings import Real, Settings
+
+BY_HAND = "by hand"
 
 _EARTH = 6371.0088
 """Mean radius, in km."""
@@ -41,6 +44,10 @@ class Dates(Settings):
     first: Day
     last: Day
 
+    def holds(self, taken: Taken) -> bool:
+        """Whether something says that a picture was taken on one of these days."""
+        return any(self.first <= day <= self.last for day in taken.dates)
+
     @model_validator(mode="after")
     def _forwards(self) -> "Dates":
         if self.last < self.first:
@@ -55,8 +62,15 @@ class Place(Settings):
     lon: Real = Field(ge=-180, le=180)
     km: Real = Field(gt=0, le=20040)
 
-    def holds(self, lat: float, lon: float) -> bool:
-        """Whether a point, in degrees, lies in the circle."""
+    def holds(self, taken: Taken) -> bool:
+        """Whether a picture was taken in the circle."""
+        return taken.place is not None and self._near(*taken.place)
+
+    def swapped(self, taken: Taken) -> bool:
+        """Whether it was, if latitude and longitude had been written the other way round."""
+        return taken.place is not None and self._near(*taken.place[::-1])
+
+    def _near(self, lat: float, lon: float) -> bool:
         here, there = np.radians([self.lat, self.lon]), np.radians([lat, lon])
         half = (there - here) / 2
         bow = np.sin(half[0]) ** 2 + np.cos(here[0]) * np.cos(there[0]) * np.sin(half[1]) ** 2
@@ -88,59 +102,56 @@ class Protect(Settings):
 
     @cached_property
     def _by_hand(self) -> frozenset[str]:
-        return frozenset(self.by_hand)
+        return frozenset(map(plain, self.by_hand))
 
-    def reason(self, seen: Seen) -> str:
-        """Why a picture is protected; empty if it is not."""
-        paths = {_plain(seen.picture.path), _plain(seen.real)}
-        name = _plain(seen.picture.path)
-        if self.everything:
-            return "everything is"
-        if self.by_hand and not {seen.picture.path, _hidden(seen.picture.path)}.isdisjoint(self._by_hand):
-            return "by hand"
+    def route(self, routes: Iterable[str]) -> str:
+        """Why a file is protected that these routes lead to; nothing, if no rule names any of them."""
+        paths = [plain(route) for route in routes]
+        if not self._by_hand.isdisjoint(paths):
+            return BY_HAND
         for folder in self.folders:
-            if any(_inside(path, _plain(folder).strip("/")) for path in paths):
+            if any(_inside(path, plain(folder).strip("/")) for path in paths):
                 return f"in the folder {folder}"
         for pattern in self.patterns:
-            wanted = _plain(pattern)
-            if any(fnmatchcase(path, wanted) or fnmatchcase(PurePath(path).name, wanted) for path in (*paths, name)):
+            wanted = plain(pattern)
+            if any(fnmatchcase(path, wanted) or fnmatchcase(PurePath(path).name, wanted) for path in paths):
                 return f"fits the pattern {pattern}"
-        if self.dates:
-            if not seen.dates:
-                return "in doubt: no date in its EXIF"
-            for span in self.dates:
-                if any(span.first <= day <= span.last for day in seen.dates):
-                    return f"taken from {span.first} to {span.last}"
-        if self.places:
-            if seen.place is None:
-                return "in doubt: no place in its EXIF"
-            for place in self.places:
-                if place.holds(*seen.place):
-                    return f"taken within {place.km:g} km of {place.lat:g}, {place.lon:g}"
         return ""
 
-    def reasons(self, pictures: list[Seen]) -> dict[int, str]:
-        """Number of each protected picture to the reason. A copy of a protected picture is protected as well."""
-        found = {number: why for number, seen in enumerate(pictures) if (why := self.reason(seen))}
-        contents = {pictures[number].picture.digest for number in found}
-        for number, seen in enumerate(pictures):
-            if number not in found and seen.picture.digest in contents:
-                found[number] = "a copy of a protected picture"
-        return dict(sorted(found.items()))
+    def reason(self, seen: Seen) -> str:
+        """Why a picture is protected; nothing, if it is not."""
+        if self.everything:
+            return "everything is"
+        why = self.route(seen.routes)
+        if why or seen.hidden:
+            return why
+        taken = seen.taken
+        for span in self.dates:
+            if span.holds(taken):
+                return f"taken from {span.first} to {span.last}"
+        for place in self.places:
+            if place.holds(taken):
+                return f"taken within {place.km:g} km of {place.lat:g}, {place.lon:g}"
+        if self.dates and taken.date_doubt:
+            return f"in doubt: {taken.date_doubt}"
+        return f"in doubt: {taken.place_doubt}" if self.places and taken.place_doubt else ""
 
     def idle(self, pictures: list[Seen]) -> list[str]:
-        """The names of folders, patterns and by hand that fit no picture: perhaps misspelt."""
-        rules = [("folders", word) for word in self.folders] + [("patterns", word) for word in self.patterns]
-        unused = [
-            word for kind, word in rules if not any(Protect.of({kind: (word,)}).reason(seen) for seen in pictures)
-        ]
-        paths = {seen.picture.path for seen in pictures} if self.by_hand else ()
-        return unused + [word for word in self.by_hand if not word.startswith("#") and word not in paths]
+        """Rules that fit no picture, as they were written: perhaps misspelt."""
+        given = [({"folders": (word,)}, word) for word in self.folders]
+        given += [({"patterns": (word,)}, word) for word in self.patterns]
+        unused = [word for rule, word in given if not any(Protect.of(rule).route(one.routes) for one in pictures)]
+        unused += [f"{s.first} to {s.last}" for s in self.dates if not any(s.holds(one.taken) for one in pictures)]
+        for place in self.places:
+            if not any(place.holds(one.taken) for one in pictures):
+                unused.append(f"{place.lat:g}, {place.lon:g}, {place.km:g} km")
+                if any(place.swapped(one.taken) for one in pictures):
+                    unused[-1] += " (latitude and longitude swapped, it would)"
+        return unused
 
     def kept(self) -> dict[str, Any]:
-        """The rules for a file; names of single pictures are hashed. ``of`` takes it back."""
-        plain = self.model_dump(mode="json")
-        return plain | {"by_hand": [word if word.startswith("#") else _hidden(word) for word in self.by_hand]}
+        """The rules for a file. What is protected by hand is not among them: it is written down by its content."""
+        return self.model_dump(mode="json", exclude={"by_hand"})
 
 
 def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
@@ -160,13 +171,17 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
     try:
         with open(given, encoding="utf-8") as file:
             content = yaml.safe_load(file)
-        return Protect.of({} if content is None else content)
+        found = Protect.of({} if content is None else content)
     except (yaml.YAMLError, ValueError) as error:
         told = str(error).splitlines()[0] if isinstance(error, yaml.YAMLError) else error
         raise ValueError(f"{given}: {told}") from None
+    if not found.changed():
+        raise ValueError(f"{given} holds no rule, so nothing was changed: write one, or leave the file away.")
+    return found
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text in one case and one way of coding: file systems differ in both."""
     return unicodedata.normalize("NFC", text).casefold()
 
 
@@ -175,5 +190,6 @@ def _inside(path: str, folder: str) -> bool:
     return any(parts[start : start + len(wanted)] == wanted for start in range(len(parts) - len(wanted) + 1))
 
 
-def _hidden(path: str) -> str:
-    return "#" + hashlib.sha256(path.encode()).hexdigest()
+def hidden(path: str) -> str:
+    """A name as it is written down: so that nobody can read it, and the same in another case or way of coding."""
+    return hashlib.sha256(plain(path).encode()).hexdigest()

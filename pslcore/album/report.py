@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from pslcore.album.learn import TaskLearner
 from pslcore.album.pictures import Picture
+from pslcore.album.protection import HELD_BACK
 from pslcore.album.roll import Roll
 from pslcore.album.tally import Tally
 
@@ -33,22 +34,68 @@ class Preview:
     safe : list of str
     left_out : dict
         Path to reason.
+    held_back : dict
+        Path of each picture that resembles a protected one to the path of that, "" if it is not here; they are among
+        the protected ones until they are released.
+    earlier : list of str
+        Protected by nothing but what was given before.
     idle : list of str
-        Folders, patterns and names of the rules that fit no picture.
+        Rules that fit no picture.
+    gone, names_gone : int
+        Pictures that were protected and are not here any more; names protected by hand that fit no file any more.
     """
 
     protected: dict[str, str]
     safe: list[str]
     left_out: dict[str, str]
+    held_back: dict[str, str]
+    earlier: list[str]
     idle: list[str]
+    gone: int
+    names_gone: int
+
+    @classmethod
+    def of(cls, roll: Roll) -> "Preview":
+        """Of pictures as they are now."""
+        paths = [picture.path for picture in roll.pictures]
+        return cls(
+            {paths[number]: why for number, why in roll.protected.items()},
+            [path for number, path in enumerate(paths) if number not in roll.protected],
+            roll.left_out,
+            {paths[number]: other for number, other in roll.twins.items()},
+            [paths[number] for number in roll.earlier],
+            roll.idle(),
+            *roll.missing(),
+        )
+
+    @property
+    def notices(self) -> list[str]:
+        """What the person should know of protection, a sentence each."""
+        told = [f"The rule {word!r} fits no picture: is it misspelt?" for word in self.idle]
+        if self.held_back:
+            told.append(f"{len(self.held_back)} resemble protected ones and are held back: look at them, then release.")
+        if self.earlier:
+            told.append(f"{len(self.earlier)} are protected by earlier rules alone, until you release them.")
+        if self.gone:
+            told.append(f"{self.gone} that were protected are not here any more: moved away, changed or deleted.")
+        if self.names_gone:
+            told.append(
+                f"{self.names_gone} names that were protected by hand fit no file any more: renamed or deleted?"
+            )
+        return told
+
+    @property
+    def lines(self) -> list[str]:
+        """What is here, by counts alone."""
+        told = [f"{len(self.protected):,} of {len(self.protected) + len(self.safe):,} pictures are protected."]
+        why = Counter(why if why.startswith(HELD_BACK) else f"protected: {why}" for why in self.protected.values())
+        told += [f"{count:,} {what}." for what, count in why.most_common()]
+        told += [f"{count:,} left out: {why}." for why, count in Counter(self.left_out.values()).most_common()]
+        return told + self.notices
 
     def __str__(self) -> str:
-        lines = [f"{len(self.protected)} of {len(self.protected) + len(self.safe)} pictures are protected:"]
-        lines += [f"  {count}: {why}" for why, count in Counter(self.protected.values()).most_common()]
-        lines += [f"{len(self.left_out)} files are left out:"] if self.left_out else []
-        lines += [f"  {count}: {why}" for why, count in Counter(self.left_out.values()).most_common()]
-        lines += [f"The rule {word!r} fits no picture: is it misspelt?" for word in self.idle]
-        return "\n".join(lines)
+        pairs = [f"  {path} resembles {other or 'one that is not here'}" for path, other in self.held_back.items()]
+        return "\n".join([*self.lines, *pairs[:20], *(["  …"] if len(pairs) > 20 else [])])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 No name and no pixel of a picture is in the widgets' saved state: both cross as messages.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import ipywidgets as w
 
 from pslcore.album import (
     Album,
+    KnownPictures,
     Learning,
     Picture,
     Protect,
+    ProtectionWarning,
     Report,
     Suggestion,
     labels_csv,
@@ -52,6 +55,8 @@ class Desk:
         self.busy = False
         self.asked: Picture | None = None
         self._learning, self._out, self._turn, self._shown = learning, out, 0, b""
+        self._new, self._other = False, Path()
+        warnings.simplefilter("ignore", ProtectionWarning)  # the desk shows what they tell
         self._make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
         if folder:
             self.open(protect=protect, classes=self._wanted_classes() or None)
@@ -73,21 +78,23 @@ class Desk:
         return self._opening(wait, lambda: self.form.rules(tuple(sorted(self.found.hand))), wanted, fill=False)
 
     def by_hand(self, number: int) -> None:
-        """What a click in the grid does: protect that picture by hand, or no longer; ``apply`` makes it so."""
+        """What a click in the grid does: protect that picture by hand, or release it; ``apply`` makes it so."""
         if self.busy:
             return
-        why = self.found.protect(number)
-        told = f"By hand: {len(self.found.hand)}." + (" Press Apply to make it so." if self.changed else "")
-        self.found.grid.note(why or told)
+        why, found = self.found.click(number), self.found
+        told = f"To be protected: {len(found.hand)}, to be released: {len(found.back)}."
+        found.grid.note(why or told + (" Press Apply to make it so." if found.hand or found.back else ""))
 
     @property
     def changed(self) -> bool:
         """Whether the form says something that was not applied."""
         try:
-            wanted = self.form.rules(tuple(sorted(self.found.hand))).kept()
+            wanted = self.form.rules().kept()
         except ValueError:
             return True
-        return wanted != self._applied() or self._wanted_classes() != self._given_classes
+        kept = self.album.protect.kept() if self.album is not None else {}
+        clicked = bool(self.found.hand or self.found.back)
+        return clicked or wanted != kept or self._wanted_classes() != self._given_classes
 
     def start(self) -> None:
         """Ask about the pictures that wait, or about new ones."""
@@ -98,6 +105,10 @@ class Desk:
             return self._tell("Name the classes first, and press Apply.", bad=True)
         if not album.waiting and album.ready:
             return self._tell(f"{album.untrained} answers are new: press Train before the next are picked.", bad=True)
+        if not album.waiting and album.uncompared:
+            self._read_rest()
+            wait = "so that nobody is asked about a copy of one: press Label again in a moment."
+            return self._tell(f"{album.uncompared:,} protected pictures are being read, {wait}", bad=True)
         if not album.waiting and not album.left:
             return self._tell("Every picture that may be asked about has been.", bad=True)
         try:
@@ -171,6 +182,11 @@ class Desk:
         """The answered pictures in a folder a class; its path."""
         return self._write("sorted", lambda path: f"{tree(self._album(), path)} pictures, a folder a class,")
 
+    def known_pictures(self, go_on: bool) -> None:
+        """Where these are pictures of another album: go on with that, or begin one that protects the same."""
+        self._out, self._new = (self._other, False) if go_on else (self._out, True)
+        self.open(wait=False)
+
     # The parts
 
     def _make(self, folder: str, classes: str, by: str, n: int) -> None:
@@ -194,9 +210,20 @@ class Desk:
             one.add_class(f"psl-desk-{name}")
         for one, name in zip(self.status, ("folder", "label", "learned"), strict=True):
             one.add_class(f"psl-status-{name}")
+        going, other = button("Go on with that album", "folder-open", "known"), button("Begin another", "plus", "new")
+        self.known = row(going, other)
+        self.known.layout.display = "none"
+        going.on_click(lambda _: self.known_pictures(True))
+        other.on_click(lambda _: self.known_pictures(False))
         self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found.view])
         self.chosen.layout.display = "none"
-        first = [row(self.folder, self.go, self.loading.view), self.status[0], self.reading.view, self.chosen]
+        first = [
+            row(self.folder, self.go, self.loading.view),
+            self.status[0],
+            self.known,
+            self.reading.view,
+            self.chosen,
+        ]
         second = [row(self.who, self.n, self.ask, self.learn, self.training.view), self.status[1], self.question]
         third = [self.status[2], self.outcome.view]
         tabs = [w.VBox(one, layout=w.Layout(width="100%", overflow="hidden")) for one in (first, second, third)]
@@ -252,13 +279,6 @@ class Desk:
         """Those that somebody named."""
         return () if self.album is None or self.album.classes == parts.UNNAMED else self.album.classes
 
-    def _rules(self) -> Protect:
-        return self._album().protect
-
-    def _applied(self) -> dict[str, Any]:
-        kept = self._rules().kept() if self.album is not None else {}
-        return kept | {"by_hand": sorted(kept.get("by_hand", ()))}
-
     def _opening(
         self, wait: bool, protect: Callable[[], Protect | None], classes: Iterable[str] | None, fill: bool
     ) -> Job | None:
@@ -270,16 +290,20 @@ class Desk:
         except (ValueError, OSError) as error:
             self._tell(str(error), bad=True)
             return None
-        folder = Path(self.folder.value.strip())
+        folder, back = Path(self.folder.value.strip()), () if fill else tuple(self.found.back)
+        new, self._new = self._new, False
+        self.known.layout.display = "none"
         self._tell("Reading the folder …")
 
         def work(part: Callable[[float], None]) -> tuple[Any, ...]:
             self._stop_reading()
-            options = {"out": self._out, "learning": self._learning,
+            options = {"out": self._out, "learning": self._learning, "new": new,
                        "progress": lambda done, total: part(done / max(1, total))}  # fmt: skip
             album, complaint = parts.opened(folder, classes, wanted, fill, **options)
             if self.album not in (None, album):
                 self._album().close()
+            if complaint is None:
+                complaint = parts.released(album, back)
             return album, complaint, album.report(), album.suggestions()
 
         return self._begin(self.loading, work, lambda job: self._opened(job, fill), wait)
@@ -288,6 +312,9 @@ class Desk:
         if job.error is not None or job.stopped:
             if self.album is not None and self.album.closed:
                 self.album = None
+            if isinstance(job.error, KnownPictures):
+                self._other = job.error.home
+                self.known.layout.display = ""
             self._tell(str(job.error or "Stopped: press Open to go on."), bad=True)
             return
         self.album, complaint, *learned = job.result
@@ -296,8 +323,8 @@ class Desk:
         self.chosen.layout.display = ""
         preview = album.preview()
         if fill or complaint is None:
-            self.form.fill(self._rules())
-            self.found.hand = set(self._applied()["by_hand"])
+            self.form.fill(album.protect)
+            self.found.hand, self.found.back = set(), set()
             self.classes.value = ", ".join(self._given_classes)
         safe, shielded = len(preview.safe), len(preview.protected)
         self._tell(f"{safe:,} pictures may be asked about; {shielded:,} are protected and never leave this machine.")

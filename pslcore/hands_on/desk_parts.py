@@ -1,7 +1,7 @@
 """What the desk of an album shows, without widgets: a large picture, words about pictures, a small example album."""
 
+import hashlib
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from pslcore.album import Album, Picture, Preview, Protect, Report
+from pslcore.album import Album, Picture, Protect, Report
 from pslcore.data import load
 from pslcore.hands_on.controls import told
 
@@ -22,7 +22,7 @@ LARGE = 1000
 SKIP, NOT_SURE, UNDO = "s", "?", "u"
 UNNAMED = ("class 1", "class 2")
 """Classes of an album until somebody names some."""
-_LISTS = ("dates", "places", "folders", "patterns", "by_hand")
+_LISTS = ("dates", "places", "folders", "patterns")
 _KEYS = "1234567890abcdefghijklmnopqrtvwxyz"
 
 
@@ -54,11 +54,20 @@ def opened(
         raise complaint from None
 
 
+def released(album: Album, names: Iterable[str]) -> ValueError | None:
+    """Release pictures; why that cannot be, if so."""
+    try:
+        album.release(names)
+    except ValueError as error:
+        return error
+    return None
+
+
 def both(one: Protect, other: Protect) -> Protect:
     """What any of the two protects."""
     kept, more = one.kept(), other.kept()
     lists = {name: [*kept[name], *(rule for rule in more[name] if rule not in kept[name])] for name in _LISTS}
-    return Protect.of(lists | {"everything": one.everything or other.everything})
+    return Protect.of(lists | {"everything": one.everything or other.everything, "by_hand": list(other.by_hand)})
 
 
 def nothing(ids: list[int]) -> list[bytes]:
@@ -83,7 +92,10 @@ def buttons(classes: Sequence[str]) -> list[dict[str, str]]:
 def large(album: Album, picture: Picture) -> bytes:
     """A picture for the screen: upright, without metadata; the thumbnail if the file cannot be shown as it is."""
     try:
-        with Image.open(album.folder / picture.path) as file:
+        payload = (album.folder / picture.path).read_bytes()
+        if hashlib.sha256(payload).hexdigest() != picture.digest:  # another picture has taken the name
+            return thumbnail(album, picture)
+        with Image.open(io.BytesIO(payload)) as file:
             if file.mode not in ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr"):
                 return album.thumbnail(picture)
             file.draft("RGB", (LARGE, LARGE))
@@ -108,15 +120,17 @@ def thumbnail(album: Album, picture: Picture | str) -> bytes:
         return b""
 
 
-def found(preview: Preview) -> str:
-    """What is in the folder, by counts alone: it is saved with the notebook."""
-    lines = [f"Protected {count:,}: {why}." for why, count in Counter(preview.protected.values()).most_common()]
-    lines += [
-        f"Left out {count:,} file{'s'[: count > 1]}: {why}."
-        for why, count in Counter(preview.left_out.values()).most_common()
-    ]
-    lines += [f"The rule {word!r} fits no picture: is it misspelt?" for word in preview.idle]
-    return "".join(map(told, lines))
+def pair(album: Album, name: str, other: str) -> bytes:
+    """Side by side: a picture that is held back, and the protected one that it resembles, if it is here."""
+    files = [io.BytesIO(small) for path in (name, other) if path and (small := thumbnail(album, path))]
+    shown = [Image.open(file) for file in files]
+    side = max((max(one.size) for one in shown), default=1)
+    both = Image.new("RGB", (side * max(1, len(shown)) + 8 * (len(shown) > 1), side), "white")
+    for number, one in enumerate(shown):
+        both.paste(one, (number * (side + 8), (side - one.height) // 2))
+    buffer = io.BytesIO()
+    both.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def estimate(report: Report) -> str:

@@ -53,11 +53,6 @@ class RulesForm:
         self.folders.value, self.patterns.value = "; ".join(rules.folders), "; ".join(rules.patterns)
 
 
-def hidden(path: str) -> str:
-    """How the name of a picture that is protected by hand is kept."""
-    return Protect(by_hand=(path,)).kept()["by_hand"][0]
-
-
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(";") if part.strip()]
 

@@ -69,6 +69,7 @@ class Lab:
         environment = os.environ | {
             "HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "IPYTHONDIR": str(home / "ipython"),
+            "XDG_DATA_HOME": str(home / "share"),
             "PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         for name in ("JUPYTER_PATH", "JPY_PARENT_PID"):

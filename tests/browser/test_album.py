@@ -27,7 +27,10 @@ def notebook(lab, name, **parameters):
 
 @pytest.fixture(scope="module")
 def folder(lab):
-    """Pictures of one colour each, which their names tell; ten of forty lie in ``private``, with canaries for names."""
+    """Pictures of one colour each, which their names tell; ten of forty lie in ``private``, with canaries for names.
+
+    A small copy of one of these lies outside.
+    """
     for number in range(40):
         noise = np.random.default_rng(number).normal(0, 25, (24, 32, 3))
         pixels = np.clip(noise + np.eye(3)[number % 3] * 120 + 70, 0, 255).astype(np.uint8)
@@ -38,6 +41,8 @@ def folder(lab):
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.kron(pixels, np.ones((4, 4, 1), np.uint8))).save(path)
+    with Image.open(lab.folder / "photos/private/CANARY-3.png") as file:
+        file.resize((90, 68)).save(lab.folder / "photos/copy.jpg")
     (lab.folder / "photos/broken.jpg").write_bytes(b"no picture")
     return lab.folder / "photos"
 
@@ -97,8 +102,12 @@ def note(page):
     return page.locator(".psl-desk-question .psl-note").inner_text()
 
 
+def albums(lab):
+    return lab.folder / "home/share/pslcore/albums"
+
+
 def journal(lab):
-    (path,) = (lab.folder / "outputs/album").glob("*/journal.jsonl")
+    (path,) = albums(lab).glob("*/journal.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -112,8 +121,8 @@ def answers(lab):
 def test_album(lab, browser, folder):
     page = lab.open(browser, "mine.ipynb")
     page.set_default_timeout(600_000)
-    says(page, "folder", "40 pictures may be asked about; 0 are protected")
-    assert "Left out 1 file:" in page.locator(".psl-desk").inner_text()
+    says(page, "folder", "41 pictures may be asked about; 0 are protected")
+    assert "1 left out:" in page.locator(".psl-desk").inner_text()
 
     # rules, with a preview; by hand by a click; nothing is asked before they are applied
     page.locator(".psl-rule-folders input").fill("private")
@@ -123,15 +132,21 @@ def test_album(lab, browser, folder):
     says(page, "label", "press Apply first")
     tab(page, 0)
     page.locator(".psl-do-apply").click()
-    says(page, "folder", "30 pictures may be asked about; 10 are protected")
+    says(page, "folder", "30 pictures may be asked about; 11 are protected")
     found = page.locator(".psl-desk-found")
-    assert "in the folder private" in found.locator(".psl-tile[data-id] .psl-line").nth(1).inner_text()
+    assert "in the folder private" in found.locator(".psl-tile[data-id]", has_text="CANARY-7.png").inner_text()
+    page.locator(".psl-desk select").first.select_option("held back: resemble protected ones")
+    held = found.locator(".psl-tile[data-id]", has_text="copy.jpg")
+    assert "like private/CANARY-3.png" in held.inner_text()
+    for badge in ("to be released", "held back"):
+        held.click()
+        held.locator(".psl-badge", has_text=badge).wait_for()
     page.locator(".psl-desk select").first.select_option("may be asked about")
     tile = found.locator(".psl-tile[data-id]", has_text="0-0.png")
     tile.click()
     tile.locator(".psl-badge", has_text="to be protected").wait_for()
     page.locator(".psl-do-apply").click()
-    says(page, "folder", "29 pictures may be asked about; 11 are protected")
+    says(page, "folder", "29 pictures may be asked about; 12 are protected")
 
     # a round by clicks, with an undo
     begin(page)
@@ -200,7 +215,7 @@ def test_album(lab, browser, folder):
     assert not re.search(r"CANARY|0-0\.png|iVBORw0KGgo|/9j/", text)
 
     # the kernel dies in the middle; a second notebook is told that another has the album
-    (home,) = (lab.folder / "outputs/album").iterdir()
+    home = next(albums(lab).glob("*/journal.jsonl")).parent
     os.kill(int((home / "lock").read_text()), signal.SIGKILL)
     page.wait_for_timeout(4000)
     page.close()
@@ -227,11 +242,14 @@ def test_pictures(lab, browser, picture):
     from pslcore.data import load
 
     truth = load("digits").train.labels
-    shutil.rmtree(lab.folder / "outputs", ignore_errors=True)
+    shutil.rmtree(albums(lab), ignore_errors=True)
     notebook(lab, "nice.ipynb", n=40, by="Ada")
     page = lab.open(browser, "nice.ipynb", height=1400)
     says(page, "folder", "are protected")
     picture(page, "album-folder", ".psl-desk")
+    page.locator(".psl-desk select").first.select_option("held back: resemble protected ones")
+    page.locator(".psl-do-release").wait_for()
+    picture(page, "album-held-back", ".psl-desk")
     for number in (1, 2, 3):
         begin(page)
         for step in range(40):

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from pslcore.album import Album, Protect
 from pslcore.hands_on import desk_parts as parts
 from pslcore.hands_on.desk import Desk
-from pslcore.hands_on.rules_form import RulesForm, hidden
+from pslcore.hands_on.rules_form import RulesForm
 
 CLASSES = ("red", "green", "blue")
 QUICK = {"size": 8, "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1}}
@@ -125,17 +125,17 @@ def test_rules_and_hand_are_applied_before_anything_is_asked(desk):
     assert sat.asked is None
     sat.apply()
     assert "20 pictures may be asked about; 10 are protected" in sat.status[0].value
-    assert "Protected 10: fits the pattern *-0[0-9]*" in sat.found.counts.value
+    assert "10 protected: fits the pattern *-0[0-9]*" in sat.found.counts.value
     assert sat.found.grid.count == 10
     sat.by_hand(0)
-    assert "A rule protects it already" in sat.found.grid._note[0]
+    assert "A rule protects it" in sat.found.grid._note[0]
     sat.found.kind.value = "safe"
     path = sat.found.names[4]
     sat.by_hand(4)
     assert sat.found.grid._marks(4) == [("to be protected", "pick")]
     sat.apply()
     assert sat.album.preview().protected[path] == "by hand"
-    assert hidden(path) in sat.found.hand
+    assert not sat.found.hand
     sat.found.kind.value = "protected"
     sat.by_hand(sat.found.names.index(path))
     sat.apply()
@@ -279,7 +279,7 @@ def test_the_form_gives_back_what_it_was_given():
     rules = Protect.of(
         {"dates": [{"first": "2024-07-01", "last": "2024-07-14"}, {"first": "2024-12-24", "last": "2024-12-24"}],
          "places": [{"lat": 52.52, "lon": -13.4, "km": 5.0}], "folders": ["private", "2023/birthday"],
-         "patterns": ["*party*"], "by_hand": [hidden("a.jpg")]}
+         "patterns": ["*party*"], "by_hand": ["a.jpg"]}
     )  # fmt: skip
     form.fill(rules)
     assert form.dates.value == "2024-07-01 to 2024-07-14; 2024-12-24"
