@@ -58,7 +58,9 @@ def changed(path: Path, change, rng: np.random.Generator) -> bytes:
 def cut(picture: Image.Image, left: float, top: float, right: float, low: float) -> Image.Image:
     """A picture that lacks these parts of its sides."""
     width, height = picture.size
-    return picture.crop((round(left * width), round(top * height), round((1 - right) * width), round((1 - low) * height)))
+    return picture.crop(
+        (round(left * width), round(top * height), round((1 - right) * width), round((1 - low) * height))
+    )
 
 
 def anywhere(picture: Image.Image, rng: np.random.Generator, part: float = 0.05) -> Image.Image:

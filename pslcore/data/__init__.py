@@ -26,7 +26,7 @@ from pslcore.data import (
 )
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
-from pslcore.data.depth import Range
+from pslcore.data.depth import Range, deep
 from pslcore.data.leftovers import LEFTOVERS, leftover
 from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID

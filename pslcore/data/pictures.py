@@ -167,20 +167,21 @@ def upright_size(file: Image.Image, lying: tuple[int, int] | None = None) -> tup
     return (width, height) if _orientation(file) > 4 else (height, width)
 
 
-def as_rgb(file: Image.Image, among: Callable[[], Range | None] | None = None) -> Image.Image:
+def as_rgb(file: Image.Image, among: Callable[[Range], Range] | None = None) -> Image.Image:
     """A picture, opened but not loaded, upright and as RGB of 8 bits; what shines through lies on white.
 
     Parameters
     ----------
     file : picture
     among : callable, optional
-        Gives the range of all pictures of more than 8 bits of the set; asked for those alone. Without it, or where it
-        gives None, the picture's own.
+        For a picture of more than 8 bits: from the range of its own values to that of the set, by which it is brought
+        to 8.
     """
     picture = file
     if depth.deep(file):
         values = depth.values(file)
-        span = (among() if among else None) or Range.of_values(depth.colours(file.mode, values))
+        span = Range.of_values(depth.colours(file.mode, values))
+        span = among(span) if among else span
         pixels = 255 - span.brought(values) if depth.white_is_low(file) else span.brought(values)
         if values.ndim == 3 and file.mode[-1] in "Aa":
             pixels[..., -1] = values[..., -1] >> 8

@@ -99,7 +99,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def decode(
-    path: Path, size: tuple[int, int], among: Callable[[], Range | None] | None = None
+    path: Path, size: tuple[int, int], among: Callable[[Range], Range] | None = None
 ) -> tuple[Bytes, tuple[int, int]] | str:
     """The picture as uint8 [3, H, W] and the height and width that it had, or why it cannot be had; ``among`` as of
     ``pictures.as_rgb``."""
@@ -127,7 +127,7 @@ class _Depth:
     def __init__(self, tree: Tree, name: str, known: Range | None):
         self._tree, self._name, self._lock, self.known = tree, name, Lock(), known
 
-    def __call__(self) -> Range | None:
+    def __call__(self, own: Range) -> Range:
         with self._lock:
             if self.known is None:
                 paths = [self._tree.base / path for split in SPLITS for path, _ in self._tree.files[split]]
@@ -135,7 +135,7 @@ class _Depth:
                     title = f"looking for the range of {self._name}"
                     found = tqdm(pool.map(_range, paths), title, len(paths), unit="picture", mininterval=1)
                     self.known = Range.together(one for one in found if one)
-            return self.known
+            return self.known or own
 
 
 def _range(path: Path) -> Range | None:
