@@ -31,7 +31,9 @@ _CHUNK = 1 << 17
 
 def _peers(peer_logits: Tensor) -> Tensor:
     """The logits in float32 or better; refuses shapes that are not one of the two."""
-    if peer_logits.ndim not in (3, 5) or peer_logits.shape[0] < 1:
+    if not isinstance(peer_logits, Tensor):
+        raise ValueError(f"peer logits are {type(peer_logits).__name__}, not a tensor: use torch.as_tensor first.")
+    if peer_logits.ndim not in (3, 5) or not peer_logits.shape[0] or not peer_logits.shape[2]:
         raise ValueError(
             f"peer logits have the shape {tuple(peer_logits.shape)}: stack the peers as [P, N, C] for image labels "
             "or [P, N, C, H, W] for pixel labels."
@@ -297,7 +299,9 @@ def entropy(logits: Tensor, valid: Tensor | None = None) -> Tensor:
     Tensor
         [N], in nats, between 0 and log C.
     """
-    if logits.ndim not in (2, 4):
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"logits are {type(logits).__name__}, not a tensor: use torch.as_tensor first.")
+    if logits.ndim not in (2, 4) or not logits.shape[1]:
         raise ValueError(f"logits have the shape {tuple(logits.shape)}: entropy takes [N, C] or [N, C, H, W].")
     log_p = _float(logits).log_softmax(1)
     values = -(log_p.exp() * log_p).sum(1)

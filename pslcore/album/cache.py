@@ -17,11 +17,11 @@ from pslcore.album.walk import File, Stamp
 
 Progress = Callable[[int, int], object]
 
-_VERSION = 2
+_VERSION = 3
 _TABLE = """create table if not exists pictures (
     name text primary key, stamp text, digest text, pixels blob, thumbnail blob, hash blob,
-    dates text, lat real, lon real, date_doubt text, place_doubt text, reason text)"""
-_TOLD = "digest, dates, lat, lon, date_doubt, place_doubt, reason"
+    dates text, lat real, lon real, date_doubt text, place_doubt text, reason text, bits integer, shown integer)"""
+_TOLD = "digest, dates, lat, lon, date_doubt, place_doubt, reason, bits"
 _AT_ONCE = 64
 _SIDECAR = 1 << 20
 """Bytes that are read of a file beside a picture."""
@@ -85,19 +85,21 @@ class Cache(Store):
             known.pop(named[path], None)
             if row is not None:
                 self._run(
-                    f"insert or replace into pictures (name, stamp, {_TOLD}) values (?,?,?,?,?,?,?,?,?)",
+                    f"insert or replace into pictures (name, stamp, {_TOLD}) values (?,?,?,?,?,?,?,?,?,?)",
                     (named[path], stamps[path], *row),
                 )
                 known[named[path]] = (stamps[path], *row)
         for key in known.keys() - set(named.values()):
             self._run("delete from pictures where name = ?", (key,))
+        # Of more than 8 bits, brought to 8 by those of the folder, which may be others by now.
+        self._run("update pictures set pixels = null, thumbnail = null where bits and shown != ?", (self._bits(),))
         self._commit()
         seen, left_out = [], {}
         for file in files:
             if named[file.path] not in known:
                 left_out[file.path] = "it went away while it was read"
                 continue
-            _, digest, dates, lat, lon, date_doubt, place_doubt, reason = known[named[file.path]]
+            _, digest, dates, lat, lon, date_doubt, place_doubt, reason, _ = known[named[file.path]]
             if reason:
                 left_out[file.path] = reason
                 continue
@@ -105,6 +107,11 @@ class Cache(Store):
             when = Taken(days, None if lat is None else (lat, lon), date_doubt, place_doubt)
             seen.append(Seen(Picture(file.path, digest), file.routes, when, file.hidden))
         return seen, left_out
+
+    def _bits(self) -> int:
+        """The most that a picture of the folder needs; 0 where none has more than 8."""
+        ((bits,),) = self._run("select max(bits) from pictures")
+        return bits or 0
 
     def unread(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Those that were not decoded yet."""
@@ -122,12 +129,13 @@ class Cache(Store):
             If the cache cannot be written, in one sentence.
         """
         by_path = {picture.path: picture for picture in self.unread(pictures)}
-        lost = {}
-        rows = self._each(list(by_path), lambda path: _decoded(folder, by_path[path], self._size), progress)
+        lost, bits = {}, self._bits()
+        rows = self._each(list(by_path), lambda path: _decoded(folder, by_path[path], self._size, bits), progress)
         for path, (pixels, thumbnail, fingerprint, reason) in rows:
             self._run(
-                "update pictures set pixels = ?, thumbnail = ?, hash = ?, reason = ? where name = ? and digest = ?",
-                (pixels, thumbnail, fingerprint, reason, _key(path), by_path[path].digest),
+                "update pictures set pixels = ?, thumbnail = ?, hash = ?, reason = ?, shown = ? "
+                "where name = ? and digest = ?",
+                (pixels, thumbnail, fingerprint, reason, bits, _key(path), by_path[path].digest),
             )
             if reason:
                 lost[path] = reason
@@ -196,7 +204,7 @@ def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return ("", "", None, None, "", "", f"it cannot be read ({error.strerror})")
+        return ("", "", None, None, "", "", f"it cannot be read ({error.strerror})", 0)
     sidecars = {}
     for name in beside:
         with suppress(OSError):
@@ -210,15 +218,16 @@ def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
         got.taken.date_doubt,
         got.taken.place_doubt,
         got.reason,
+        got.bits,
     )
 
 
-def _decoded(folder: Path, picture: Picture, size: int) -> tuple[bytes, bytes, bytes, str]:
+def _decoded(folder: Path, picture: Picture, size: int, bits: int) -> tuple[bytes, bytes, bytes, str]:
     try:
         payload = (folder / picture.path).read_bytes()
     except OSError as error:
         return b"", b"", b"", f"it cannot be read ({error.strerror})"
     if hashlib.sha256(payload).hexdigest() != picture.digest:
         return b"", b"", b"", "it changed while it was read"
-    got = decode(payload, size)
+    got = decode(payload, size, bits)
     return got.pixels, got.thumbnail, got.hash, got.reason

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from pslcore.album.copies import perceptual
 from pslcore.album.taken import Taken, taken
-from pslcore.data import eight_bits, upright
+from pslcore.data import Range, as_rgb, range_of
 
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
@@ -60,9 +60,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Glance:
-    """What a file tells without being decoded; ``reason`` is why it is left out, if it is."""
+    """What a file tells without being shown; ``reason`` is why it is left out, if it is. ``bits`` are those that its
+    values need, of one with more than 8 bits a value; else 0."""
 
     digest: str
+    bits: int = 0
     taken: Taken = field(default_factory=Taken)
     reason: str = ""
 
@@ -98,17 +100,27 @@ def glance(payload: bytes, beside: dict[str, bytes] | None = None) -> Glance:
     digest = hashlib.sha256(payload).hexdigest()
     try:
         with _opened(payload) as file:
-            return Glance(digest, taken(file, beside))
+            deep = range_of(file)  # before its EXIF is read, which may load it
+            return Glance(digest, deep.bits if deep else 0, taken(file, beside))
     except Exception as error:  # Pillow's readers raise whatever they meet in damaged bytes
         return Glance(digest, reason=_damaged(error))
 
 
-def decode(payload: bytes, size: int) -> Decoded:
-    """The same file's pixels, for networks and for the screen."""
+def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
+    """The same file's pixels, for networks and for the screen.
+
+    ``bits`` are the most that a picture of the folder needs: all of more than 8 bits are brought to 8 by them. Nothing
+    else of a picture, protected or not, has a say in how another one is shown.
+    """
+
+    def among(own: Range) -> Range:
+        whole = bits and own.whole and own.low >= 0
+        return Range(pictures=1, low=0.0, high=float((1 << bits) - 1), whole=True) if whole else own
+
     try:
         with _opened(payload) as file:
             file.draft("RGB", (max(THUMBNAIL, size),) * 2)
-            picture = upright(eight_bits(file))
+            picture = as_rgb(file, among)
     except Exception as error:
         return Decoded(reason=_damaged(error))
     view = picture.copy()

@@ -22,11 +22,13 @@ from pslcore.data import (
     packed,
     tiny_imagenet,
     tree,
+    tree_files,
 )
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
+from pslcore.data.depth import Range, deep
 from pslcore.data.leftovers import LEFTOVERS, leftover
-from pslcore.data.pictures import eight_bits, upright
+from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID
 
 
@@ -129,10 +131,7 @@ def own(root: str | Path) -> dict[str, str]:
             "train.npz, test.npz" if npz.present(folder)
             else ".npy arrays" if npy.present(folder)
             else "" if folder.name in _READERS
-            else "pictures in class folders" if (folder / "train").is_dir()
-            else "pictures with a table" if (folder / "images").is_dir()
-            else "packed pictures" if any(folder.glob("packed*/index.json"))
-            else ""
+            else tree_files.form(folder) or ("packed pictures" if any(folder.glob("packed*/index.json")) else "")
         )  # fmt: skip
         if form:
             found[folder.name] = form
@@ -257,7 +256,9 @@ def _check_together(dataset: Dataset) -> None:
         if dataset.pixel_labels:
             outside = outside[outside != VOID]
         if outside.size:
+            void = f", and {VOID} is void" if dataset.pixel_labels else ""
+            mend = ": subtract 1 if they count from 1" if outside[0] == n_classes and values.min() == 1 else ""
             raise ValueError(
                 f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes; "
-                f"labels go from 0 to {n_classes - 1}."
+                f"labels go from 0 to {n_classes - 1}{void}{mend}."
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from pslcore.data import npz
 from pslcore.data.arrays import Labels, Parts
+from pslcore.data.splits import SPLITS
 from pslcore.packages import Given
 from pslcore.settings import short
 
@@ -37,16 +38,21 @@ def read(given: Given, root: Path, size: tuple[int, int] | None) -> Parts:
         raise ValueError(f"{what} cannot be read ({told}).") from error
     if not isinstance(parts, Mapping) or not {"train", "test"} <= set(parts):
         raise ValueError(f"{what} returned {short(parts)}; {_FORM}.")
-    for split in npz.SPLITS:
+    splits = {}
+    for split in SPLITS:
         pair = parts[split]
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"{what} returned no pair of images and labels to {split} with; {_FORM}.")
         if not isinstance(pair[0], np.ndarray) or not isinstance(pair[1], np.ndarray | Labels):
             raise ValueError(f"{what} returned no arrays to {split} with; {_FORM}.")
+        if isinstance(pair[1], np.ndarray):
+            npz.check_fit(f"{what}, {split}", *pair)
+            pair = pair[0], npz.whole(pair[1], f"{what}, {split}")
+        splits[split] = pair
     found: Parts = {
-        "train": tuple(parts["train"]), "test": tuple(parts["test"]),
+        "train": splits["train"], "test": splits["test"],
         "classes": [str(name) for name in parts.get("classes") or ()]
-        or npz.numbered(parts[split][1] for split in npz.SPLITS),
+        or npz.numbered((labels for _, labels in splits.values()), what),
         "note": str(parts.get("note", "")),
     }  # fmt: skip
     if parts.get("coarse") is not None:

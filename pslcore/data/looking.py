@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore.data import tree
+from pslcore.data import tree, tree_files
 from pslcore.data.arrays import Bytes, SomeLabels
 from pslcore.data.packed import Index, index_of, parse_size
 from pslcore.losses import VOID
 
 _ROWS, _SHOWN = 1024, 5
+_DARK = 64
+"""Where no pixel reaches it, something was divided, or never multiplied."""
 
 
 def duplicates(train: Bytes, test: Bytes) -> list[tuple[int, int]]:
@@ -72,12 +74,28 @@ def told(dataset, root: str | Path) -> list[str]:
     lines += ["", f"{'class':<{long}}  {f'{unit} to train':>16}  {f'{unit} to test':>16}"]
     for name, *row in zip(dataset.classes, *columns, strict=True):
         lines.append(f"{name:<{long}}  {row[0]:>16,}  {row[1]:>16,}")
-    empty = [name for name, count in zip(dataset.classes, columns[0], strict=True) if not count]
-    if empty:
-        lines.append(f"No image to train of {', '.join(empty[:_SHOWN])}{_more(empty)}.")
+    for what, column in zip(("train", "test on"), columns, strict=True):
+        if empty := [name for name, count in zip(dataset.classes, column, strict=True) if not count]:
+            lines.append(f"No image to {what} of {', '.join(empty[:_SHOWN])}{_more(empty)}.")
+    lines += ["", *_values(train.images, test.images)]
+    if beside := tree_files.unused(Path(root) / base):
+        lines.append(f"Not looked at, beside the two splits: {', '.join(beside[:_SHOWN])}{_more(beside)}.")
     lines += ["", *_twins(duplicates(train.images, test.images), folder if index is not None else None)]
     if index is not None and index.left_out is not None:
         lines += ["", *_left_out(index.left_out)]
+    return lines
+
+
+def _values(*splits: Bytes) -> list[str]:
+    """Which numbers the pixels hold."""
+    seen = np.zeros(256, dtype=bool)
+    for images in splits:
+        for start in range(0, len(images), _ROWS):
+            seen[np.unique(images[start : start + _ROWS])] = True
+    held = np.flatnonzero(seen)
+    lines = [f"Pixels hold {len(held)} different values, from {held[0]} to {held[-1]} of 0 to 255."]
+    if held[-1] < _DARK:
+        lines.append(f"All are nearly black: if {held[-1]} is white, multiply by {255 // max(1, held[-1])} before.")
     return lines
 
 

@@ -1,7 +1,7 @@
 """A folder with ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``: mapped, not read.
 
-For sets that do not fit into memory: images (uint8) stay on the disk, and so do pixel labels of type uint8. The class
-names stand in ``names.txt``, one a line, where they are wanted.
+For sets that do not fit into memory: images (uint8) stay on the disk, and so do pixel labels of uint8 or bool. The
+class names stand in ``names.txt``, one a line, where they are wanted.
 """
 
 from pathlib import Path
@@ -10,13 +10,18 @@ import numpy as np
 
 from pslcore.data import npz
 from pslcore.data.arrays import Array, Labels, Parts
+from pslcore.data.splits import SPLITS, chosen, split_of
 
 _ROWS = 1024
 
 
 def present(folder: Path) -> bool:
     """Whether somebody meant this folder to be a data set."""
-    return any((folder / f"{split}-images.npy").exists() for split in npz.SPLITS)
+    return any(split_of(name) in SPLITS for name in _named(folder))
+
+
+def _named(folder: Path) -> list[str]:
+    return [path.name.removesuffix("-images.npy") for path in folder.glob("*-images.npy")]
 
 
 def read(folder: Path) -> Parts:
@@ -27,11 +32,12 @@ def read(folder: Path) -> Parts:
     FileNotFoundError, ValueError
         In one sentence, if a file is missing, damaged, or not what it should be.
     """
-    splits = {}
-    for split in npz.SPLITS:
-        images, labels = (_mapped(folder / f"{split}-{what}.npy") for what in ("images", "labels"))
-        npz.check_fit(f"{folder / split}-images.npy", images, labels)
-        splits[split] = images, _labels(labels)
+    splits, named = {}, chosen(_named(folder), folder)
+    for split in SPLITS:
+        name = named.get(split, split)
+        images, labels = (_mapped(folder / f"{name}-{what}.npy") for what in ("images", "labels"))
+        npz.check_fit(f"{folder / name}-images.npy", images, labels)
+        splits[split] = images, _labels(labels, folder / f"{name}-labels.npy")
     names = folder / "names.txt"
     try:
         told = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
@@ -43,7 +49,7 @@ def read(folder: Path) -> Parts:
     return {
         "train": splits["train"],
         "test": splits["test"],
-        "classes": classes or npz.numbered(labels for _, labels in splits.values()),
+        "classes": classes or npz.numbered((labels for _, labels in splits.values()), folder),
     }
 
 
@@ -57,9 +63,10 @@ def _mapped(path: Path) -> Array:
         raise ValueError(f"{path} is damaged or no .npy file ({told}): write or copy it again.") from error
 
 
-def _labels(labels: Array) -> Array | Labels:
-    if labels.ndim < 3 or labels.dtype != np.uint8:
-        return np.array(labels)
+def _labels(labels: Array, path: Path) -> Array | Labels:
+    if labels.ndim < 3 or labels.dtype not in (np.uint8, np.bool_):
+        return npz.whole(labels, path)
+    labels = labels.view(np.uint8)
     seen = np.zeros(256, dtype=bool)
     for start in range(0, len(labels), _ROWS):
         seen[np.unique(labels[start : start + _ROWS])] = True

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from pslcore.data.arrays import Array, Indices, Labels, Parts
+from pslcore.data.splits import SPLITS, chosen, split_of
 from pslcore.losses import VOID
 
-SPLITS = ("train", "test")
 _KNOWN = ("images", "labels", "names", "approx", "coarse", "coarse_names")
 _DEFLATED = 1032
 """Bytes that zlib can make of one at most."""
@@ -41,12 +41,13 @@ class Declared:
 
 def present(folder: Path) -> bool:
     """Whether somebody meant this folder to be a data set."""
-    return any((folder / f"{split}.npz").exists() for split in SPLITS)
+    return any(split_of(path.stem) in SPLITS for path in folder.glob("*.npz"))
 
 
 def read(folder: Path) -> Parts:
     """The set as ``load`` wants it. All headers are looked at before any array is read."""
-    paths = {split: folder / f"{split}.npz" for split in SPLITS}
+    named = chosen((path.stem for path in folder.glob("*.npz")), folder)
+    paths = {split: folder / f"{named.get(split, split)}.npz" for split in SPLITS}
     headers = {split: _headers(path) for split, path in paths.items()}
     for split, path in paths.items():
         _check(path, headers[split])
@@ -60,12 +61,13 @@ def read(folder: Path) -> Parts:
     train, test = (_arrays(path, headers[split]) for split, path in paths.items())
     for path, arrays in zip(paths.values(), (train, test), strict=True):
         _check_values(path, arrays)
+        arrays["labels"] = whole(arrays["labels"], path)
     counts = [len(arrays.get("approx", ())) for arrays in (train, test)]
     note = f"{counts[0]} training and {counts[1]} test images are approximate copies of the originals."
     return {
         "train": (train["images"], train["labels"]),
         "test": (test["images"], test["labels"]),
-        "classes": train["names"].tolist() if "names" in train else numbered((train["labels"], test["labels"])),
+        "classes": train["names"].tolist() if "names" in train else numbered((train["labels"], test["labels"]), folder),
         "coarse_labels": train.get("coarse"),
         "note": note if any(counts) else "",
     }
@@ -74,7 +76,10 @@ def read(folder: Path) -> Parts:
 def check_fit(what: str, images: Array | Declared, labels: Array | Labels | Declared) -> None:
     """Refuse in one sentence what can be no images with their labels, by types and shapes alone."""
     if images.dtype != np.uint8:
-        raise ValueError(f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; convert them first.")
+        raise ValueError(
+            f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; convert them first, all of both "
+            "splits by one rule, such as (images * (255 / highest)).astype('uint8')."
+        )
     shape = images.shape
     if len(shape) == 4 and shape[-1] in (1, 3):
         shape = (shape[0], shape[3], *shape[1:3])
@@ -85,7 +90,7 @@ def check_fit(what: str, images: Array | Declared, labels: Array | Labels | Decl
             f"{what}: images have the shape {images.shape}; they must be N x H x W, N x H x W x C or N x C x H x W "
             "with one or three channels."
         )
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iubf":
         raise ValueError(f"{what}: labels are {labels.dtype}, but must be whole numbers (the index of the class).")
     count = labels.shape[0] if labels.shape else 0
     if count != shape[0]:
@@ -106,13 +111,35 @@ def superclasses(labels: Array | Labels, coarse: Array, num_classes: int, what: 
     return pairs[1].astype(np.int64)
 
 
-def numbered(labels: Iterable[Array | Labels]) -> list[str]:
-    """Names of classes that have none: their numbers, from 0 to the largest that occurs (void is none)."""
-    most = -1
+def whole(labels: Array, what: object) -> Indices:
+    """Labels of any type that holds whole numbers, true and false as 1 and 0, as int64."""
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
+    if wrong := labels[numbers != labels][:1].tolist():
+        raise ValueError(
+            f"{what}: label {wrong[0]} is no whole number (the index of the class): leave it out or mend it."
+        )
+    return numbers
+
+
+def numbered(labels: Iterable[Array | Labels], what: object = "") -> list[str]:
+    """Names of classes that have none: their numbers, from 0 to the largest that occurs (void is none).
+
+    Raises
+    ------
+    ValueError
+        If there is no 0: whoever counts from 1 would have a class without an image.
+    """
+    seen = []
     for each in labels:
         values = each.values if isinstance(each, Labels) else np.unique(each)
-        most = max(most, int(values[(values != VOID) | (each.ndim < 3)].max(initial=-1)))
-    return [str(number) for number in range(min(most, VOID) + 1)]  # more are refused later, and are not all listed
+        seen += values[(values != VOID) | (each.ndim < 3)].tolist()
+    if seen and min(seen) > 0:
+        raise ValueError(
+            f"{what}: labels go from {min(seen)} to {max(seen)}, but the first class is 0: subtract {min(seen)}, or "
+            "give the classes names, one for 0 as well."
+        )
+    return [str(number) for number in range(min(max(seen, default=-1), VOID) + 1)]  # more are refused, and not listed
 
 
 # One file

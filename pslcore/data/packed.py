@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from pslcore.data import pictures
 from pslcore.data.arrays import Array, Indices, Labels, Parts
+from pslcore.data.depth import Range
 from pslcore.data.pictures import Source
 from pslcore.settings import Settings, sentence, short
 
@@ -52,7 +53,8 @@ class Entry(Settings):
 
 class Index(Settings):
     """What ``index.json`` says of the arrays beside it; of a tree also the files that were left out, with the reason,
-    and how many pictures had which size (height x width) before they were brought to one."""
+    how many pictures had which size (height x width) before they were brought to one, and the range of those of more
+    than 8 bits."""
 
     source: str
     classes: list[str]
@@ -60,6 +62,7 @@ class Index(Settings):
     arrays: dict[str, Entry]
     left_out: dict[str, str] | None = None
     sizes: dict[str, int] | None = None
+    deep: Range | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Index":

@@ -17,11 +17,13 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 
 import numpy as np
@@ -30,8 +32,10 @@ from tqdm import tqdm
 
 from pslcore.data import packed, pictures
 from pslcore.data.arrays import Bytes, Parts
+from pslcore.data.depth import Range
 from pslcore.data.packed import Entry, Index, Writer
-from pslcore.data.tree_files import SPLITS, Tree, find
+from pslcore.data.splits import SPLITS
+from pslcore.data.tree_files import Tree, find, form
 
 ONE_SIZE = 0.9
 """So many of the pictures looked at must have the size that all are given."""
@@ -47,7 +51,7 @@ _KEPT_EVERY = 20.0
 
 def present(base: Path) -> bool:
     """Whether somebody meant this folder to be a tree of pictures."""
-    return (base / "train").is_dir() or (base / "images").is_dir()
+    return bool(form(base))
 
 
 def packed_folder(root: Path, name: str, size: tuple[int, int] | None) -> Path:
@@ -89,29 +93,57 @@ def _size(path: Path) -> tuple[int, int] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as file:
-                turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                return file.size if turned else file.size[::-1]
+                return pictures.upright_size(file)
     except Exception:  # whatever it is, it is told when the picture is read
         return None
 
 
-def decode(path: Path, size: tuple[int, int]) -> tuple[Bytes, tuple[int, int]] | str:
-    """The picture as uint8 [3, H, W] and the height and width that it had, or why it cannot be had."""
+def decode(
+    path: Path, size: tuple[int, int], among: Callable[[Range], Range] | None = None
+) -> tuple[Bytes, tuple[int, int]] | str:
+    """The picture as uint8 [3, H, W] and the height and width that it had, or why it cannot be had; ``among`` as of
+    ``pictures.as_rgb``."""
     try:
         with Image.open(path, formats=_formats()) as file:
-            full = file.size
+            lying = file.size
             file.draft("RGB", (2 * max(size),) * 2)
-            picture = pictures.upright(pictures.eight_bits(file))
+            reduced = file.size != lying
+            picture = pictures.as_rgb(file, among)
+            full = pictures.upright_size(file, lying) if reduced else picture.size[::-1]
     except FileNotFoundError:
         return "it went away while it was read"
     except Image.DecompressionBombError:
         return "it is too large (a decompression bomb?)"
     except (Exception, MemoryError) as error:  # Pillow's readers raise whatever they meet in damaged bytes
         return f"it is damaged ({type(error).__name__})"
-    turned = (picture.width > picture.height) != (full[0] > full[1]) and picture.width != picture.height
     if picture.size != size[::-1]:
         picture = ImageOps.fit(picture, size[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(picture).transpose(2, 0, 1), full if turned else full[::-1]
+    return np.asarray(picture).transpose(2, 0, 1), full
+
+
+class _Depth:
+    """The range of all pictures of a tree that have more than 8 bits, looked for when the first of them is met."""
+
+    def __init__(self, tree: Tree, name: str, known: Range | None):
+        self._tree, self._name, self._lock, self.known = tree, name, Lock(), known
+
+    def __call__(self, own: Range) -> Range:
+        with self._lock:
+            if self.known is None:
+                paths = [self._tree.base / path for split in SPLITS for path, _ in self._tree.files[split]]
+                with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                    title = f"looking for the range of {self._name}"
+                    found = tqdm(pool.map(_range, paths), title, len(paths), unit="picture", mininterval=1)
+                    self.known = Range.together(one for one in found if one)
+            return self.known or own
+
+
+def _range(path: Path) -> Range | None:
+    try:
+        with Image.open(path, formats=_formats()) as file:
+            return pictures.range_of(file)
+    except (Exception, MemoryError):  # it is told when the picture is read
+        return None
 
 
 def common_size(tree: Tree) -> tuple[int, int]:
@@ -139,9 +171,10 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
     """Write all arrays and then the index, from where an interrupted call stopped."""
 
     def read_one(one: tuple[str, int]) -> tuple[Bytes, tuple[int, int]] | str:
-        return decode(tree.base / one[0], size)
+        return decode(tree.base / one[0], size, depth)
 
     kept = _kept(part, tree, size)
+    depth = _Depth(tree, name, Range.of(kept["depth"]) if kept.get("depth") else None)
     left_out, sizes = kept["left_out"], Counter(kept["sizes"])
     for split in SPLITS:
         files, done = tree.files[split], kept["done"].get(split, 0)
@@ -178,6 +211,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
                     listed.flush()
                     os.fsync(listed.fileno())
                     kept |= {"rows": images.rows, "listed": listed.tell(), "sizes": dict(sizes)}
+                    kept["depth"] = depth.known and depth.known.model_dump()
                     kept["done"][split] = done
                     packed.write(part / "progress.json", json.dumps(kept))
                     last = monotonic()
@@ -192,8 +226,9 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
             kept["arrays"][f"{split}-{what}"] = writer.entry().model_dump()
         packed.write(part / "progress.json", json.dumps(kept))
     index = Index(
-        source=tree.signature, classes=tree.classes, note=_note(sizes, size, len(left_out)), left_out=left_out,
-        sizes=dict(sizes), arrays={what: Entry.of(entry) for what, entry in kept["arrays"].items()},
+        source=tree.signature, classes=tree.classes, note=_note(sizes, size, len(left_out), depth.known),
+        left_out=left_out, sizes=dict(sizes), deep=depth.known,
+        arrays={what: Entry.of(entry) for what, entry in kept["arrays"].items()},
     )  # fmt: skip
     packed.write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
     (part / "progress.json").unlink()
@@ -211,10 +246,10 @@ def _kept(part: Path, tree: Tree, size: tuple[int, int]) -> dict:
     return this | {"arrays": {}, "left_out": dict(tree.left_out), "sizes": {}, "done": {}, "rows": 0, "listed": 0}
 
 
-def _note(sizes: Counter, size: tuple[int, int], left_out: int) -> str:
+def _note(sizes: Counter, size: tuple[int, int], left_out: int, deep: Range | None) -> str:
     height, width = size
     alike = set(sizes) == {f"{height}x{width}"}
     told = [] if alike else [f"Pictures of {len(sizes):,} sizes brought to {height}x{width}."]
     if left_out:
         told.append(f"{left_out:,} files left out.")
-    return " ".join(told)
+    return " ".join([*told, f"{deep}"] if deep else told)

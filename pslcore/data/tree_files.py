@@ -5,18 +5,22 @@ import json
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from PIL import Image
 
+from pslcore.data.leftovers import leftover
+from pslcore.data.splits import SPLITS, WORDS, chosen, split_of
 from pslcore.losses import VOID
 
-SPLITS = ("train", "test")
-_FORMAT = 1
+_FORMAT = 2
+"""Part of the signature: where pictures are read in another way, all are packed again."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,15 @@ def find(base: Path) -> Tree:
     """
     left_out: dict[str, str] = {}
     held: dict[str, tuple[int, int]] = {}
-    table = not (base / "train").is_dir()
+    table = form(base) != "pictures in class folders"
     files, classes = (_listed if table else _sorted)(base, held, left_out)
     for split in SPLITS:
         if not files[split]:
-            why = f" ({len(left_out):,} files are left out; of {min(left_out)}: {left_out[min(left_out)]})"
+            first = min(left_out, default="")
+            why = f" ({len(left_out):,} files are left out; of {first}: {left_out[first]})" if left_out else ""
             raise ValueError(
-                f"{base} holds no picture to {split} on{why if left_out else ''}: put them into {split}/<class>/, or "
-                "name them in a table (see data/README.md)."
+                f"{base} holds no picture to {split} on{why}: put them into {split}/<class>/, or name them in a table "
+                f"(see data/README.md). Splits are called {WORDS}."
             )
     if len(classes) > VOID:
         raise ValueError(f"{base} holds {len(classes):,} classes; {VOID} is the most: leave some out.")
@@ -75,12 +80,30 @@ def find(base: Path) -> Tree:
 Files = dict[str, list[tuple[str, int]]]
 
 
+def _inside(base: Path) -> list[str]:
+    """Folders, but for those that systems leave and those of packed arrays."""
+    found = os.scandir(base) if base.is_dir() else ()
+    return sorted(e.name for e in found if e.is_dir() and not leftover(e.name) and not e.name.startswith("packed"))
+
+
+def form(base: Path) -> str:
+    """In which form pictures lie in a folder, in words; empty if in none."""
+    inside = _inside(base)
+    if "train" in map(split_of, inside):
+        return "pictures in class folders"
+    return "pictures with a table" if "images" in inside else ""
+
+
+def unused(base: Path) -> list[str]:
+    """Folders beside those of the splits: nothing in them is looked at."""
+    named = chosen(_inside(base), base).values()
+    return [name for name in _inside(base) if name not in named] if form(base).endswith("class folders") else []
+
+
 def _sorted(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]) -> tuple[Files, list[str]]:
     """Of class folders."""
-    test = "test" if (base / "test").is_dir() or not (base / "val").is_dir() else "val"
-    folders = {"train": _folders(base / "train", base, left_out), "test": {}}
-    if (base / test).is_dir():
-        folders["test"] = _folders(base / test, base, left_out)
+    named = chosen(_inside(base), base)
+    folders = {split: _folders(base / named[split], base, left_out) if split in named else {} for split in SPLITS}
     classes = sorted(folders["train"])
     files: Files = {split: [] for split in SPLITS}
     for split in SPLITS:
@@ -99,9 +122,11 @@ def _folders(split: Path, base: Path, left_out: dict[str, str]) -> dict[str, lis
     found: dict[str, list[str]] = {}
     for entry in sorted(os.scandir(split), key=lambda entry: entry.name):
         name = unicodedata.normalize("NFC", entry.name)
-        if entry.name.startswith("."):
-            continue
-        reason = _unnamed(entry.name) or ("" if entry.is_dir() else "it lies in no folder of a class")
+        reason = (
+            _unnamed(entry.name)
+            or leftover(entry.name)
+            or ("" if entry.is_dir() else "it lies in no folder of a class")
+        )
         if reason:
             left_out[_below(entry.path, base)] = reason
         else:
@@ -133,7 +158,9 @@ def _pictures(
                     real = os.path.realpath(entry.path)
                     if real in above:
                         left_out[path] = "the link leads back to a folder above"
-                    elif real not in visited and not entry.name.startswith("."):
+                    elif reason := leftover(entry.name):
+                        left_out[path] = reason
+                    elif real not in visited:
                         visited.add(real)
                         todo.append(entry.path)
                     continue
@@ -176,7 +203,9 @@ def _strange(name: str, status: os.stat_result) -> str:
         return unnamed
     if not stat.S_ISREG(status.st_mode):
         return "it is no regular file"
-    if name.startswith(".") or os.path.splitext(name)[1].lower() not in endings():
+    if reason := leftover(name):
+        return reason
+    if os.path.splitext(name)[1].lower() not in endings():
         return "it is no picture by its ending"
     return "" if status.st_size else "it is empty"
 
@@ -186,7 +215,7 @@ def _strange(name: str, status: os.stat_result) -> str:
 
 def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]) -> tuple[Files, list[str]]:
     """Of ``images/`` and a table."""
-    tables = sorted(path for path in base.iterdir() if path.suffix.lower() == ".csv")
+    tables = sorted(path for path in base.iterdir() if path.suffix.lower() == ".csv" and not leftover(path.name))
     if len(tables) != 1:
         held_there = ", ".join(path.name for path in tables) or "none"
         raise ValueError(
@@ -195,11 +224,14 @@ def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, st
         )
     found = _pictures(str(base / "images"), base, held, left_out)
     there = {unicodedata.normalize("NFC", path.removeprefix("images/")): path for path in found}
+    told = list(_rows(tables[0]))
+    meant = {split_of(split) for _, (_, _, split) in told}
+    last = "val" if "val" in meant and "test" not in meant else "test"
     rows: dict[str, tuple[str, str]] = {}
-    for number, (file, label, split) in _rows(tables[0]):
+    for number, (file, label, split) in told:
         path = there.get(unicodedata.normalize("NFC", file.removeprefix("images/")))
         wrong = (
-            f"its split {split!r} is neither train nor test" if split not in SPLITS
+            f"its split {split!r} is neither train nor {last}" if split_of(split) not in ("train", last)
             else "it has no label" if not label
             else left_out.get(f"images/{file}") or "it is not there" if path is None
             else "it has a row before" if path in rows
@@ -208,16 +240,34 @@ def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, st
         if wrong or path is None:
             left_out[f"{tables[0].name}:{number}: {file}"] = wrong
         else:
-            rows[path] = label, split
+            rows[path] = label, "train" if split_of(split) == "train" else "test"
     left_out.update({path: f"{tables[0].name} has no row for it" for path in there.values() if path not in rows})
-    numbers = all(label.isdecimal() for label, _ in rows.values())
-    classes = sorted({label for label, _ in rows.values()}, key=lambda label: (int(label) if numbers else 0, label))
-    index = {label: number for number, label in enumerate(classes)}
+    named = _classes({label for label, _ in rows.values()})
+    index = {name: number for number, name in enumerate(dict.fromkeys(named.values()))}
     files: Files = {split: [] for split in SPLITS}
     for path in sorted(rows):
         label, split = rows[path]
-        files[split].append((path, index[label]))
-    return files, classes
+        files[split].append((path, index[named[label]]))
+    return files, list(index)
+
+
+def _classes(labels: Collection[str]) -> dict[str, str]:
+    """From each label to the name of its class, in the order of the classes. Where all are whole numbers, that is by
+    number, and two spellings of one, such as 3 and 3.0, are one class."""
+    numbers = {label: _number(label) for label in labels}
+    if any(number is None for number in numbers.values()):
+        return {label: label for label in sorted(labels)}
+    ordered = sorted(labels, key=lambda label: (numbers[label], label))
+    spelled = Counter(numbers.values())
+    return {label: label if spelled[numbers[label]] == 1 else f"{numbers[label]:.0f}" for label in ordered}
+
+
+def _number(label: str) -> Decimal | None:
+    try:
+        number = Decimal(label)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number == number.to_integral_value() else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
@@ -225,6 +275,7 @@ def _rows(path: Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise ValueError(

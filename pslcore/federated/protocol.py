@@ -8,7 +8,7 @@ import torch
 
 from pslcore.data import Dataset, Split
 from pslcore.federated.settings import FederatedConfig
-from pslcore.runs import CPU, Protocol, images, load, records
+from pslcore.runs import CPU, Protocol, check_batches, images, load, records
 from pslcore.runs import fingerprint as common_fingerprint
 from pslcore.sides import Pools, protected_setting
 from pslcore.streams import derive, numpy_stream
@@ -63,6 +63,7 @@ class FederatedProtocol(Protocol):
                 f"rounds = {config.rounds} are fewer than the {len(plain.counts)} cycles from {plain.counts[0]} to "
                 f"{plain.counts[-1]} labelled images: give each cycle at least one."
             )
+        check_batches(config, dataset, [count // config.clients for count in plain.counts])
         parts = _parts(config, dataset, plain.counts[-1] // config.clients)
         return cls(config, dataset, plain.counts, plain.labels, fingerprint(config), plain.recipe, parts)
 

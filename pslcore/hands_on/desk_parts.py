@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pslcore.album import Album, Picture, Protect, Report
-from pslcore.data import load
+from pslcore.data import deep, load
 from pslcore.hands_on.controls import told
 
 LARGE = 1000
@@ -96,7 +96,7 @@ def large(album: Album, picture: Picture) -> bytes:
         if hashlib.sha256(payload).hexdigest() != picture.digest:  # another picture has taken the name
             return thumbnail(album, picture)
         with Image.open(io.BytesIO(payload)) as file:
-            if file.mode not in ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr"):
+            if file.mode not in ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr") or deep(file):
                 return album.thumbnail(picture)
             file.draft("RGB", (LARGE, LARGE))
             upright = ImageOps.exif_transpose(file)

@@ -122,6 +122,23 @@ def check(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) 
         brought.try_out(spelled, _BUILDERS.get(spelled.what), num_classes, in_channels, size)
 
 
+def check_alone(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) -> None:
+    """Whether a network, any, can be trained on a batch of one image of that height and width.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it cannot: batch norm needs more than one value a channel.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = build(name, num_classes, in_channels).train()
+        try:
+            network(torch.zeros(1, in_channels, *size))
+        except Exception as error:  # of anybody's module
+            told = " ".join(str(error).split())[:200]
+            raise ValueError(f"{name!r} cannot be trained on a batch of one image ({told})") from error
+
+
 def count_parameters(network: nn.Module) -> int:
     """Number of parameters, frozen ones included, each shared one once."""
     return sum(parameter.numel() for parameter in network.parameters())

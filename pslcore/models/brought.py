@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from pslcore import packages, plugins
 from pslcore.models.network import Network
@@ -111,6 +112,7 @@ def build(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: i
     """
     try:
         body = _made(spelled, ours, num_classes, in_channels)
+        _refuse_lazy(body)
         if spelled.weights:
             _read(body, spelled, num_classes)
         network = body if isinstance(body, Network) else _adapted(body, spelled, num_classes)
@@ -137,6 +139,15 @@ def _made(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: i
     if not isinstance(made, nn.Module):
         raise ValueError(f"it returned {short(made)}, which is no module; {_FORM}.")
     return made
+
+
+def _refuse_lazy(body: nn.Module) -> None:
+    for place, layer in body.named_modules():
+        if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():  # type: ignore[misc]
+            raise ValueError(
+                f"its layer {place or 'itself'} is a {type(layer).__name__}, which has no weights before it sees "
+                "images: give it its size, as in nn.Linear(64, 10), or show it an image in your function."
+            )
 
 
 def maker_of(spelled: Spelled) -> tuple[Maker, str]:
@@ -292,7 +303,15 @@ def _hold(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: i
         torch.manual_seed(1)
         return build(spelled, ours, num_classes, in_channels)
 
+    def plain() -> nn.Module:
+        torch.manual_seed(1)
+        whole = _made(spelled, ours, num_classes, in_channels)
+        if spelled.weights:
+            _read(whole, spelled, num_classes)
+        return whole
+
     network, again = fresh(), fresh()
+    compared = isinstance(network, Adapted) and spelled.kind != "timm"
     for (name, one), other in zip(network.state_dict().items(), again.state_dict().values(), strict=True):
         if one.shape != other.shape or not torch.equal(one.nan_to_num(), other.nan_to_num()):
             raise ValueError(
@@ -315,24 +334,29 @@ def _hold(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: i
             raise ValueError("in eval mode its answer to an image depends on the other images of the batch.")
         if network.embed(images).shape != (len(images), network.head.weight.shape[1]):
             raise ValueError("its `embed` must give the features that its `head` takes, a row an image.")
-        if isinstance(network, Adapted) and spelled.kind != "timm":
-            torch.manual_seed(1)
-            whole = _made(spelled, ours, num_classes, in_channels)
-            if spelled.weights:
-                _read(whole, spelled, num_classes)
-            if not _near(whole.eval()(images), logits):
-                raise ValueError(
-                    "its answer is not that of its last linear layer: return the logits, with no softmax or scale "
-                    "after it."
-                )
-    network.train()
-    _asked(network, images).float().square().mean().backward()
+        if compared and not _near(plain().eval()(images), logits):
+            raise ValueError(
+                "its answer is not that of its last linear layer: return the logits, with no softmax or scale after it."
+            )
+    known = {name for name, _ in again.named_parameters()}
+    logits = _noisy(network.train(), images)
+    if late := sorted({name for name, _ in network.named_parameters()} - known):
+        raise ValueError(f"it makes {late[0]} when it first sees images, too late to be trained: make it beforehand.")
+    if compared and not network.frozen:  # a frozen one is never in training mode
+        if not _near(_noisy(again.train(), images), logits):
+            raise ValueError("in training it answers differently from one seed: draw its noise with torch alone.")
+        if not _near(_noisy(plain().train(), images), logits):
+            raise ValueError(
+                "in training its answer is not that of its last linear layer: put dropout, and whatever else works in "
+                "training alone, in front of that layer."
+            )
+    logits.float().square().mean().backward()
     for name, parameter in network.named_parameters():
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             raise ValueError(f"the gradient of {name} is no finite number.")
 
 
-def _asked(network: Network, images: Tensor) -> Tensor:
+def _asked(network: nn.Module, images: Tensor) -> Tensor:
     before = images.clone()
     try:
         logits = network(images)
@@ -348,6 +372,12 @@ def _asked(network: Network, images: Tensor) -> Tensor:
     return logits
 
 
+def _noisy(network: nn.Module, images: Tensor) -> Tensor:
+    """Its answer, with its noise drawn from one seed."""
+    torch.manual_seed(2)
+    return _asked(network, images)
+
+
 def _near(one: Any, other: Tensor) -> bool:
     if not isinstance(one, Tensor) or one.shape != other.shape:
         return False
@@ -355,7 +385,7 @@ def _near(one: Any, other: Tensor) -> bool:
 
 
 def _size(tensor: Tensor) -> float:
-    most = float(tensor.abs().max())
+    most = float(tensor.detach().abs().max())
     return most if math.isfinite(most) else 1.0
 
 

@@ -65,10 +65,12 @@ class Protocol:
         """
         _check_kinds(config, dataset)
         config.strategy.ready()
+        labelled = counts(config, dataset)
+        check_batches(config, dataset, labelled)
         return cls(
             config,
             dataset,
-            counts(config, dataset),
+            labelled,
             _labels(config, dataset),
             fingerprint(config),
             config.recipe.on(device),
@@ -166,6 +168,29 @@ def _check_kinds(config: Config, dataset: Dataset) -> None:
     if pixels and (not strategy.pixels or config.noise or config.examine_peers):
         what = "noise" if config.noise else "examine_peers" if config.examine_peers else f"the method {config.method!r}"
         raise ValueError(f"{what} has no form for pixel labels, which {dataset.name} has: leave it out there.")
+
+
+def check_batches(config: Config, dataset: Dataset, labelled: list[int]) -> None:
+    """Refuse batches of a single image where a network has batch norm that cannot be trained on one.
+
+    Parameters
+    ----------
+    config : Config
+    dataset : Dataset
+    labelled : list of int
+        How many images each cycle trains on.
+    """
+    size = config.recipe.batch_size
+    alone = [count for count in labelled if count // -(-count // size) == 1]  # as `data.plans` divides them
+    for name in {config.teacher, *config.strategy.students} if alone else ():
+        try:
+            models.check_alone(name, len(dataset.classes), dataset.channels, dataset.train.images.shape[2:])
+        except ValueError as error:
+            mend = "raise `batch_size` to 3 at least" if alone[-1] > 1 else "raise `initial`"
+            raise ValueError(
+                f"batch_size = {size} makes batches of one out of {alone[-1]} labelled images, and the network "
+                f"{error}: {mend}."
+            ) from None
 
 
 def _labels(config: Config, dataset: Dataset) -> np.ndarray | data.Labels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Real
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -90,9 +91,10 @@ def class_anchors(labelled_features, labelled_labels, num_classes: int) -> np.nd
     labels = as_array(labelled_labels)
     if labels.shape != (len(features),):
         raise ValueError(f"labelled_labels has shape {labels.shape} for {len(features)} images: pass one label each.")
+    span = f" from {labels.min()} to {labels.max()}" if labels.size and labels.dtype.kind in "iufb" else ""
     if labels.size and not (labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(
-            f"labelled_labels are {labels.dtype} from {labels.min()} to {labels.max()}: "
+            f"labelled_labels are {labels.dtype}{span}: "
             f"pass whole numbers from 0 to {num_classes - 1}, one per row of weight."
         )
     means = [features[labels == label].mean(axis=0, dtype=np.float64) for label in np.unique(labels)]
@@ -128,11 +130,10 @@ def flip_caps(features, anchors, weight, bias) -> np.ndarray:
     n, dim = features.shape
     anchors = as_matrix(anchors, "anchors", columns=dim).astype(np.float64)
     weight = as_matrix(weight, "weight", columns=dim).astype(np.float64)
-    bias = as_array(bias).astype(np.float64)
+    bias = as_array(bias)
     if bias.shape != (len(weight),):
         raise ValueError(f"bias must have {len(weight)} values, one per row of weight, but has shape {bias.shape}.")
-    if not np.isfinite(bias).all():
-        raise ValueError(f"bias holds NaN or infinity, first at {int(np.isfinite(bias).argmin())}: repair it.")
+    bias = as_matrix(bias[:, None], "bias")[:, 0].astype(np.float64)
     caps = np.full(n, np.inf)
     if len(anchors) == 0 or len(weight) < 2:
         return caps
@@ -149,8 +150,8 @@ def flip_caps(features, anchors, weight, bias) -> np.ndarray:
 def candidates(caps, budget: int, cap_step: float = 0.03125) -> np.ndarray:
     """bool [N]: the rows that flip at the first cap (`cap_step`, then more by `cap_step`) with more than `budget`
     of them, or else at the first cap of at least 1."""
-    if not 0 < cap_step < math.inf:
-        raise ValueError(f"cap_step is {cap_step}: pass a positive number.")
+    if not isinstance(cap_step, Real) or not 1e-6 <= cap_step < math.inf:
+        raise ValueError(f"cap_step is {cap_step!r}: pass a positive number, at least a millionth.")
     cap = 0.0
     while True:
         cap += cap_step

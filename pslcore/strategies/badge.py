@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from pslcore.data import Indices
 from pslcore.strategies.base import Query
-from pslcore.strategies.checks import as_budget, as_matrix, unit_scale
+from pslcore.strategies.checks import as_budget, as_matrix, as_probabilities, unit_scale
 from pslcore.strategies.sided import Sided
 
 _ROWS, _PICKS = 2048, 64  # tile of a refresh, so that it stays in cache
@@ -49,7 +49,8 @@ def badge(probabilities, features, budget: int, seed, rejection: bool = True) ->
     Raises
     ------
     ValueError
-        Wrong shapes, values that are not finite, negative probabilities, or a budget outside 0 to N.
+        Wrong shapes, values that are not finite, rows of probabilities that hold one below 0 or do not sum to 1, or a
+        budget outside 0 to N.
 
     Notes
     -----
@@ -60,11 +61,9 @@ def badge(probabilities, features, budget: int, seed, rejection: bool = True) ->
     row's weight falls to its true distance; all weights are refreshed when rejections have cost as much work as
     the refresh does.
     """
-    probabilities = as_matrix(probabilities, "probabilities")
+    probabilities = as_probabilities(probabilities, "probabilities")
     features = as_matrix(features, "features", rows=len(probabilities))
     budget = as_budget(budget, len(features))
-    if probabilities.size and probabilities.min() < 0:
-        raise ValueError(f"probabilities go down to {probabilities.min():.3g}: pass softmax outputs, not logits.")
     if budget == 0:
         return np.empty(0, dtype=np.int64)
     rng = np.random.default_rng(seed)

@@ -65,6 +65,38 @@ def test_what_shines_through_lies_on_white(tmp_path, read):
     assert (read(tmp_path / "photos")[1] == 255).all()
 
 
+def test_pictures_of_more_than_8_bits_are_brought_to_8_by_the_most_that_one_of_the_folder_has(tmp_path, read):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    values = np.array([0, 1, 300, 1000, 4000])
+    for value in values:
+        Image.fromarray(np.full((20, 20), value, np.uint16)).save(folder / f"{value:05}.png")
+    Image.new("L", (20, 20), 77).save(folder / "plain.png")
+    for bits in (12, 14, 16):
+        if bits > 12:
+            Image.fromarray(np.full((20, 20), (1 << bits) - 1, np.uint16)).save(folder / f"x{bits}.png")
+        seen, images, _ = read(folder)
+        by_name = {one.picture.path: image for one, image in zip(seen, images, strict=True)}
+        for value in values:
+            assert set(by_name[f"{value:05}.png"].ravel().tolist()) == {int(value) * 255 // ((1 << bits) - 1)}
+        assert set(by_name["plain.png"].ravel().tolist()) == {77}
+    (folder / "x14.png").unlink()
+    (folder / "x16.png").unlink()
+    assert read(folder)[1].max() == 4000 * 255 // 4095
+
+
+def test_the_thumbnail_is_as_dark_as_the_training_picture(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for value in (1000, 4095):
+        Image.fromarray(np.full((20, 20), value, np.uint16)).save(folder / f"{value}.png")
+    cache = Cache(tmp_path / "cache.db", 8)
+    seen, _ = cache.look(folder, walk(folder, strange)[0], {})
+    shown = np.asarray(Image.open(io.BytesIO(cache.thumbnail(folder, seen[0].picture))))
+    cache.close()
+    assert np.abs(shown.astype(int) - 1000 * 255 // 4095).max() <= 2
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_orientation_is_honoured(tmp_path, read, suffix):
     (tmp_path / "photos").mkdir()

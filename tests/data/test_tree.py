@@ -194,7 +194,7 @@ def test_what_cannot_be_read_is_left_out_and_told(album, monkeypatch):
         "cut.png": "it is damaged (OSError)",
         "noise.jpg": "it is damaged (UnidentifiedImageError)",
         "notes.txt": "it is no picture by its ending",
-        ".hidden.png": "it is no picture by its ending",
+        ".hidden.png": "it is hidden",
         "program.png": "it is damaged (UnidentifiedImageError)",
         "program.eps": "it is no picture by its ending",
         "nowhere.png": "it cannot be opened (No such file or directory)",
@@ -321,11 +321,11 @@ from pslcore.data import tree
 from pslcore import data
 tree._AT_ONCE, tree._KEPT_EVERY = 4, 0.0
 original, calls = tree.decode, []
-def slow(path, size):
+def slow(path, *how):
     calls.append(1)
     if len(calls) > int(sys.argv[2]):
         time.sleep(600)
-    return original(path, size)
+    return original(path, *how)
 tree.decode = slow
 data.load("album", sys.argv[1])
 """
@@ -355,7 +355,7 @@ def test_a_packing_that_was_killed_is_gone_on_with(album, after, monkeypatch):
         file.write(b"half a pic")  # written, but not told of in progress.json
     decoded = []
     original = tree.decode
-    monkeypatch.setattr(tree, "decode", lambda path, size: decoded.append(path) or original(path, size))
+    monkeypatch.setattr(tree, "decode", lambda path, *how: decoded.append(path) or original(path, *how))
     dataset = load(album)
     assert len(decoded) == 25 - done_before(after)
     assert not part.exists()

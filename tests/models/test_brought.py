@@ -120,10 +120,70 @@ NOISY = "class D(nn.Dropout):\n        def forward(self, x):\n            return
          "its last linear layer is not trained"),
         ("m = " + FLAT.format("", 216, "") + "    nn.utils.parametrizations.weight_norm(m[1])\n    return m\n",
          "it must be a plain nn.Linear."),
+        ("class L(nn.Module):\n        def __init__(self):\n            super().__init__()\n"
+         "            self.head = nn.Linear(216, num_classes)\n\n        def forward(self, x):\n"
+         "            if not hasattr(self, 'late'):\n                self.late = nn.Parameter(torch.ones(216))\n"
+         "            return self.head(x.flatten(1) * self.late)\n    return L()\n",
+         "it makes body.late when it first sees images, too late to be trained"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_in_a_sentence(file, body, said):
     _refused(file(HEADER + body), said)
+
+
+LAZY = {
+    "a linear": "nn.Flatten(), nn.LazyLinear(7), nn.Linear(7, num_classes)",
+    "the head": "nn.Flatten(), nn.LazyLinear(num_classes)",
+    "a convolution": "nn.LazyConv2d(3, 3), nn.Flatten(), nn.Linear(126, num_classes)",
+    "a norm": "nn.LazyBatchNorm2d(), nn.Flatten(), nn.Linear(216, num_classes)",
+    "a norm without weights": "nn.LazyBatchNorm2d(affine=False), nn.Flatten(), nn.Linear(216, num_classes)",
+}
+
+
+@pytest.mark.parametrize("what", LAZY)
+def test_a_lazy_layer_is_refused_unless_it_was_shown_an_image(file, what):
+    net = f"net = nn.Sequential({LAZY[what]})\n"
+    _refused(
+        file(f"{HEADER}{net}    return net\n"), "which has no weights before it sees images: give it its size, as in"
+    )
+    if what != "the head":
+        models.check(file(f"{HEADER}{net}    net(torch.zeros(2, in_channels, 9, 8))\n    return net\n"), 5, 3, (9, 8))
+
+
+WRAP = """class W(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.head = nn.Dropout(0.3), nn.Linear(216, num_classes)
+
+        def forward(self, x):
+            logits = self.head({before})
+            return {after} if self.training else logits
+
+    return W()
+"""
+HARMLESS = ["self.drop(x.flatten(1))", "x.flatten(1)", "x.flatten(1) + torch.rand_like(x.flatten(1)) * self.training"]
+
+
+@pytest.mark.parametrize("before", HARMLESS)
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("logits", ""),
+        ("self.drop(logits)", "in training its answer is not that of its last linear layer: put dropout, and whatever"),
+        ("3 * logits", "in training its answer is not that of its last linear layer"),
+        ("logits + torch.randn_like(logits)", "in training its answer is not that of its last linear layer"),
+        ("logits - logits.mean(0)", "in training its answer is not that of its last linear layer"),
+        ("(logits, x)", "in front of its last linear layer it has tuple in place of features"),
+    ],
+)
+def test_what_works_in_training_alone_stands_in_front_of_the_head(file, before, after, said):
+    name = file(HEADER + WRAP.format(before=before, after=after))
+    _refused(name, said) if said else models.check(name, 5, 3, (9, 8))
+
+
+def test_noise_that_no_seed_brings_back_is_refused(file):
+    before = "x.flatten(1) * __import__('random').random() if self.training else x.flatten(1)"
+    _refused(file(HEADER + WRAP.format(before=before, after="logits")), "draw its noise with torch alone.")
 
 
 @pytest.mark.parametrize(
