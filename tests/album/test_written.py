@@ -58,7 +58,8 @@ def traces(album, outside, marks):
     """Where a mark is found, in names or contents; journal, copies and cache are ours alone."""
     found = set()
     for path in files(album.home) + files(outside):
-        if path.name not in ("journal.jsonl", "copies.db", "lock") and "cache" not in path.parts and path.suffix != ".pt":
+        ours = path.name in ("journal.jsonl", "copies.db", "lock") or "cache" in path.parts or path.suffix == ".pt"
+        if not ours:
             payload = str(path.relative_to(album.home.parent)).encode() + path.read_bytes()
             found |= {path for mark in marks if mark.encode() in payload}
     return {path for path in found if not path.name.startswith("ranking")}
