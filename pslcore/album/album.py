@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from PIL import Image
 
 from pslcore.album import homes, learn, written
 from pslcore.album.asking import draw, in_order
@@ -175,6 +176,11 @@ class Album:
         """A small JPEG without metadata; ``ValueError`` if there is no such picture."""
         self._alive()
         return self._cache.thumbnail(self.folder, self._roll.pictures[self._roll.find(picture)])
+
+    def view(self, picture: Picture, side: int) -> Image.Image:
+        """A picture as it was when the folder was looked at, for the screen; ``ValueError`` if it is not there so."""
+        self._alive()
+        return self._cache.view(self.folder, self._roll.pictures[self._roll.find(picture)], side)
 
     @property
     def unread(self) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from PIL import Image
 
-from pslcore.album.pictures import Picture, Seen, decode, glance
+from pslcore.album.pictures import Picture, Seen, decode, glance, opened
 from pslcore.album.store import Store
 from pslcore.album.taken import Taken
 from pslcore.album.walk import File, Stamp
@@ -107,6 +108,20 @@ class Cache(Store):
             when = Taken(days, None if lat is None else (lat, lon), date_doubt, place_doubt)
             seen.append(Seen(Picture(file.path, digest), file.routes, when, file.hidden))
         return seen, left_out
+
+    def view(self, folder: Path, picture: Picture, side: int) -> Image.Image:
+        """A picture of at most ``side`` pixels a side; ``ValueError`` if it is gone, changed or damaged."""
+        try:
+            payload = (folder / picture.path).read_bytes()
+            if hashlib.sha256(payload).hexdigest() != picture.digest:
+                raise ValueError(f"{picture.path} has changed: look at the folder again.")
+            shown = opened(payload, side, self._bits())
+        except ValueError:
+            raise
+        except Exception as error:  # Pillow's readers raise whatever they meet in damaged bytes
+            raise ValueError(f"{picture.path} cannot be shown ({error}): look at the folder again.") from None
+        shown.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return shown
 
     def _bits(self) -> int:
         """The most that a picture of the folder needs; 0 where none has more than 8."""

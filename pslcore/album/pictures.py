@@ -106,8 +106,8 @@ def glance(payload: bytes, beside: dict[str, bytes] | None = None) -> Glance:
         return Glance(digest, reason=_damaged(error))
 
 
-def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
-    """The same file's pixels, for networks and for the screen.
+def opened(payload: bytes, side: int, bits: int = 0) -> Image.Image:
+    """A file's picture, upright, RGB, without metadata, not much larger than ``side`` where that saves time.
 
     ``bits`` are the most that a picture of the folder needs: all of more than 8 bits are brought to 8 by them. Nothing
     else of a picture, protected or not, has a say in how another one is shown.
@@ -117,10 +117,15 @@ def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
         whole = bits and own.whole and own.low >= 0
         return Range(pictures=1, low=0.0, high=float((1 << bits) - 1), whole=True) if whole else own
 
+    with _opened(payload) as file:
+        file.draft("RGB", (side, side))
+        return Image.fromarray(np.asarray(as_rgb(file, among)))  # a new picture: no metadata comes along
+
+
+def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
+    """The same file's pixels, for networks and for the screen; ``bits`` as for ``opened``."""
     try:
-        with _opened(payload) as file:
-            file.draft("RGB", (max(THUMBNAIL, size),) * 2)
-            picture = as_rgb(file, among)
+        picture = opened(payload, max(THUMBNAIL, size), bits)
     except Exception as error:
         return Decoded(reason=_damaged(error))
     view = picture.copy()
@@ -128,7 +133,7 @@ def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
     large = view if min(view.size) >= 2 * size else picture
     square = ImageOps.fit(large, (size, size), Image.Resampling.BICUBIC)
     small = io.BytesIO()
-    Image.fromarray(np.asarray(view)).save(small, "JPEG", quality=80)  # a new picture: no metadata comes along
+    view.save(small, "JPEG", quality=80)
     return Decoded(square.tobytes(), small.getvalue(), perceptual(view))
 
 

@@ -1,10 +1,8 @@
 """To Label Studio and back: a folder of copies that its storage may see, tasks, and all its exports of choices."""
 
-import hashlib
 import io
 import json
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,13 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from PIL import Image
-
 from pslcore.album import written
 from pslcore.album.album import Album
 from pslcore.album.pictures import Picture
 from pslcore.album.sheets import SKIP, Line, Sheet
-from pslcore.data import eight_bits, upright
 from pslcore.runs import records
 
 SIDE = 1600
@@ -68,7 +63,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     written.note(album, folder, "copies")
     for picture in pictures:
         if picture.digest not in held:
-            records.write_bytes(folder / f"{picture.digest}.jpg", _copy(album.folder, picture))
+            records.write_bytes(folder / f"{picture.digest}.jpg", _copy(album, picture))
     listed = [
         {"data": {"image": f"/data/local-files/?d=pictures/{p.digest}.jpg", "file": p.path, "content": p.digest}}
         for p in pictures
@@ -84,18 +79,9 @@ def label_config(album: Album) -> str:
     return f'<View><Image name="image" value="$image"/><Choices name="label" toName="image">{choices}</Choices></View>'
 
 
-def _copy(folder: Path, picture: Picture) -> bytes:
-    payload = (folder / picture.path).read_bytes()
-    if hashlib.sha256(payload).hexdigest() != picture.digest:
-        raise ValueError(f"{picture.path} has changed since it was asked about: ask again.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(payload)) as file:
-            file.draft("RGB", (SIDE, SIDE))
-            view = upright(eight_bits(file))
-    view.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+def _copy(album: Album, picture: Picture) -> bytes:
     copy = io.BytesIO()
-    Image.frombytes("RGB", view.size, view.convert("RGB").tobytes()).save(copy, "JPEG", quality=90)  # no metadata
+    album.view(picture, SIDE).save(copy, "JPEG", quality=90)
     return copy.getvalue()
 
 

@@ -1,6 +1,5 @@
 """What the desk of an album shows, without widgets: a large picture, words about pictures, a small example album."""
 
-import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -9,11 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from pslcore.album import Album, Picture, Protect, Report
-from pslcore.data import deep, load
+from pslcore.data import load
 from pslcore.hands_on.controls import told
 
 LARGE = 1000
@@ -90,23 +88,11 @@ def buttons(classes: Sequence[str]) -> list[dict[str, str]]:
 
 
 def large(album: Album, picture: Picture) -> bytes:
-    """A picture for the screen: upright, without metadata; the thumbnail if the file cannot be shown as it is."""
+    """A picture for the screen, without metadata; the thumbnail if the file is not as it was."""
     try:
-        payload = (album.folder / picture.path).read_bytes()
-        if hashlib.sha256(payload).hexdigest() != picture.digest:  # another picture has taken the name
-            return thumbnail(album, picture)
-        with Image.open(io.BytesIO(payload)) as file:
-            if file.mode not in ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr") or deep(file):
-                return album.thumbnail(picture)
-            file.draft("RGB", (LARGE, LARGE))
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode in ("P", "RGBA", "LA"):
-                above = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
-            shown = Image.fromarray(np.asarray(upright.convert("RGB")))  # a new picture: no metadata comes along
-    except Exception:  # Pillow's readers raise whatever they meet in damaged bytes
+        shown = album.view(picture, LARGE)
+    except ValueError:
         return thumbnail(album, picture)
-    shown.thumbnail((LARGE, LARGE))
     buffer = io.BytesIO()
     shown.save(buffer, *(("PNG",) if max(shown.size) <= 96 else ("JPEG",)), quality=88)
     return buffer.getvalue()
