@@ -304,9 +304,10 @@ def _look(command: argparse.ArgumentParser) -> Body:
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore import data
+        from pslcore import extend  # noqa: F401
+        from pslcore.data import looking
 
-        print("\n".join(data.look(options.dataset, options.data)))
+        print("\n".join(looking.look(options.dataset, options.data)))
         return 0
 
     return body
@@ -317,9 +318,9 @@ def _list(command: argparse.ArgumentParser) -> Body:
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore import campaign
+        from pslcore.campaign import catalogue
 
-        print(campaign.catalogue(options.data))
+        print(catalogue.told(options.data))
         return 0
 
     return body

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, model_validator
@@ -111,19 +110,7 @@ class Settings(BaseModel):
 
     def changed(self) -> dict[str, Any]:
         """What differs from the defaults, inner settings likewise."""
-        defaults, found = _defaults(type(self)), {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if name not in defaults or value != defaults[name]:
-                found[name] = value.changed() if isinstance(value, Settings) else value
-        return found
-
-
-@cache
-def _defaults(kind: type[Settings]) -> dict[str, Any]:
-    """The default of every setting that has one: pydantic makes each anew whenever it is asked."""
-    fields = kind.model_fields.items()
-    return {name: field.get_default(call_default_factory=True) for name, field in fields if not field.is_required()}
+        return self.model_dump(exclude_defaults=True)
 
 
 def _whole(value: Any) -> Any:

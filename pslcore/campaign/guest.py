@@ -18,7 +18,7 @@ from pslcore.campaign.attest import current
 from pslcore.campaign.leash import hold
 from pslcore.data import Indices
 from pslcore.runs import Config, prepare_process, records, schema
-from pslcore.strategies import Query, Strategy, contract
+from pslcore.strategies import Query, Strategy, contract, own
 
 SIZES = ((4_500, 500), (50_000, 2_500))
 """Pools that a pick is timed on: images to choose from (CIFAR's safe ones, or all), and how many are chosen."""
@@ -98,8 +98,8 @@ def run(order: dict[str, Any], tell: Tell) -> None:
 
 def _loaded(order: dict[str, Any], tell: Tell) -> tuple[str, type[Strategy], Strategy]:
     tell("begin", what="loading the file")
-    cls = strategies.of_file(order["file"])
-    name = strategies.known_as(order["file"], cls)
+    cls = own.of_file(order["file"])
+    name = own.known_as(order["file"], cls)
     strategies.register(name, cls)
     strategy = strategies.get(name, order.get("options") or {})
     strategy.ready()

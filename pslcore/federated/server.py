@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -229,26 +228,3 @@ def _gather(
     if not sound:
         raise FederationError(f"all clients failed in round {step.round}; the last said: {failed[-1]['error']}.")
     return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
-
-
-def crossings(runs: list[tuple[Any, Record]]) -> pd.DataFrame:
-    """What left each client, from the (cell, record) pairs of an experiment: a row per method and client.
-
-    Images, those protected and those labelled at the end are means over the seeds, as is what crossed, in MB (10^6).
-    """
-    rows = pd.DataFrame(
-        {
-            "method": cell.label,
-            "client": number,
-            "images": client["images"],
-            "protected": client["protected"],
-            "labelled at the end": client["labelled"],
-            "helper models up": client["crossed"].get(UP, {"items": 0})["items"],
-            "MB up": client["crossed"].get(UP, {"bytes": 0})["bytes"] / 1e6,
-            "MB down": client["crossed"].get(DOWN, {"bytes": 0})["bytes"] / 1e6,
-            "images that left": sum(row["items"] for kind, row in client["crossed"].items() if "image" in kind),
-        }
-        for cell, record in runs
-        for number, client in enumerate(record["clients"])
-    )
-    return rows.groupby(["method", "client"], sort=False).mean().round(1).reset_index()

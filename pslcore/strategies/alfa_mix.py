@@ -11,9 +11,6 @@ import math
 import warnings
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
 from pslcore.data import Indices
 from pslcore.strategies.base import Query
@@ -210,6 +207,10 @@ def _distances(e, anchors):
 
 def _representatives(features, clusters, rng):
     """Positions of the rows nearest to the k-means centres of the normalised features, one a cluster."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
     norms = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
     unit = features / np.maximum(norms, 1e-12)[:, None].astype(features.dtype)
     kmeans = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31)))

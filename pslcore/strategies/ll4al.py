@@ -53,7 +53,7 @@ class LossPrediction(Companion):
     def __init__(self, options: LL4AL, network: models.Network, width: int = 128):
         super().__init__()
         self._options = options
-        widths = models.stage_widths(network)
+        widths = network.stage_widths()
         self.stages = nn.ModuleList(nn.Linear(channels, width) for channels in widths)
         self.out = nn.Linear(width * len(widths), 1)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 
 from pslcore import models, strategies
 from pslcore.data import load
+from pslcore.evidence.views import crossings
 from pslcore.federated import (
     FederatedConfig,
     FederatedProtocol,
@@ -21,7 +22,6 @@ from pslcore.federated import (
     Reply,
     Site,
     aggregate,
-    crossings,
     fingerprint,
     run,
     server,

@@ -5,6 +5,7 @@ import pytest
 
 from pslcore import strategies
 from pslcore.strategies import contract
+from pslcore.strategies.own import known_as, of_file
 
 HEAD = """
 import random
@@ -40,10 +41,10 @@ def mine(body, declares="", before=""):
 
 def test_a_good_file_is_found_named_and_kept(file):
     name = file(MARGIN)
-    cls = strategies.of_file(name)
-    assert strategies.of_file(f"{name}:Margin") is cls
+    cls = of_file(name)
+    assert of_file(f"{name}:Margin") is cls
     contract.check(cls())
-    known = strategies.known_as(name, cls)
+    known = known_as(name, cls)
     assert known.startswith("Margin-")
     strategies.register(known, cls)
     strategies.register(known, cls)
@@ -71,13 +72,13 @@ def test_a_good_file_is_found_named_and_kept(file):
 )
 def test_files_that_are_refused(file, text, said):
     with pytest.raises(ValueError, match=said) as caught:
-        strategies.of_file(file(text))
+        of_file(file(text))
     assert "\n" not in str(caught.value)
 
 
 def test_a_class_that_is_not_there(file):
     with pytest.raises(ValueError, match=r"defines no Strategy 'Bananas': choose from Margin\."):
-        strategies.of_file(f"{file(MARGIN)}:Bananas")
+        of_file(f"{file(MARGIN)}:Bananas")
 
 
 GOOD = "query.safe[:query.budget]"
@@ -122,7 +123,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("body", "declares", "said"), BROKEN)
 def test_what_the_contract_refuses(file, body, declares, said):
-    strategy = strategies.of_file(file(mine(body, declares)))()
+    strategy = of_file(file(mine(body, declares)))()
     with pytest.raises(contract.Broken, match=said) as caught:
         contract.check(strategy)
     assert "\n" not in str(caught.value)
@@ -130,7 +131,7 @@ def test_what_the_contract_refuses(file, body, declares, said):
 
 def test_a_method_without_pick(file):
     with pytest.raises(contract.Broken, match="Mine has no `pick`"):
-        contract.check(strategies.of_file(file("class Mine(Strategy):\n    pass\n"))())
+        contract.check(of_file(file("class Mine(Strategy):\n    pass\n"))())
 
 
 def test_the_globals_are_put_back():
