@@ -39,12 +39,12 @@ def needs(cls: type[Strategy]) -> str:
         strategy.ready()
     except ValueError as error:
         return str(error)
-    asked = list(dict.fromkeys((*strategy.asks, *strategy.asks_labelled)))
-    asked = ["predicted losses" if name == "companion" else name for name in asked]
+    asked = list(dict.fromkeys((*strategy.requires, *strategy.requires_labelled)))
+    asked = ["predicted losses" if name == "auxiliary" else name for name in asked]
     found = [f"the cloud's {' and '.join(asked)}, so all safe images are uploaded"] if strategy.uploads else []
-    if strategy.asks_head:
+    if strategy.requires_head:
         found.append("the task learner's last layer")
-    if strategy.accompanied:
+    if strategy.has_auxiliary:
         found.append("a module that trains with the task learner")
     if strategy.students:
         found.append(f"{len(strategy.students)} students on the client ({strategy.students[0]})")

@@ -53,12 +53,12 @@ def look(order: dict[str, Any], tell: Tell) -> None:
     """
     name, cls, strategy = _loaded(order, tell)
     contract.check(strategy, lambda what: tell("begin", what=what))
-    own = type(strategy).learner is not Strategy.learner or strategy.accompanied
+    own = type(strategy).learner is not Strategy.learner or strategy.has_auxiliary
     if order.get("shared") and own:
         _twice(order, name, cls, tell)
     tell(
         "method", name=name, label=cls.__name__, about=(cls.__doc__ or "").strip().split("\n")[0],
-        options=strategy.model_dump(), uploads=strategy.uploads, accompanied=strategy.accompanied,
+        options=strategy.model_dump(), uploads=strategy.uploads, has_auxiliary=strategy.has_auxiliary,
     )  # fmt: skip
     for n, budget in SIZES:
         pool = contract.Pool(f"{n:,} images", safe=n, labelled=500, budget=budget, width=128)

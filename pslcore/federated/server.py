@@ -158,11 +158,11 @@ def serve(
 
     Returns
     -------
-    The record, and the weights of the global model (with those of the method's companion).
+    The record, and the weights of the global model (with those of the method's auxiliary module).
     """
     config, dataset, n = protocol.config, protocol.dataset, len(protocol.dataset.train)
     server = cloud_of(protocol, np.arange(n), device)  # its door refuses every image
-    companion = config.strategy.companion if config.strategy.accompanied else None
+    auxiliary = config.strategy.auxiliary if config.strategy.has_auxiliary else None
     record, state = _begin(shelf, federation)
     record |= {"versions": records.versions(), "hardware": records.hardware(device)}
     server.ledger.restore(state.ledger)
@@ -170,7 +170,7 @@ def serve(
         if deadline is not None and time.time() > deadline:
             raise OutOfTime
         if step.kind == "train" and step.round == step.first:
-            server.restart(config.seed, step.cycle, 1, companion=companion)
+            server.restart(config.seed, step.cycle, 1, auxiliary=auxiliary)
             state.weights, state.seconds = server.weights(), {}
             records.reset_peak()
         spent: dict[str, float] = {}
@@ -180,7 +180,7 @@ def serve(
         if step.kind == "train":
             state.weights = _gather(step, replies, state.weights, record["failed"], server.ledger)
         if step.kind == "train" and step.round == step.last:
-            server.restart(config.seed, step.cycle, 1, state.weights, companion)
+            server.restart(config.seed, step.cycle, 1, state.weights, auxiliary)
             with clock(spent, "test", device):
                 matrix = server.examine(dataset.test.images, dataset.test.labels, len(dataset.classes))
             metric = METRICS[protocol.metric](matrix)

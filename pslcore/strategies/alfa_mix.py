@@ -233,9 +233,9 @@ class ALFAMix(Sided):
     In the cloud, uploads all of ``D_S``, every cycle.
     """
 
-    asks = ("features",)
-    asks_labelled = ("features",)
-    asks_head = True
+    requires = ("features",)
+    requires_labelled = ("features",)
+    requires_head = True
     pixels = False
 
     def pick(self, query: Query) -> Indices:

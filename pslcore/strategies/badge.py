@@ -215,7 +215,7 @@ class BADGE(Sided):
     In the cloud, uploads all of ``D_S``, every cycle.
     """
 
-    asks = ("logits", "features")
+    requires = ("logits", "features")
     pixels = False
 
     def pick(self, query: Query) -> Indices:

@@ -33,9 +33,9 @@ class ScikitActiveML(Sided):
     query: str = "TypiClust"
     arguments: dict[str, Any] = Field(default_factory=dict)
 
-    asks = ("features",)
-    asks_labelled = ("features",)
-    asks_head = True
+    requires = ("features",)
+    requires_labelled = ("features",)
+    requires_head = True
     pixels = False
 
     def ready(self) -> None:

@@ -36,7 +36,7 @@ def test_a_function_becomes_a_file_that_keeps_the_contract(score, option, tmp_pa
     assert cls.__name__ == score.__name__.title()
     contract.check(cls())
     query = contract.made(cls(), contract.ORDINARY)
-    wanted = score(*(query.answers[name] for name in cls.asks))
+    wanted = score(*(query.answers[name] for name in cls.requires))
     assert cls().pick(query).tolist() == strategies.top(query, wanted).tolist()
     if option:
         assert cls(power=1).pick(query).tolist() == strategies.top(query, score(*query.answers.values(), 1)).tolist()

@@ -31,7 +31,7 @@ from pslcore.strategies import Strategy, top
 class Margin(Strategy):
     '''Likeliest two classes closest.'''
 
-    asks = ("logits",)
+    requires = ("logits",)
     power: float = 1.0
 
     def pick(self, query):

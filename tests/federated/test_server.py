@@ -321,7 +321,7 @@ def test_nothing_protected_leaves_the_client_whatever_the_method(monkeypatch, da
     for cloud, indices, labelled in seen.uploads:
         site = helpers[id(cloud)]  # an upload to any other cloud, the server's, would be a KeyError
         assert not np.isin(site.part[indices], pools.protected).any()
-        assert labelled or strategies.get(method).asks
+        assert labelled or strategies.get(method).requires
     for site in seen.sites:
         own = site.session.client.pools
         assert site.session.client._oracle.asked == 15

@@ -256,14 +256,14 @@ def test_a_learnable_set_is_learned(root, tiny):
 def test_methods_of_a_seed_start_from_the_very_same_point(recorded, method):
     record = recorded[method]
     assert record["pools"] == recorded["random"]["pools"]
-    if not strategies.get(method).accompanied:  # a companion trains the task learner too
+    if not strategies.get(method).has_auxiliary:  # an auxiliary module trains the task learner too
         assert record["cycles"][0]["metric"] == recorded["random"]["cycles"][0]["metric"]
 
 
 @pytest.mark.parametrize("method", strategies.names())
 def test_how_many_unlabelled_images_the_cloud_has_seen(recorded, method):
     seen = [cycle["unlabelled_seen"] for cycle in recorded[method]["cycles"]]
-    uploads = bool(strategies.get(method).asks)
+    uploads = bool(strategies.get(method).requires)
     assert seen == ([22, 22, 22] if uploads else [0, 0, 0])  # 30 may leave, 8 are labelled at the start
     assert uploads == (method not in ("psl", "random", "vaal"))
     for cycle in recorded[method]["cycles"]:

@@ -15,7 +15,7 @@ from pslcore.strategies import Query, Strategy, top
 """
 MARGIN = """
 class Margin(Strategy):
-    asks = ("logits",)
+    requires = ("logits",)
 
     def pick(self, query):
         ranked = np.sort(query.answers["logits"], axis=1)
@@ -104,16 +104,16 @@ BROKEN = [
     (f"torch.rand(1)\nreturn {GOOD}", "", "global random numbers of torch"),
     (f"query.safe[0] = 0\nreturn {GOOD}", "", "pick changed `query.safe` in place from an ord.*: work on a copy"),
     (f"query.safe.sort()\nquery.labels[:] = 0\nreturn {GOOD}", "", "pick changed `query.labels` in place"),
-    (f"query.answers['logits'] -= 1\nreturn {RANDOM}", 'asks = ("logits",)', r'changed `query.answers\["logits"\]`'),
+    (f"query.answers['logits'] -= 1\nreturn {RANDOM}", 'requires = ("logits",)', r'changed `query.answers\["logits'),
     (f"query.answers['mine'] = 1\nreturn {RANDOM}", "", "changed `query.answers` in place"),
     ("return top(query, query.answers['features'][:, 0])", "", "looks for 'features' .*which holds only what was"),
-    ("return top(query, query.answers['logits'][:, 0] * np.nan)", 'asks = ("logits",)', "not a number"),
+    ("return top(query, query.answers['logits'][:, 0] * np.nan)", 'requires = ("logits",)', "not a number"),
     ("return 1 / 0", "", "pick failed from an ordinary pool .line 11: ZeroDivisionError: division by zero"),
     ("raise SystemExit", "", "pick failed .*SystemExit"),
     (f"return {GOOD}", "", "takes .* other images of 10 when the same images stand under other numbers"),
-    (f"return {RANDOM}", 'asks = ("logits")', r"asks = 'logits' must be a tuple of names"),
-    (f"return {RANDOM}", 'asks = ("pixels",)', "asks names 'pixels': choose from logits, features"),
-    (f"return {RANDOM}", 'asks = ("companion",)', "names 'companion', but the method has none"),
+    (f"return {RANDOM}", 'requires = ("logits")', r"requires = 'logits' must be a tuple of names"),
+    (f"return {RANDOM}", 'requires = ("pixels",)', "requires names 'pixels': choose from logits, features"),
+    (f"return {RANDOM}", 'requires = ("auxiliary",)', "names 'auxiliary', but the method has none"),
     ("self.calls = 1\nreturn query.safe[:query.budget]", "", "pick failed .*frozen"),
     ("self.seen.append(1)\nreturn np.roll(query.safe, len(self.seen))[:query.budget]",
      "seen: list = []", "and then .* with the same seed"),
@@ -148,12 +148,21 @@ def test_a_query_holds_what_was_declared_and_its_rows_belong_together():
         strategy = strategies.get(name)
         for pool in contract.POOLS:
             query = contract.made(strategy, pool)
-            assert set(query.answers) == set(strategy.asks)
-            assert set(query.labelled_answers) == set(strategy.asks_labelled)
-            assert (query.head is not None) == strategy.asks_head
+            assert set(query.answers) == set(strategy.requires)
+            assert set(query.labelled_answers) == set(strategy.requires_labelled)
+            assert (query.head is not None) == strategy.requires_head
             assert not set(query.safe) & set(query.labelled)
             assert (len(query.safe), len(query.labelled), query.budget) == (pool.safe, pool.labelled, pool.budget)
-            if {"features", "logits"} <= set(strategy.asks) and query.head is not None:
+            if {"features", "logits"} <= set(strategy.requires) and query.head is not None:
                 weight, bias = query.head
                 logits = query.answers["features"] @ weight.T / 2 + bias
                 np.testing.assert_allclose(query.answers["logits"], logits, rtol=1e-4, atol=1e-5)
+
+
+def test_former_names_are_taken_and_the_new_ones_said(file):
+    text = MARGIN.replace("    requires =", "    asks =")
+    assert text != MARGIN
+    with pytest.warns(FutureWarning, match="Margin: `asks` is now called `requires`"):
+        cls = of_file(file(text + "# once"))
+    assert cls.requires == ("logits",)
+    contract.check(cls())
