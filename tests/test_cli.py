@@ -236,7 +236,7 @@ def test_arguments_that_are_wrong(here, arguments, sentence):
     [
         ({"dataset": "tinny"}, "unknown data set 'tinny': choose one of digits"),
         ({"method": "bagde"}, "unknown method 'bagde'"),
-        ({"recipe": {"lr": "1e-3"}}, "params.yaml: quick.fig: R: recipe.lr = '1e-3' must be a number"),
+        ({"recipe": {"lr": "1e-3"}}, "params.yaml: quick.fig: R: recipe.lr = '1e-3' must be a valid number"),
         ({"initial": 3}, "initial = 3 labelled images are fewer than the 4 classes"),
         ({"final": 31}, "final = 31 labelled images cannot be reached"),
     ],
