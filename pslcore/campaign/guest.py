@@ -15,7 +15,7 @@ from typing import Any
 from pslcore import plugins, strategies
 from pslcore.campaign import params, precision
 from pslcore.campaign.attest import current
-from pslcore.campaign.leash import hold
+from pslcore.campaign.workers import hold
 from pslcore.data import Indices
 from pslcore.runs import Config, prepare_process, records, schema
 from pslcore.strategies import Query, Strategy, contract, own

@@ -159,7 +159,7 @@ def test_looks_are_of_a_scale_and_no_experiment(here):
         ([10, 5], "must rise"),
         ([5, 5], "must rise"),
         ([1], "greater than or equal to 2"),
-        ([], "length"),
+        ([], "at least 1 item"),
         (5, "list"),
     ):
         content["scales"]["quick"]["looks"] = wrong
