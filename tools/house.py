@@ -22,7 +22,6 @@ FLOORS: list[dict[str, str]] = [
         "settings": "what settings share: checks, and one sentence",
         "vision": "the one door to torchvision",
         "plugins": "somebody's own file, by its path",
-        "warm": "processes that need not import anew",
         "packages": "what installed packages add, by entry points",
         "completion": "what a shell completes",
         "beginning": "a file to begin with",
