@@ -7,7 +7,7 @@
 # make bench   the timings of bench/, side by side
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore try` and `verify`
-# make house   docs/house.svg drawn anew from the imports of the package
+# make house   the rooms and their imports in docs/house.md, drawn anew
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
@@ -58,6 +58,7 @@ lint: env
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 
 check: lint
 	pytest -m "$(QUICK)" $(PARALLEL)
@@ -84,5 +85,5 @@ house: env
 schema: env
 	python -m pslcore.campaign.schema
 
-lock:
-	$(PYTHON) tools/lock.py
+lock: env
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements.lock
