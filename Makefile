@@ -7,7 +7,7 @@
 # make bench   the timings of bench/, side by side
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore try` and `verify`
-# make house   docs/house.svg drawn anew from the imports of the package
+# make house   the rooms and their imports in docs/house.md, drawn anew
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)
@@ -19,10 +19,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
-# One thread a process: on busy cores more are many times slower. Compiled tests are kept: each process compiles them.
+# One thread a process: on busy cores more are many times slower.
 test check: export OMP_NUM_THREADS := 1
-test check: export PYTHONDONTWRITEBYTECODE :=
 
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
@@ -39,8 +37,16 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
 	@touch $@
 
+# The page is no output, so dvc does not miss it.
 repro: env
-	@python tools/repro.py $(SCALE)
+ifdef SCALE
+	@grep -q '^  $(SCALE):$$' params.yaml || { echo "params.yaml has no scale '$(SCALE)': name one of its sections." >&2; exit 2; }
+	@sed 's/^scale: .*/scale: $(SCALE)/' params.yaml > params.new && mv params.new params.yaml
+endif
+	@PSL_LAST=here dvc repro
+	@scale=$$(sed -n 's/^scale: *\([^ ]*\).*/\1/p' params.yaml); page=outputs/$$scale/report.html; \
+	{ test -e $$page || PSL_LAST=here dvc repro --force --single-item report; } && \
+	echo && python tools/machine.py --compare $$scale && echo "The page: $$page"
 
 report: env
 	@python tools/page.py $(SCALE)
@@ -52,6 +58,7 @@ lint: env
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 
 check: lint
 	pytest -m "$(QUICK)" $(PARALLEL)
@@ -78,5 +85,5 @@ house: env
 schema: env
 	python -m pslcore.campaign.schema
 
-lock:
-	$(PYTHON) tools/lock.py
+lock: env
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements.lock

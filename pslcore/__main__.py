@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from pslcore import beginning, completion
-from pslcore.completion import DEVICE, EXPERIMENT, FILE, FOLDER, SCALE
+from pslcore.completion import DEVICE, EXPERIMENT, FOLDER, SCALE, Completer
 
 Body = Callable[[argparse.Namespace], int]
 Declare = Callable[[argparse.ArgumentParser], Body]
@@ -19,7 +19,10 @@ _COMMANDS: dict[str, tuple[Declare, str, tuple[str, ...]]] = {}
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status: 0 done, 1 runs failed, 2 bad input, 3 stopped by the time limit."""
-    options = parser().parse_args(arguments)
+    commands = parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks
+        completion.complete(commands)
+    options = commands.parse_args(arguments)
     try:
         return options.body(options)
     except KeyboardInterrupt:
@@ -74,10 +77,10 @@ def _command(name: str, help: str, *examples: str) -> Callable[[Declare], Declar
     return take
 
 
-def _add(command: argparse.ArgumentParser, *names: str, complete: dict[str, str] | None = None, **options) -> None:
+def _add(command: argparse.ArgumentParser, *names: str, complete: Completer | None = None, **options) -> None:
     action = command.add_argument(*names, **options)
     if complete:
-        action.complete = complete  # type: ignore[attr-defined]  # shtab reads it
+        action.completer = complete  # type: ignore[attr-defined]
 
 
 def _scale(command: argparse.ArgumentParser, required: bool = False) -> None:
@@ -87,7 +90,7 @@ def _scale(command: argparse.ArgumentParser, required: bool = False) -> None:
 
 def _places(command: argparse.ArgumentParser, out: str) -> None:
     _add(command, "--out", complete=FOLDER, default="outputs", help=out)
-    _add(command, "--params", complete=FILE, default="params.yaml", help="where experiments are written down")
+    _add(command, "--params", default="params.yaml", help="where experiments are written down")
 
 
 def _machine(command: argparse.ArgumentParser) -> None:
@@ -173,7 +176,7 @@ def _show(command: argparse.ArgumentParser) -> Body:
     _add(command, "experiment", complete=EXPERIMENT, help="a section of params.yaml, such as fig3a")
     _scale(command)
     _places(command, "where the records are")
-    _add(command, "--picture", complete=FILE, help="write the budget curves to this PNG too (needs Chrome or Chromium)")
+    _add(command, "--picture", help="write the budget curves to this PNG too (needs Chrome or Chromium)")
 
     def body(options: argparse.Namespace) -> int:
         from pslcore import campaign
@@ -235,7 +238,7 @@ def _settle(command: argparse.ArgumentParser) -> Body:
 @_command("new", "begin a file of your own: a commented one that works as it is", "new method mine.py")
 def _new(command: argparse.ArgumentParser) -> Body:
     _add(command, "kind", choices=beginning.KINDS)
-    _add(command, "file", complete=FILE, help="a Python file that is not there yet")
+    _add(command, "file", help="a Python file that is not there yet")
 
     def body(options: argparse.Namespace) -> int:
         following = beginning.write(options.kind, options.file)
@@ -248,7 +251,7 @@ def _new(command: argparse.ArgumentParser) -> Body:
 @_command("try", "try a method of your own: its contract, its cost, where it stands among the published ones",
           "try mine.py", "try mine.py --until-settled", "try mine.py:Second --set width=3 --looks 2")  # fmt: skip
 def _try(command: argparse.ArgumentParser) -> Body:
-    _add(command, "file", complete=FILE, help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
+    _add(command, "file", help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
     _add(command, "--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
     _add(command, "--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
     _add(command, "--looks", type=int, default=1, help="go on to so many looks (1)")
@@ -257,7 +260,7 @@ def _try(command: argparse.ArgumentParser) -> Body:
     _add(command, "--with-rivals", nargs="?", const="", metavar="LABELS",
          help="run published methods here too: those that make no pair, or 'A;B'")  # fmt: skip
     _add(command, "--limit", type=float, default=120, help="seconds that a pick may take (120)")
-    _add(command, "--page", complete=FILE, help="where the figure goes (mine.html for mine.py, in this folder)")
+    _add(command, "--page", help="where the figure goes (mine.html for mine.py, in this folder)")
     _add(
         command,
         "--out",
@@ -273,7 +276,7 @@ def _try(command: argparse.ArgumentParser) -> Body:
 @_command("verify", "make a published run again, and say what came of it",
           "verify --cheapest", "verify 02745424c0c51fb4", "verify 011f89108ce43560.json")  # fmt: skip
 def _verify(command: argparse.ArgumentParser) -> Body:
-    _add(command, "record", nargs="?", complete=FILE, help="the key of a run, or its file")
+    _add(command, "record", nargs="?", help="the key of a run, or its file")
     _add(command, "--cheapest", action="store_true", help="the published run that takes the least time")
     _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
@@ -304,9 +307,10 @@ def _look(command: argparse.ArgumentParser) -> Body:
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore import data
+        from pslcore import extend  # noqa: F401
+        from pslcore.data import looking
 
-        print("\n".join(data.look(options.dataset, options.data)))
+        print("\n".join(looking.look(options.dataset, options.data)))
         return 0
 
     return body
@@ -317,9 +321,9 @@ def _list(command: argparse.ArgumentParser) -> Body:
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
 
     def body(options: argparse.Namespace) -> int:
-        from pslcore import campaign
+        from pslcore.campaign import catalogue
 
-        print(campaign.catalogue(options.data))
+        print(catalogue.told(options.data))
         return 0
 
     return body
@@ -337,11 +341,11 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _album(command)
     _add(command, "--budget", type=int, default=20, help="pictures to ask about")
     _add(command, "--classes", help="a,b,c; needed the first time")
-    _add(command, "--protect", complete=FILE, help="YAML file of rules, see docs/album.md")
+    _add(command, "--protect", help="YAML file of rules, see docs/album.md")
     _add(command, "--release", action="append", default=[], metavar="PICTURE",
          help="no longer protect one that no rule protects; held-back and earlier name all of these kinds")  # fmt: skip
     _add(command, "--new", action="store_true", help="begin another album, though one knows these pictures")
-    _add(command, "--label-studio", nargs="?", const="", metavar="FOLDER", complete=FOLDER,
+    _add(command, "--label-studio", nargs="?", const="", metavar="FOLDER",
          help="also write what Label Studio needs, to OUT/label-studio or FOLDER")  # fmt: skip
 
     def body(options: argparse.Namespace) -> int:
@@ -355,7 +359,7 @@ def _ask(command: argparse.ArgumentParser) -> Body:
 @_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures answers.csv --by Ada")
 def _tell(command: argparse.ArgumentParser) -> Body:
     _album(command)
-    _add(command, "labels", complete=FILE, help="CSV with file and label, or an export of Label Studio")
+    _add(command, "labels", help="CSV with file and label, or an export of Label Studio")
     _add(command, "--by", default="", help="who says so, where the file does not")
 
     def body(options: argparse.Namespace) -> int:
@@ -367,12 +371,12 @@ def _tell(command: argparse.ArgumentParser) -> Body:
 
 
 @_command("completion", "print what makes a shell complete these commands",
-          'completion bash >> ~/.bashrc', "completion zsh > ~/.zfunc/_pslcore")  # fmt: skip
+          'completion bash >> ~/.bashrc', "completion zsh >> ~/.zshrc")  # fmt: skip
 def _completion(command: argparse.ArgumentParser) -> Body:
-    _add(command, "shell", choices=("bash", "zsh", "tcsh"))
+    _add(command, "shell", choices=("bash", "zsh", "tcsh", "fish"))
 
     def body(options: argparse.Namespace) -> int:
-        print(completion.script(parser(), options.shell))
+        print(completion.script(options.shell))
         return 0
 
     return body

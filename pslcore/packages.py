@@ -8,14 +8,18 @@ A package names what it gives in its ``pyproject.toml``, in a group of each kind
 A name of ours always means ours. A package that cannot be imported is told by its name and hurts no other.
 """
 
+import importlib
 import inspect
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
+
+EXTENSIONS = "pslcore.extensions"
+"""The group of packages that call ``register`` when they are imported."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,26 @@ def find(group: str, name: str) -> Given | None:
 def names(group: str) -> list[str]:
     """The names that packages add to a group."""
     return list(dict.fromkeys(given.name for given in found(group)))
+
+
+_resolvers: dict[str, str] = {}
+
+
+def register(kind: str, module: str) -> None:
+    """Have a module, imported when it is first needed, resolve names of that kind (``models.Resolver``, for one)."""
+    _resolvers[kind] = module
+
+
+def resolver(kind: str) -> Any:
+    """The module that resolves names of that kind, or None."""
+    _extend()
+    return importlib.import_module(_resolvers[kind]) if kind in _resolvers else None
+
+
+@cache
+def _extend() -> None:
+    for given in found(EXTENSIONS):
+        given.load()
 
 
 def source(thing: Any) -> Path:

@@ -7,8 +7,10 @@ import sys
 import pytest
 import torch
 
-from pslcore import beginning, data, models, strategies
+from pslcore import beginning, data, models
 from pslcore.__main__ import main
+from pslcore.strategies import contract
+from pslcore.strategies.own import of_file
 
 
 @pytest.fixture
@@ -27,8 +29,8 @@ def test_a_file_to_begin_with_is_short_and_works(kind, here, capsys):
     assert "THIS_FILE" not in text
     assert text.count("# ") + text.count('"""') >= 3
     if kind == "method":
-        strategies.contract.check(strategies.of_file("mine.py")())
-        strategies.contract.check(strategies.of_file("mine.py")(runners_up=99))
+        contract.check(of_file("mine.py")())
+        contract.check(of_file("mine.py")(runners_up=99))
     elif kind == "network":
         network = models.build("mine.py:network", 4, 1)
         assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 4)

@@ -236,7 +236,7 @@ def test_arguments_that_are_wrong(here, arguments, sentence):
     [
         ({"dataset": "tinny"}, "unknown data set 'tinny': choose one of digits"),
         ({"method": "bagde"}, "unknown method 'bagde'"),
-        ({"recipe": {"lr": "1e-3"}}, "params.yaml: quick.fig: R: recipe.lr = '1e-3' must be a number"),
+        ({"recipe": {"lr": "1e-3"}}, "params.yaml: quick.fig: R: recipe.lr = '1e-3' must be a valid number"),
         ({"initial": 3}, "initial = 3 labelled images are fewer than the 4 classes"),
         ({"final": 31}, "final = 31 labelled images cannot be reached"),
     ],
@@ -376,10 +376,19 @@ def completed(line: list[str], folder: Path) -> set[str]:
     script = subprocess.run(
         [sys.executable, "-m", "pslcore", "completion", "bash"], capture_output=True, text=True, check=True, cwd=TOP
     ).stdout
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "pslcore"  # as pip writes it
+    command.write_text(f"#!{sys.executable}\nfrom pslcore.__main__ import main\nraise SystemExit(main())\n")
+    command.chmod(0o755)
     words = " ".join(shlex.quote(word) for word in line)
-    ask = f"COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}\n_shtab_pslcore\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    ask = (
+        f"COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; COMP_LINE='{' '.join(line)}'; COMP_POINT=${{#COMP_LINE}}\n"
+        "COMP_TYPE=9; _python_argcomplete pslcore\nprintf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(TOP)}
     shell = ["bash", "-c", f"{script}\n{ask}"]
-    return set(subprocess.run(shell, capture_output=True, text=True, check=True, cwd=folder).stdout.split())
+    done = subprocess.run(shell, capture_output=True, text=True, check=True, cwd=folder, env=environment)
+    return set(done.stdout.split())
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")

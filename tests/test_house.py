@@ -1,4 +1,4 @@
-"""The house itself: which wing may know which, the picture of it, notebooks without outputs, a pipeline that fits."""
+"""The house itself: which room may know which, the page of it, notebooks without outputs, a pipeline that fits."""
 
 import ast
 import importlib.util
@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -18,6 +17,7 @@ from pslcore import campaign
 from pslcore.evidence import views
 
 TOP = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
 SCALES = ["quick", "laptop", "paper"]
 PARTS = ["digits", "small"]  # some experiments, run by `grid` alone
@@ -37,185 +37,51 @@ def tracked():
     return [TOP / name for name in listed.stdout.split("\0") if name and (TOP / name).is_file()]
 
 
-# Wings and floors
+# Rooms
 
 
-@pytest.fixture
-def package(tmp_path):
-    """``package({"losses.py": source, ...})``: a folder ``pslcore`` with these files, and empty ``__init__`` beside."""
-
-    def write(sources):
-        top = tmp_path / "pslcore"
-        for name, source in sources.items():
-            (top / name).parent.mkdir(parents=True, exist_ok=True)
-            (top / name).write_text(source)
-        for folder in {path.parent for path in top.rglob("*.py")}:
-            (folder / "__init__.py").touch()
-        return top
-
-    return write
+def imported(source):
+    """The modules that a source imports, and those that a name which it imports may be."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def trespasses(package):
-    """Imports that go to the same floor or up; past a wing's `__init__`; for a private name; relatively."""
-    modules = house.files(package)
-    for name, targets in house.arrows(package).items():
-        for target in targets:
-            own, other = house.wing(name), house.wing(target)
-            if own != other and own and house.floor(own) <= house.floor(other):
-                yield f"{name} looks up to {target}"
-    for name, path in modules.items():
-        source = path.read_text()
-        if name == "pslcore" and list(house.imported(source)):
-            yield "pslcore imports"
-        known = set()
-        for module, what in house.imported(source):
-            if module.startswith("."):
-                yield f"{name} imports relatively"
-            if module.split(".")[0] != "pslcore":
-                continue
-            known.add(what)
-            if what.startswith("_") and not what.startswith("__"):
-                yield f"{name} takes {what} from {module}"
-            if house.wing(module) not in ("", house.wing(name)) and module.count(".") > 1:
-                yield f"{name} reaches into {module}"
-            if module.count(".") == 1 and house.wing(module) != house.wing(name) and what:
-                handed_out = names(modules[module].read_text()) if module in modules else {what}
-                if what not in handed_out:
-                    yield f"{name} takes {what}, which {module} does not hand out"
-        for node in ast.walk(ast.parse(source)):
-            match node:
-                case ast.Attribute(value=ast.Name(id=room), attr=what) if room in known and re.match("_[^_]", what):
-                    yield f"{name} takes {what} from {room}"
+@pytest.mark.slow
+def test_imports_keep_their_contracts():
+    done = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-def names(source):
-    """What a source binds at its top level."""
-    tree = ast.parse(source)
-    found = {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
-    found |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return found | {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
+def test_the_page_of_the_house_is_current():
+    assert house.page() == house.PAGE.read_text()  # or: make house
 
 
-def circles(package):
-    """Modules that come back to themselves along imports."""
-    arrows = house.arrows(package)
-    for start in arrows:
-        seen, todo = set(), list(arrows[start])
+def test_the_diagram_shows_what_is_imported():
+    shown = set(re.findall(r"^  (\S+) --> (\S+)$", house.drawn(), re.M))
+    assert {(user, used) for user, used in shown if used not in house.arrows()[user]} == set()
+    for user in house.arrows().keys() - set(house.PACKAGES):  # each import is an arrow or a way along arrows
+        targets = house.arrows()[user]
+        reached, todo = set(), [user]
         while todo:
-            if (name := todo.pop()) not in seen:
-                seen.add(name)
-                todo += arrows[name]
-        if start in seen:
-            yield start
-
-
-def test_every_wing_has_a_floor():
-    assert {house.wing(name) for name in house.files()} - {""} <= set().union(*house.FLOORS)  # a new wing: give it one
-    assert sum(map(len, house.FLOORS)) == len(set().union(*house.FLOORS))
-
-
-def test_arrows_only_go_down_and_through_the_door():
-    assert list(trespasses(house.PACKAGE)) == []
-
-
-def test_no_circle_inside_a_wing():
-    assert list(circles(house.PACKAGE)) == []
+            at = todo.pop()
+            new = {used for name, used in shown if name == at} - reached
+            reached |= new
+            todo += new
+        assert targets - set(house.PACKAGES) <= reached, user
 
 
 def test_no_file_is_long():
-    long = {name: len(path.read_text().splitlines()) for name, path in house.files().items()}
+    files = [path for name in house.PACKAGES for path in (TOP / name).rglob("*.py")]
+    long = {path.relative_to(TOP).as_posix(): len(path.read_text().splitlines()) for path in files}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
 
 
-@pytest.mark.parametrize(
-    ("file", "source", "found"),
-    [
-        ("losses.py", "from pslcore.data import load", "pslcore.losses looks up to pslcore.data"),
-        ("recipe.py", "from pslcore.data import load", "pslcore.recipe looks up to pslcore.data"),  # the same floor
-        (
-            "campaign/grid.py",
-            "def f():\n    import pslcore.evidence as e",
-            "campaign.grid looks up to pslcore.evidence",
-        ),
-        ("campaign/grid.py", "from pslcore import evidence", "pslcore.campaign.grid looks up to pslcore.evidence"),
-        ("campaign/grid.py", "from . import data", "pslcore.campaign.grid imports relatively"),
-        (
-            "campaign/grid.py",
-            "from pslcore.data.npz import read",
-            "pslcore.campaign.grid reaches into pslcore.data.npz",
-        ),
-        ("campaign/grid.py", "from pslcore.data import _x", "pslcore.campaign.grid takes _x from pslcore.data"),
-        ("campaign/grid.py", "from pslcore import data\ndata._x()", "pslcore.campaign.grid takes _x from data"),
-        ("campaign/grid.py", "from pslcore.data import y", "takes y, which pslcore.data does not hand out"),
-        ("campaign/grid.py", "from pslcore.data import load\nimport numpy, evidence", None),
-        ("data/npz.py", "from pslcore.losses import VOID", None),
-        ("__init__.py", "import numpy", "pslcore imports"),
-    ],
-)
-def test_trespasses_are_seen(package, file, source, found):
-    rest = {"data/__init__.py": "from pslcore.data.batches import load", "data/batches.py": "load = 1",
-            "data/npz.py": "", "evidence/__init__.py": "", "losses.py": "VOID = 255"}  # fmt: skip
-    seen = list(trespasses(package(rest | {file: source})))
-    assert (found in seen[0]) if found else seen == []
-
-
-def test_circles_are_seen(package):
-    sources = {"a/x.py": "from pslcore.a import y", "a/y.py": "from pslcore.a.z import f", "a/z.py": ""}
-    assert list(circles(package(sources))) == []
-    sources["a/z.py"] = "def late():\n    from pslcore.a.x import g"
-    assert list(circles(package(sources))) == ["pslcore.a.x", "pslcore.a.y", "pslcore.a.z"]
-
-
-# The picture and the page of the house
-
-
-def test_the_picture_is_current():
-    assert house.PICTURE.read_text() == house.drawn()  # or: make house
-
-
-def test_the_picture_shows_what_is_imported(package):
-    top = package({"losses.py": "", "data/__init__.py": "", "data/npz.py": "from pslcore.losses import VOID",
-                   "runs/__init__.py": "import pslcore.losses"})  # fmt: skip
-    picture = house.drawn(top)
-    assert picture == house.drawn(top)
-    tree = ElementTree.fromstring(picture)
-    said = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}title")][1:]
-    assert said == ["runs uses losses", "data uses losses"]
-    shown = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}tspan") if element.get("font-weight")]
-    assert shown == ["runs/", "data/", "losses.py"]
-    assert "npz" in picture
-
-
-def test_the_picture_has_room_for_its_words():
-    for wings in house.FLOORS:
-        for wing, about in wings.items():
-            assert 9 * len(f"{wing}.py") + 6.4 * len(about) + 25 < house.BOX, wing
-    lanes = sum(any(wing in used for used in house.between_wings(house.arrows()).values()) for wing in WINGS)
-    assert house.MARGIN + house.BOX + 30 + house.LANE * (lanes - 1) + 5 < house.WIDTH
-
-
-WINGS = [wing for wings in reversed(house.FLOORS) for wing in reversed(wings)]
-PAGE = (TOP / "docs/house.md").read_text()
-
-
-def test_the_page_has_a_line_for_each_wing():
-    listed = re.findall(r"^\| (\d) \| `(\w+)(?:/|\.py)` \| (.+) \|$", PAGE, re.M)
-    there = {house.wing(name) for name in house.files()}
-    told = [(int(floor), wing) for floor, wing, _ in listed]
-    assert [row for row in told if row[1] in there] == [(house.floor(wing), wing) for wing in WINGS if wing in there]
-    assert {wing for _, wing in told} <= set(WINGS)
-
-
 def test_the_page_says_where_to_change_what():
-    table = PAGE.split("## Where do I change")[1].split("\n\n")[1]
+    table = house.PAGE.read_text().split("## Where do I change")[1].split("\n\n")[1]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
     wishes = "method network data experiment claim figure metric recipe oracle scale"
     assert [row[0].split()[1].strip(",") for row in rows] == wishes.split()
@@ -225,25 +91,12 @@ def test_the_page_says_where_to_change_what():
         assert [name for name in files if not (TOP / name).exists()] == [], row
 
 
-def test_methods_do_not_know_each_other():
-    shared = ("base", "checks", "peers", "sided")
-    for name, targets in house.arrows().items():
-        if house.wing(name) == "strategies" and name != "pslcore.strategies":
-            assert {target for target in targets if house.wing(target) == "strategies"} <= {
-                f"pslcore.strategies.{file}" for file in shared
-            }, name
-
-
 def test_torchvision_comes_through_one_door(tracked):
     vision = TOP / "pslcore" / "vision.py"
-    sources = {path: path.read_text() for path in (TOP / "pslcore").rglob("*.py")}
+    sources = {path: path.read_text() for name in house.PACKAGES for path in (TOP / name).rglob("*.py")}
     sources |= {path: path.read_text() for path in tracked if path.suffix == ".py"}
     sources |= {path: code(path) for path in NOTEBOOKS}
-    users = [
-        path
-        for path, source in sources.items()
-        if "torchvision" in {n.split(".")[0] for n, _ in house.imported(source)}
-    ]
+    users = [path for path, source in sources.items() if "torchvision" in {n.split(".")[0] for n in imported(source)}]
     assert users == [vision]
 
 
@@ -277,8 +130,8 @@ def test_notebooks_are_as_nbstripout_leaves_them():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_use_the_library(path):
-    names = {module.split(".")[0] for module, _ in house.imported(code(path))}
-    assert "pslcore" in names
+    names = {module.split(".")[0] for module in imported(code(path))}
+    assert names & {*house.PACKAGES}
     assert not {"torch", "torchvision"} & names
     assert not [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.ClassDef)]
 
@@ -319,32 +172,18 @@ def paths(things, folder):
     return {Path(thing.fs_path).relative_to(folder).as_posix() for thing in things}
 
 
-def wings(source, package=house.PACKAGE):
-    """The wings that a source reaches through its imports, as paths: what decides what it shows."""
-    modules, arrows = house.files(package), house.arrows(package)
-    known = [name for pair in house.imported(source) for name in (pair[0], ".".join(pair)) if name in modules]
-    reached, todo = set(), [name for name in known if name != package.name]
-    while todo:
-        if (name := todo.pop()) not in reached:
-            reached.add(name)
-            todo += arrows[name]
-    there = {package / house.wing(name) for name in reached}
-    return {
-        (path if path.is_dir() else path.with_suffix(".py")).relative_to(package.parent).as_posix() for path in there
-    }
+def code_of(source):
+    """What decides what a notebook shows, as paths: the rooms that its imports reach, the core as one."""
+    known = {name for name in imported(source) if name in house.graph().modules} - set(house.PACKAGES)
+    reached = known.union(*map(house.graph().find_upstream_modules, known)) - set(house.PACKAGES)
+    there = [TOP / house.room(name).replace(".", "/") for name in reached]
+    return {(path if path.is_dir() else path.with_suffix(".py")).relative_to(TOP).as_posix() for path in there}
 
 
-def test_the_wings_of_a_notebook_are_found(package):
-    sources = {
-        "losses.py": "",
-        "hands_on/desk.py": "from pslcore.losses import x",
-        "runs/loop.py": "import pslcore.data",
-    }
-    top = package(sources | {"data/npz.py": ""})
-    (top / "runs/__init__.py").write_text("from pslcore.runs.loop import run")
-    assert wings("import numpy", top) == set()
-    assert wings("from pslcore import runs", top) == {"pslcore/runs", "pslcore/data"}
-    assert wings("from pslcore.hands_on.desk import Desk", top) == {"pslcore/hands_on", "pslcore/losses.py"}
+def test_the_code_of_a_notebook_is_found():
+    assert code_of("import numpy") == set()
+    assert code_of("from pslcore import streams") == {"pslcore/streams.py"}
+    assert {"pslcore/runs", "pslcore/data"} < code_of("from pslcore.runs import run")
 
 
 @pytest.mark.slow
@@ -357,7 +196,7 @@ def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     for stage in stages:
         files = paths([dep for dep in stage.deps if not isinstance(dep, ParamsDependency)], folder)
         (notebook,) = (TOP / name for name in files if name.startswith("notebooks/"))
-        assert {name for name in files if name.startswith("pslcore")} == wings(code(notebook)), stage.addressing
+        assert {name for name in files if name.startswith("pslcore")} == code_of(code(notebook)), stage.addressing
         for path in files:
             assert path in outs or (TOP / path).exists(), path
         for notebook in re.findall(r"notebooks/\w+\.ipynb", stage.cmd.replace(f"outputs/{scale}/notebooks", "")):
@@ -455,7 +294,7 @@ def test_the_map_names_files_that_are_there():
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
     notebooks, places = (re.findall(r"[\w./]+(?:/|\.\w+)(?=`)", "".join(row[n] for row in rows)) for n in (1, 3))
     assert {f"{path.stem}.ipynb" for path in NOTEBOOKS} >= set(notebooks) > {"tables.ipynb", "report.ipynb"}
-    there = {path.relative_to(house.PACKAGE).as_posix() for path in house.PACKAGE.rglob("*")}
+    there = {path.relative_to(TOP / name).as_posix() for name in house.PACKAGES for path in (TOP / name).rglob("*")}
     within = [place.rstrip("/") for place in places if not place.startswith("Cloud.")]
     assert len(within) > 10
     assert [place for place in within if not any(f"/{name}".endswith(f"/{place}") for name in there)] == []

@@ -64,7 +64,7 @@ class Copy:
     def repro(self, params):
         """Write the parameters and do what `make repro` does; the stages that ran, and all that was printed."""
         (self.top / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-        output = self.run("python", "tools/repro.py")
+        output = self.run("make", "-o", "env", "PYTHON=python", "repro")
         return re.findall(r"Running stage '([^']+)'", output), output
 
     def made(self, folder):

@@ -15,19 +15,19 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"schedule": "linear"}, "unknown schedule 'linear': choose one of cosine, step, constant"),
-        ({"precision": "float16"}, "unknown precision 'float16': choose one of float32, bfloat16"),
+        ({"schedule": "linear"}, "schedule = 'linear' must be 'cosine', 'step' or 'constant'"),
+        ({"precision": "float16"}, "precision = 'float16' must be 'float32', 'bfloat16' or 'auto'"),
         ({"learning_rate": 1}, "unknown setting 'learning_rate': choose from epochs, batch_size, lr"),
-        *[({name: value}, f"{name} = {value!r} must be (a whole number|a finite number|at least 1)")
+        *[({name: value}, f"{name} = {value!r} must be (a valid integer|a finite number|greater than or equal to 1)")
           for name in ("epochs", "batch_size") for value in (0, -1, 1.5, NAN, INF, "ten")],
-        *[({name: value}, f"{name} = {value} must be at least 0")
+        *[({name: value}, f"{name} = {value} must be greater than or equal to 0")
           for name in ("lr", "momentum", "weight_decay", "padding") for value in (-1, -7)],
         *[({name: NAN}, f"{name} = nan must be a finite number") for name in ("lr", "momentum", "weight_decay")],
-        ({"padding": 1.5}, "padding = 1.5 must be a whole number"),
+        ({"padding": 1.5}, "padding = 1.5 must be a valid integer"),
         ({"lr": INF}, "lr = inf must be a finite number"),
-        ({"lr": True}, "lr = True must be a number"),
-        ({"weight_decay": "5e-4"}, "weight_decay = '5e-4' must be a number"),  # what YAML makes of 5e-4
-        ({"flip": "no"}, "flip = 'no' must be true or false"),
+        ({"lr": True}, "lr = True must be a valid number"),
+        ({"weight_decay": "5e-4"}, "weight_decay = '5e-4' must be a valid number"),  # what YAML makes of 5e-4
+        ({"flip": "no"}, "flip = 'no' must be a valid boolean"),
     ],
 )  # fmt: skip
 def test_an_impossible_recipe_is_refused_in_a_sentence(settings, sentence):

@@ -3,7 +3,8 @@
 import importlib.util
 import io
 import json
-import sys
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -66,16 +67,27 @@ def test_one_line_on_a_terminal_nothing_elsewhere(file):
     assert pipe.getvalue() == ""
 
 
-def test_the_scale_of_make_repro_is_that_of_params(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "stage", stage)
-    monkeypatch.setitem(sys.modules, "machine", tool("machine"))
-    repro = tool("repro")
-    monkeypatch.chdir(tmp_path)
+def test_make_repro_sets_the_scale_runs_the_pipeline_and_names_the_page(tmp_path):
     text = "# a word\nscale: quick  \n\nscales:\n  quick:\n    base: {}\n  laptop:\n    base: {}\n"
-    Path("params.yaml").write_text(text)
-    assert repro.chosen(None) == repro.chosen("quick") == "quick"
-    assert Path("params.yaml").read_text() == text
-    assert repro.chosen("laptop") == "laptop"
-    assert Path("params.yaml").read_text() == text.replace("scale: quick  ", "scale: laptop")
-    with pytest.raises(SystemExit, match="has no scale 'base': name one of its sections"):
-        repro.chosen("base")
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "bin").mkdir()
+    for name in ("dvc", "python"):  # tell what they were called with
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def repro(*given):
+        command = ["make", "-f", str(TOOLS.parent / "Makefile"), "-o", "env", "PYTHON=x", "repro", *given]
+        environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return done.returncode, [line for line in done.stdout.splitlines() if line], done.stderr
+
+    again, compared = "dvc repro --force --single-item report", "python tools/machine.py --compare"
+    assert repro()[:2] == (0, ["dvc repro", again, f"{compared} quick", "The page: outputs/quick/report.html"])
+    assert (tmp_path / "params.yaml").read_text() == text
+    (tmp_path / "outputs/laptop").mkdir(parents=True)
+    (tmp_path / "outputs/laptop/report.html").touch()
+    assert repro("SCALE=laptop")[1] == ["dvc repro", f"{compared} laptop", "The page: outputs/laptop/report.html"]
+    assert (tmp_path / "params.yaml").read_text() == text.replace("scale: quick  ", "scale: laptop")
+    status, said, error = repro("SCALE=base")
+    assert (status, said) == (2, [])
+    assert "params.yaml has no scale 'base': name one of its sections" in error

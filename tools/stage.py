@@ -10,19 +10,8 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-
-from pslcore import warm
-
-IMPORTS = [
-    "papermill",
-    "ipykernel.kernelapp",
-    "matplotlib_inline",
-    "pslcore.vision",
-    "pslcore.evidence",
-    "sklearn.datasets",
-]
-"""What some process of a stage would import."""
 
 
 def main(arguments: list[str]) -> int:
@@ -47,53 +36,41 @@ def execute(notebook: str, output: str, parameters: str) -> None:
     import papermill
     import yaml
     from jupyter_client.manager import AsyncKernelManager
-    from traitlets import default
+    from traitlets import Unicode
 
     class Kernel(AsyncKernelManager):
-        @default("transport")
-        def _sockets(self):
-            return "ipc"
-
-        @property
-        def kernel_spec(self):
-            spec = super().kernel_spec
-            # It is interrupted before it is shut down, and would say so; what a cell raises papermill says.
-            quiet = "--IPKernelApp.log_level=50"
-            if warm.there():
-                command = [sys.executable, "-m", "pslcore.warm", "ipykernel.kernelapp:launch_new_instance"]
-                spec.argv = [*command, "-f", "{connection_file}", "--IPKernelApp.parent_handle=1", quiet]
-            elif quiet not in spec.argv:
-                spec.argv = [*spec.argv, quiet]
-            return spec
+        transport = Unicode("ipc")
 
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    given = yaml.safe_load(parameters)
-    papermill.execute_notebook(notebook, output, given, progress_bar=False, kernel_manager_class=Kernel)
+    papermill.execute_notebook(
+        notebook, output, yaml.safe_load(parameters), progress_bar=False, kernel_manager_class=Kernel,
+        # It is interrupted before it is shut down, and would say so; what a cell raises papermill says.
+        extra_arguments=["--IPKernelApp.log_level=50"],
+    )  # fmt: skip
 
 
-class told:
+@contextmanager
+def told(file: Path, terminal=sys.stderr):
     """Says on the terminal, in one line, what the file of ``campaign.progress`` holds; quiet where there is none."""
+    end, begun = threading.Event(), time.monotonic()
 
-    def __init__(self, file: Path, terminal=sys.stderr):
-        self.file, self.terminal, self.end = file, terminal, threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
+    def watch() -> None:
+        while not end.wait(0.5):
+            terminal.write(f"\r\x1b[K{line(file, time.monotonic() - begun)}")
+            terminal.flush()
 
-    def __enter__(self) -> None:
-        if self.terminal.isatty():
-            self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.end.set()
-        if self.thread.is_alive():
-            self.thread.join()
-            self.terminal.write("\r\x1b[K")
-            self.terminal.flush()
-
-    def watch(self) -> None:
-        begun = time.monotonic()
-        while not self.end.wait(0.5):
-            self.terminal.write(f"\r\x1b[K{line(self.file, time.monotonic() - begun)}")
-            self.terminal.flush()
+    if not terminal.isatty():
+        yield
+        return
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        terminal.write("\r\x1b[K")
+        terminal.flush()
 
 
 def line(file: Path, seconds: float) -> str:
@@ -108,8 +85,4 @@ def line(file: Path, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    if warm.there() and os.environ.get("PSL_FORKED"):
-        sys.exit(main(sys.argv[1:]))
-    with warm.serving(IMPORTS):
-        os.environ["PSL_FORKED"] = "1"
-        sys.exit(warm.call(__file__, *sys.argv[1:]) if warm.there() else main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

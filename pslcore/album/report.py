@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scipy.stats import binomtest
-
 from pslcore.album.learn import TaskLearner
 from pslcore.album.pictures import Picture
 from pslcore.album.protection import HELD_BACK
@@ -164,6 +162,8 @@ class Report:
         """Wilson's 95 % interval of ``accuracy``."""
         if self.right is None:
             return None
+        from scipy.stats import binomtest  # a second to import
+
         found = binomtest(self.right, self.held_out).proportion_ci(0.95, "wilson")
         return float(found.low), float(found.high)
 

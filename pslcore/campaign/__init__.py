@@ -1,8 +1,8 @@
 """Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
 
-from pslcore.campaign import archive, host
+from pslcore import extend
+from pslcore.campaign import archive
 from pslcore.campaign.attest import ATTESTED, attest, current, difference
-from pslcore.campaign.catalogue import told as catalogue
 from pslcore.campaign.grid import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in
 from pslcore.campaign.params import (
     BASE,

@@ -138,7 +138,8 @@ def _check_out(here: Path, revision: str, folder: Path) -> str:
         return done.stdout
 
     sha = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
-    with tarfile.open(fileobj=io.BytesIO(git("archive", sha, "pslcore"))) as archive:
+    packages = git("ls-tree", "--name-only", sha, "pslcore", "psllab").decode().split() or ["pslcore"]
+    with tarfile.open(fileobj=io.BytesIO(git("archive", sha, *packages))) as archive:
         # Python before 3.11.4 has no filters; this is git's own archive of this project.
         archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
         archive.extractall(folder)

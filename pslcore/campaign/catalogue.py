@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pslcore import data, models, packages, strategies
+from pslcore.data import others
 from pslcore.packages import Given
 from pslcore.strategies import Strategy
 
@@ -12,6 +13,17 @@ Row = tuple[str, str, str]
 """Name, where it comes from, what it needs or why it cannot be had."""
 
 OURS = "pslcore"
+NEEDS = {
+    "digits": "nothing",
+    "numbers": "nothing",
+    "digit_scenes": "nothing",
+    "cifar10": "a network for the first time, or cifar-10-batches-py/",
+    "cifar100": "a network for the first time, or cifar-100-python/",
+    "tiny_imagenet": "tiny-imagenet-200/",
+    "camvid": "CamVid/",
+    "cityscapes": "cityscapes/leftImg8bit/ and gtFine/",
+}
+"""What goes into the folder of all data sets, see data/README.md."""
 
 
 def methods() -> list[Row]:
@@ -27,12 +39,12 @@ def needs(cls: type[Strategy]) -> str:
         strategy.ready()
     except ValueError as error:
         return str(error)
-    asked = list(dict.fromkeys((*strategy.asks, *strategy.asks_labelled)))
-    asked = ["predicted losses" if name == "companion" else name for name in asked]
+    asked = list(dict.fromkeys((*strategy.requires, *strategy.requires_labelled)))
+    asked = ["predicted losses" if name == "auxiliary" else name for name in asked]
     found = [f"the cloud's {' and '.join(asked)}, so all safe images are uploaded"] if strategy.uploads else []
-    if strategy.asks_head:
+    if strategy.requires_head:
         found.append("the task learner's last layer")
-    if strategy.accompanied:
+    if strategy.has_auxiliary:
         found.append("a module that trains with the task learner")
     if strategy.students:
         found.append(f"{len(strategy.students)} students on the client ({strategy.students[0]})")
@@ -64,13 +76,13 @@ def networks() -> list[Row]:
 
 def datasets(root: str | Path = "data") -> list[Row]:
     """All data sets, those in the folder of data sets included."""
-    rows = [(name, OURS, data.NEEDS[name]) for name in data.names()]
+    rows = [(name, OURS, NEEDS[name]) for name in data.names()]
 
     def checked(given: Given) -> str:
         given.load()
         return "nothing"
 
-    own = data.own(root)
+    own = others.own(root)
     rows += [(name, str(Path(root) / name), form) for name, form in own.items()]
     return rows + _given(data.PACKAGES, [*data.names(), *own], checked)
 

@@ -5,7 +5,6 @@ torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone
 """
 
 import json
-import os
 import re
 import time
 import traceback
@@ -13,15 +12,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from pslcore import warm
-from pslcore.campaign import archive, crew, precision, progress
+from pslcore.campaign import archive, precision, progress, workers
 from pslcore.campaign import params as parameters
 from pslcore.campaign.attest import current
-from pslcore.campaign.leash import hold
 from pslcore.campaign.params import Cell, cells, config_of, run_one
 from pslcore.runs import Config, OutOfTime, Record, prepare_process, records, schema
 from pslcore.settings import Name, short
@@ -114,7 +111,7 @@ def run(
     """Run what is not finished of an experiment, and give all that is.
 
     A seed goes on in the precision that it was begun in (``precision``); where this machine cannot, it is left out.
-    Whatever ends this process ends its workers (``leash``).
+    Whatever ends this process ends its workers (``workers``).
 
     Parameters
     ----------
@@ -165,11 +162,11 @@ def run(
         )
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
-    workers = max(1, min(jobs or cpu_count(), len(todo)))
+    size = max(1, min(jobs or cpu_count(), len(todo)))
     known = {cell.label: _seconds(record) for cell, record in kept}
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for cell, trouble in _attempts(todo, root, folder, device, deadline, workers, known):
+        for cell, trouble in _attempts(todo, root, folder, device, deadline, size, known):
             bar.update(trouble is None)
             if trouble:
                 failures.append((cell, trouble))
@@ -199,7 +196,7 @@ def _log(path: Path, failures: list[tuple[Cell, Trouble]]) -> str:
 
 
 def _attempts(
-    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, workers: int,
+    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, size: int,
     known: dict[str, float],
 ) -> Iterator[tuple[Cell, Trouble | None]]:  # fmt: skip
     """Each cell as it ends, with what went wrong; cells that ran out of time are left out.
@@ -207,9 +204,9 @@ def _attempts(
     ``known`` are seconds a run by curve, and grows; the longest runs of a seed are begun first, so that no worker waits
     for another at the end. Nothing in a record depends on the order.
     """
-    given = root, folder, device, deadline, os.getpid()
-    calls = ((number, todo[number].config, *given) for number in _longest_first(todo, known))
-    for number, in_time, trouble, seconds in _answers(calls, workers):
+    given = root, folder, device, deadline
+    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
+    for number, in_time, trouble, seconds in workers.answers(tasks, size):
         if in_time:
             known[todo[number].label] = seconds
             yield todo[number], trouble
@@ -225,26 +222,13 @@ def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
         yield longest
 
 
-def _answers(calls: Iterator[tuple], workers: int) -> Iterator["Answer"]:
-    if workers == 1:
-        yield from (_attempt(*call) for call in calls)
-    elif warm.there():
-        yield from crew.answers(((_attempt, call) for call in calls), workers)
-    else:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            tasks = (delayed(_attempt)(*call) for call in calls)
-            yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=workers)(tasks)
-
-
 Answer = tuple[int, bool, Trouble | None, float]
 """The number of a cell, whether its run came to an end in time, what went wrong, seconds."""
 
 
 def _attempt(
-    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None, owner: int
+    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
 ) -> Answer:
-    if not warm.there():
-        hold(owner)
     trouble, begun = None, time.perf_counter()
     try:
         run_one(config, root, folder, device, deadline)

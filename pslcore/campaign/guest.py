@@ -15,10 +15,10 @@ from typing import Any
 from pslcore import plugins, strategies
 from pslcore.campaign import params, precision
 from pslcore.campaign.attest import current
-from pslcore.campaign.leash import hold
+from pslcore.campaign.workers import hold
 from pslcore.data import Indices
 from pslcore.runs import Config, prepare_process, records, schema
-from pslcore.strategies import Query, Strategy, contract
+from pslcore.strategies import Query, Strategy, contract, own
 
 SIZES = ((4_500, 500), (50_000, 2_500))
 """Pools that a pick is timed on: images to choose from (CIFAR's safe ones, or all), and how many are chosen."""
@@ -53,12 +53,12 @@ def look(order: dict[str, Any], tell: Tell) -> None:
     """
     name, cls, strategy = _loaded(order, tell)
     contract.check(strategy, lambda what: tell("begin", what=what))
-    own = type(strategy).learner is not Strategy.learner or strategy.accompanied
+    own = type(strategy).learner is not Strategy.learner or strategy.has_auxiliary
     if order.get("shared") and own:
         _twice(order, name, cls, tell)
     tell(
         "method", name=name, label=cls.__name__, about=(cls.__doc__ or "").strip().split("\n")[0],
-        options=strategy.model_dump(), uploads=strategy.uploads, accompanied=strategy.accompanied,
+        options=strategy.model_dump(), uploads=strategy.uploads, has_auxiliary=strategy.has_auxiliary,
     )  # fmt: skip
     for n, budget in SIZES:
         pool = contract.Pool(f"{n:,} images", safe=n, labelled=500, budget=budget, width=128)
@@ -98,8 +98,8 @@ def run(order: dict[str, Any], tell: Tell) -> None:
 
 def _loaded(order: dict[str, Any], tell: Tell) -> tuple[str, type[Strategy], Strategy]:
     tell("begin", what="loading the file")
-    cls = strategies.of_file(order["file"])
-    name = strategies.known_as(order["file"], cls)
+    cls = own.of_file(order["file"])
+    name = own.known_as(order["file"], cls)
     strategies.register(name, cls)
     strategy = strategies.get(name, order.get("options") or {})
     strategy.ready()

@@ -5,31 +5,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from pslcore import packages
-from pslcore.data import (
-    camvid,
-    cifar,
-    cityscapes,
-    composed,
-    digits,
-    foreign,
-    looking,
-    npy,
-    npz,
-    packed,
-    tiny_imagenet,
-    tree,
-    tree_files,
-)
+from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.data.depth import Range, deep
 from pslcore.data.leftovers import LEFTOVERS, leftover
 from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID
+from pslcore.packages import names as names_given
+from pslcore.packages import resolver
 
 
 @dataclass(frozen=True)
@@ -110,52 +98,17 @@ _SIZED = ("tiny_imagenet", "cityscapes", "camvid")
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
 
 
-NEEDS = {
-    "digits": "nothing",
-    "numbers": "nothing",
-    "digit_scenes": "nothing",
-    "cifar10": "a network for the first time, or cifar-10-batches-py/",
-    "cifar100": "a network for the first time, or cifar-100-python/",
-    "tiny_imagenet": "tiny-imagenet-200/",
-    "camvid": "CamVid/",
-    "cityscapes": "cityscapes/leftImg8bit/ and gtFine/",
-}
-"""What goes into the folder of all data sets, see data/README.md."""
+class Resolver(Protocol):
+    """Data sets of other forms than ours. Registered as ``datasets``."""
 
+    def read(self, root: Path, name: str, known: bool) -> Parts | None:
+        """The set as ``load`` wants it, None if there is none of that name; ``known`` ones are ours as well.
 
-def own(root: str | Path) -> dict[str, str]:
-    """The data sets of somebody's own in the folder of all data sets, by name, and the form that each has."""
-    found = {}
-    for folder in sorted(path for path in Path(root).iterdir() if path.is_dir()) if Path(root).is_dir() else ():
-        form = (
-            "train.npz, test.npz" if npz.present(folder)
-            else ".npy arrays" if npy.present(folder)
-            else "" if folder.name in _READERS
-            else tree_files.form(folder) or ("packed pictures" if any(folder.glob("packed*/index.json")) else "")
-        )  # fmt: skip
-        if form:
-            found[folder.name] = form
-    return found
-
-
-def look(where: str | Path, root: str | Path = "data") -> list[str]:
-    """What was understood of a data set, as lines for a person.
-
-    Parameters
-    ----------
-    where : str
-        Its name, or the path of its folder (``data/album``, ``data/album@64x64``), which goes before ``root``.
-    root : path
-
-    Raises
-    ------
-    ValueError, OSError
-        As ``load``.
-    """
-    place = Path(where)
-    if len(place.parts) > 1:
-        root = place.parent
-    return looking.told(load(place.name, root), root)
+        Raises
+        ------
+        ValueError, OSError
+            In one sentence, if there is one and it cannot be read.
+        """
 
 
 def names() -> list[str]:
@@ -166,9 +119,9 @@ def names() -> list[str]:
 def load(name: str, root: str | Path = "data") -> Dataset:
     """Read a data set.
 
-    ``root/<name>/train.npz`` and ``test.npz``, or ``train-images.npy`` and the like, are taken where they exist, for a
-    known name and for a user's own. Otherwise a known name is read from where its own format lies under the root, or
-    downloaded; another is a tree of pictures in ``root/<name>/`` (see ``tree``), or what an installed package gives.
+    ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
+    Otherwise a known name is read from where its own format lies under the root, or downloaded; for all else there are
+    resolvers (``Resolver``): arrays in .npy files, trees of pictures, data sets of installed packages.
 
     Parameters
     ----------
@@ -195,23 +148,13 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     base, size = packed.parse_size(name)
     if name and npz.present(folder):
         parts = npz.read(folder)
-    elif name and npy.present(folder):
-        parts = npy.read(folder)
+    elif (others := resolver("datasets")) and (given := others.read(root, name, base in _READERS)):
+        parts = given
     elif base in _READERS and (size is None or base in _SIZED):
         parts = _READERS[base](root, size) if size else _READERS[base](root)
-    elif base and base not in _READERS and (tree.present(root / base) or tree.packed_folder(root, base, size).is_dir()):
-        parts = tree.read(root, base, size)
-    elif base not in _READERS and (given := packages.find(PACKAGES, base)):
-        parts = foreign.read(given, root, size)
     else:
-        others = [*names(), *packages.names(PACKAGES)]
-        if base and (root / base).is_dir() and base not in _READERS:
-            raise ValueError(
-                f"{root / base} is no data set: it has neither folders of pictures train/<class>/ nor images/ with a "
-                "table, neither train.npz nor train-images.npy (see data/README.md)."
-            )
         raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join(others)}, "
+            f"unknown data set {name!r}: choose one of {', '.join([*names(), *names_given(PACKAGES)])}, "
             f"or put pictures or arrays of your own into {folder} (see data/README.md)."
         )
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")

@@ -6,10 +6,10 @@ so that most test digits are by hands that no training digit is by; a shuffled s
 Source: Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from pslcore.data.arrays import Bytes, Indices, Parts
 
@@ -19,9 +19,14 @@ CLASSES = [str(digit) for digit in range(10)]
 
 def splits() -> tuple[tuple[Bytes, Indices], tuple[Bytes, Indices]]:
     """Images and labels to train and to test on."""
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    return (images[:-N_TEST], bunch.target[:-N_TEST]), (images[-N_TEST:], bunch.target[-N_TEST:])
+    # The file that `load_digits` reads; the import of scikit-learn takes longer than a run.
+    spec = find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    rows = np.loadtxt(Path(spec.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
+    images = np.round(rows[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = rows[:, -1].astype(np.int64)
+    return (images[:-N_TEST], labels[:-N_TEST]), (images[-N_TEST:], labels[-N_TEST:])
 
 
 def read(root: Path) -> Parts:

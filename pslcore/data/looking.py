@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pslcore.data import tree, tree_files
+from pslcore.data import Dataset, load, tree, tree_files
 from pslcore.data.arrays import Bytes, SomeLabels
 from pslcore.data.packed import Index, index_of, parse_size
 from pslcore.losses import VOID
@@ -45,7 +45,27 @@ def counts(labels: SomeLabels, n_classes: int) -> np.ndarray:
     return total
 
 
-def told(dataset, root: str | Path) -> list[str]:
+def look(where: str | Path, root: str | Path = "data") -> list[str]:
+    """What was understood of a data set, as lines for a person.
+
+    Parameters
+    ----------
+    where : str
+        Its name, or the path of its folder (``data/album``, ``data/album@64x64``), which goes before ``root``.
+    root : path
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``pslcore.data.load``.
+    """
+    place = Path(where)
+    if len(place.parts) > 1:
+        root = place.parent
+    return told(load(place.name, root), root)
+
+
+def told(dataset: Dataset, root: str | Path) -> list[str]:
     """Lines for a person.
 
     Parameters

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from pslcore import plugins
-from pslcore.evidence import machines, published, standing, trying, verify
+from pslcore.evidence import machines, published, rule, standing, trying, verify
 from pslcore.evidence.standing import Standing
 from pslcore.evidence.trying import Method
 
@@ -57,7 +57,7 @@ def attempt(options: argparse.Namespace) -> int:
         if found.settled or len(seeds) < n or not (options.until_settled or number < options.looks):
             break
     print(f"\nThe figure with its curve: {page}. Its records: {trying.folder(method, experiment, options.out)}.")
-    open_ones = sum(each.verdict == standing.WORDS[standing.rule.UNSURE] for each in found.comparisons)
+    open_ones = sum(each.verdict == standing.WORDS[rule.UNSURE] for each in found.comparisons)
     if open_ones:
         more = any(len(own) < n <= len(experiment.seeds) for n in looks)
         print(

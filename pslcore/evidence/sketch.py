@@ -31,7 +31,7 @@ from pslcore.strategies import Strategy, top
 class {label}(Strategy):
     """{about}"""
 
-    asks = {asks!r}
+    requires = {asks!r}
 {options}
     def pick(self, query):
         return top(query, {name}({given}))

@@ -10,7 +10,8 @@ import torch
 from pslcore import campaign, losses, models
 from pslcore.evidence import report
 from pslcore.evidence.report import Exhibit
-from pslcore.runs import Config, Trial, first_cycle, hardware
+from pslcore.runs import Config, hardware
+from pslcore.runs.trial import Trial, first_cycle
 from pslcore.strategies import LL4AL, VAE, LossPrediction, discriminator
 
 

@@ -42,7 +42,7 @@ class Method:
         Its name in configs, the name of its class, the first line of its docstring.
     options : dict
         All of them, defaults included.
-    uploads, accompanied : bool
+    uploads, has_auxiliary : bool
         As its class declares.
     timed : list of dict
         ``n``, ``budget``; ``seconds`` and ``memory`` (bytes above what the process had), or ``late``.
@@ -59,7 +59,7 @@ class Method:
     about: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     uploads: bool = False
-    accompanied: bool = False
+    has_auxiliary: bool = False
     timed: list[dict[str, Any]] = field(default_factory=list)
     printed: str = ""
     written: int = 0
@@ -72,7 +72,7 @@ class Method:
     def lines(self) -> list[str]:
         """What was found out about it, a sentence each."""
         where = "uploads the safe images" if self.uploads else "uploads no unlabelled image"
-        kind = ", has a module trained with the task learner" if self.accompanied else ""
+        kind = ", has a module trained with the task learner" if self.has_auxiliary else ""
         found = [f"It keeps the contract of a method, {where}{kind}."]
         for each in self.timed:
             cost = (
@@ -128,7 +128,7 @@ def look(
             elif event["say"] == "timed":
                 method.timed[-1] = event
             elif event["say"] == "method":
-                for name in ("name", "label", "about", "options", "uploads", "accompanied"):
+                for name in ("name", "label", "about", "options", "uploads", "has_auxiliary"):
                     setattr(method, name, event[name])
     return method
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from pslcore import campaign
 from pslcore.campaign import Cell
@@ -164,7 +164,7 @@ def _verdict(chosen: Chosen, old: Record, new: Record, run: Record) -> Outcome:
     told = f"area under the curve {areas[0]:.2f} % published, {areas[1]:.2f} % here"
     if n < 3:
         return Outcome(False, f"{who} cannot be judged: {told}, on {kind}, and too few other seeds are known.{code}")
-    room = float(stats.t.ppf(0.975, n - 1) * np.sqrt(2) * 100 * np.std(chosen.seeds, ddof=1))
+    room = float(stdtrit(n - 1, 0.975) * np.sqrt(2) * 100 * np.std(chosen.seeds, ddof=1))
     word = "stands" if gap <= room else "does not stand"
     sides = "within" if gap <= room else "beyond"
     return Outcome(

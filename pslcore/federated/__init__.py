@@ -2,6 +2,6 @@
 
 from pslcore.federated.average import aggregate, size
 from pslcore.federated.protocol import FederatedProtocol, Step, fingerprint, resolve
-from pslcore.federated.server import Federation, FederationError, Local, crossings, new_shelf, run, serve
+from pslcore.federated.server import Federation, FederationError, Local, new_shelf, run, serve
 from pslcore.federated.settings import FederatedConfig
-from pslcore.federated.site import Reply, Site
+from pslcore.federated.site import DOWN, UP, Reply, Site

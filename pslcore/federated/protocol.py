@@ -13,6 +13,8 @@ from pslcore.runs import fingerprint as common_fingerprint
 from pslcore.sides import Pools, protected_setting
 from pslcore.streams import derive, numpy_stream
 
+DECIDES = "settings protocol site server average"
+"""The files of this folder that decide a run's numbers, beside those of ``runs``."""
 _DRAWS = 100
 
 
@@ -105,7 +107,7 @@ def resolve(config: FederatedConfig, root: str | Path = "data", device: torch.de
 
 def fingerprint(config: FederatedConfig) -> str:
     """Fingerprint of the code that decides this run's numbers."""
-    files = [Path(__file__).with_name(f"{name}.py") for name in ("settings", "protocol", "site", "server", "average")]
+    files = [Path(__file__).with_name(f"{name}.py") for name in DECIDES.split()]
     return records.key({"federated": records.source_fingerprint(files), "common": common_fingerprint(config)})
 
 

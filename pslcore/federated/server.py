@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -159,11 +158,11 @@ def serve(
 
     Returns
     -------
-    The record, and the weights of the global model (with those of the method's companion).
+    The record, and the weights of the global model (with those of the method's auxiliary module).
     """
     config, dataset, n = protocol.config, protocol.dataset, len(protocol.dataset.train)
     server = cloud_of(protocol, np.arange(n), device)  # its door refuses every image
-    companion = config.strategy.companion if config.strategy.accompanied else None
+    auxiliary = config.strategy.auxiliary if config.strategy.has_auxiliary else None
     record, state = _begin(shelf, federation)
     record |= {"versions": records.versions(), "hardware": records.hardware(device)}
     server.ledger.restore(state.ledger)
@@ -171,7 +170,7 @@ def serve(
         if deadline is not None and time.time() > deadline:
             raise OutOfTime
         if step.kind == "train" and step.round == step.first:
-            server.restart(config.seed, step.cycle, 1, companion=companion)
+            server.restart(config.seed, step.cycle, 1, auxiliary=auxiliary)
             state.weights, state.seconds = server.weights(), {}
             records.reset_peak()
         spent: dict[str, float] = {}
@@ -181,7 +180,7 @@ def serve(
         if step.kind == "train":
             state.weights = _gather(step, replies, state.weights, record["failed"], server.ledger)
         if step.kind == "train" and step.round == step.last:
-            server.restart(config.seed, step.cycle, 1, state.weights, companion)
+            server.restart(config.seed, step.cycle, 1, state.weights, auxiliary)
             with clock(spent, "test", device):
                 matrix = server.examine(dataset.test.images, dataset.test.labels, len(dataset.classes))
             metric = METRICS[protocol.metric](matrix)
@@ -229,26 +228,3 @@ def _gather(
     if not sound:
         raise FederationError(f"all clients failed in round {step.round}; the last said: {failed[-1]['error']}.")
     return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
-
-
-def crossings(runs: list[tuple[Any, Record]]) -> pd.DataFrame:
-    """What left each client, from the (cell, record) pairs of an experiment: a row per method and client.
-
-    Images, those protected and those labelled at the end are means over the seeds, as is what crossed, in MB (10^6).
-    """
-    rows = pd.DataFrame(
-        {
-            "method": cell.label,
-            "client": number,
-            "images": client["images"],
-            "protected": client["protected"],
-            "labelled at the end": client["labelled"],
-            "helper models up": client["crossed"].get(UP, {"items": 0})["items"],
-            "MB up": client["crossed"].get(UP, {"bytes": 0})["bytes"] / 1e6,
-            "MB down": client["crossed"].get(DOWN, {"bytes": 0})["bytes"] / 1e6,
-            "images that left": sum(row["items"] for kind, row in client["crossed"].items() if "image" in kind),
-        }
-        for cell, record in runs
-        for number, client in enumerate(record["clients"])
-    )
-    return rows.groupby(["method", "client"], sort=False).mean().round(1).reset_index()

@@ -14,8 +14,9 @@ from torch import Tensor
 from pslcore import losses, strategies
 from pslcore.data import Bytes, Dataset, Floats, Indices
 from pslcore.losses import VOID
-from pslcore.runs import Config, Record, Trial, Watch, fingerprint, once_more, records
+from pslcore.runs import Config, Record, fingerprint, records
 from pslcore.runs import load as load_data
+from pslcore.runs.trial import Trial, Watch, once_more
 from pslcore.sides import ask
 
 _FORMAT = 1

@@ -1,23 +1,22 @@
 """The networks, by name. Exact parameter counts (Table 1) are tested in ``tests/models``."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from pslcore import packages
-from pslcore.models import brought
-from pslcore.models.brought import Adapted
 from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
-from pslcore.models.spelling import PACKAGES, parse
+from pslcore.packages import names as names_given
+from pslcore.packages import resolver
 
+Builders = Mapping[str, Callable[[int, int], Network]]
 _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "resnet8": resnet8,
     "resnet14": resnet14,
@@ -28,8 +27,8 @@ _BUILDERS: dict[str, Callable[[int, int], Network]] = {
 }
 
 
-OTHERS = "file.py:function or timm:NAME"
-"""What else may stand for a network, see docs/your_network.md."""
+PACKAGES = "pslcore.networks"
+"""The group of entry points, of functions of (num_classes, in_channels)."""
 
 
 def names() -> list[str]:
@@ -37,8 +36,45 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
+class Resolver(Protocol):
+    """Networks under other names than ``names()``: from files, timm, packages. Registered as ``networks``.
+
+    ``builders`` are ours by name, for names that are one of ours with something more, such as given weights.
+    """
+
+    def known(self, name: str, builders: Builders) -> str:
+        """As the function ``known``."""
+
+    def build(self, name: str, builders: Builders, num_classes: int, in_channels: int) -> Network:
+        """As the function ``build``."""
+
+    def check(
+        self, name: str, builders: Builders, num_classes: int, in_channels: int, size: tuple[int, int]
+    ) -> None:  # fmt: skip
+        """As the function ``check``."""
+
+    def base(self, name: str) -> str:
+        """The name of the network without what is added to it."""
+
+    def for_pixel_labels(self, name: str, builders: Builders) -> bool:
+        """As the function ``for_pixel_labels``, for those that are not ours."""
+
+    def sources(self, name: str) -> set[Path]:
+        """The files, beside that of one of ours, that decide the network."""
+
+    def foreign(self, name: str, builders: Builders) -> str:
+        """As the function ``foreign``."""
+
+
+def _others(name: str) -> Resolver:
+    found = resolver("networks")
+    if found is None:
+        raise ValueError(f"unknown network {name!r}: choose one of {', '.join([*_BUILDERS, *names_given(PACKAGES)])}.")
+    return found
+
+
 def known(name: str) -> str:
-    """The name as records have it, with the hash of every file in it, if it can stand for a network (``spelling``).
+    """The name as records have it, if it can stand for a network; with the hash of every file in it.
 
     Nothing of a file, of timm or of a package is imported for that.
 
@@ -47,13 +83,7 @@ def known(name: str) -> str:
     ValueError
         In one sentence, if it is unknown or a file is missing.
     """
-    if name in _BUILDERS:
-        return name
-    spelled = parse(name)
-    if spelled.kind == "name" and spelled.what not in _BUILDERS and not packages.find(PACKAGES, spelled.what):
-        others = [*_BUILDERS, *packages.names(PACKAGES)]
-        raise ValueError(f"unknown network {spelled.what!r}: choose one of {', '.join(others)}, or {OTHERS}.")
-    return str(spelled.signed())
+    return name if name in _BUILDERS else _others(name).known(name, _BUILDERS)
 
 
 _FORM = {
@@ -68,13 +98,14 @@ NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FOR
 
 def for_pixel_labels(name: str) -> bool:
     """Whether the network answers with logits of every pixel, [N, C, H, W], not of the image, [N, C]."""
-    spelled = parse(name)
-    if spelled.what in _BUILDERS:
-        return _BUILDERS[spelled.what] in (drn_d_22, lraspp_mobilenet_v3_small)
-    if spelled.kind == "timm":
-        return False
-    with torch.random.fork_rng(devices=[]):
-        return isinstance(build(name, 2).head, nn.Conv2d)
+    what = _base(name)
+    if what in _BUILDERS:
+        return _BUILDERS[what] in (drn_d_22, lraspp_mobilenet_v3_small)
+    return _others(name).for_pixel_labels(name, _BUILDERS)
+
+
+def _base(name: str) -> str:
+    return name if name in _BUILDERS else _others(name).base(name)
 
 
 def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
@@ -105,8 +136,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
         raise ValueError(f"{name} needs at least one class and one channel, got {num_classes} and {in_channels}.")
     if name in _BUILDERS:
         return _BUILDERS[name](num_classes, in_channels)
-    spelled = parse(known(name))
-    return brought.build(spelled, _BUILDERS.get(spelled.what), num_classes, in_channels)
+    return _others(name).build(name, _BUILDERS, num_classes, in_channels)
 
 
 def check(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) -> None:
@@ -118,8 +148,7 @@ def check(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) 
         In one sentence: what it lacks.
     """
     if name not in _BUILDERS:
-        spelled = parse(known(name))
-        brought.try_out(spelled, _BUILDERS.get(spelled.what), num_classes, in_channels, size)
+        _others(name).check(name, _BUILDERS, num_classes, in_channels, size)
 
 
 def check_alone(name: str, num_classes: int, in_channels: int, size: tuple[int, int]) -> None:
@@ -150,23 +179,11 @@ def maps_and_logits(network: Network, images: Tensor) -> tuple[list[Tensor], Ten
     return maps, network.from_maps(maps, images.shape[-2:])
 
 
-@torch.no_grad()
-def stage_widths(network: Network) -> list[int]:
-    """Channels of each of the network's feature maps."""
-    if isinstance(network, Adapted):  # made of anything: its first parameter tells nothing of the images
-        return [network.head.weight.shape[1]]
-    first = next(network.parameters())
-    training = network.training
-    widths = [x.shape[1] for x in network.eval().stage_maps(first.new_zeros(1, first.shape[1], 32, 32))]
-    network.train(training)
-    return widths
-
-
 def sources(name: str) -> set[Path]:
     """The files of this package that the network is written in."""
-    spelled = parse(name)
-    found = {Path(inspect.getfile(_BUILDERS[spelled.what]))} if spelled.what in _BUILDERS else set()
-    return found if spelled.plain and found else found | {Path(brought.__file__)}
+    what = _base(name)
+    found = {Path(inspect.getfile(_BUILDERS[what]))} if what in _BUILDERS else set()
+    return found if name in _BUILDERS else found | _others(name).sources(name)
 
 
 def foreign(name: str) -> str:
@@ -174,8 +191,4 @@ def foreign(name: str) -> str:
 
     Empty for those of ours, and for files, whose hashes are in their names.
     """
-    spelled = parse(name)
-    if spelled.kind == "timm":
-        return brought.timm_version()
-    given = None if spelled.kind == "file" or spelled.what in _BUILDERS else packages.find(PACKAGES, spelled.what)
-    return given.identity() if given else ""
+    return "" if name in _BUILDERS else _others(name).foreign(name, _BUILDERS)

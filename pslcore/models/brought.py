@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from pslcore import packages, plugins
+from pslcore.models import PACKAGES
 from pslcore.models.network import Network
-from pslcore.models.spelling import PACKAGES, Spelled, digest_of
+from pslcore.models.spelling import Spelled, digest_of
 from pslcore.settings import short
 
 Maker = Callable[..., nn.Module]
@@ -61,6 +62,9 @@ class Adapted(Network):
 
     def pool(self, last: Tensor) -> Tensor:
         return last.flatten(1)
+
+    def stage_widths(self) -> list[int]:
+        return [self.head.weight.shape[1]]  # its first parameter tells nothing of the images
 
 
 def last_linear(body: nn.Module, num_classes: int) -> str:

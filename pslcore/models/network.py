@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -44,6 +45,14 @@ class Network(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """The penultimate features, [N, D]; for pixel labels averaged over the image."""
         return self.pool(self.stage_maps(x)[-1])
+
+    @torch.no_grad()
+    def stage_widths(self) -> list[int]:
+        """Channels of each of the feature maps."""
+        first, training = next(self.parameters()), self.training
+        widths = [x.shape[1] for x in self.eval().stage_maps(first.new_zeros(1, first.shape[1], 32, 32))]
+        self.train(training)
+        return widths
 
     def last_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weight [C, D] and bias [C] of ``head``, on the CPU."""

@@ -14,9 +14,6 @@ from pathlib import Path
 
 from pslcore import plugins
 
-PACKAGES = "pslcore.networks"
-"""The group of entry points."""
-
 _DIGEST = re.compile(r"@([0-9a-f]{16})$")
 _known: dict[tuple[str, int, int], str] = {}
 

@@ -10,4 +10,3 @@ from pslcore.runs.session import Session, cloud_of
 from pslcore.runs.settings import Config
 from pslcore.runs.shelf import Shelf, packed, unpacked
 from pslcore.runs.training import steps, train
-from pslcore.runs.trial import Trial, Watch, first_cycle, once_more, segment

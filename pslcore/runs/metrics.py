@@ -3,20 +3,17 @@
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.metrics import accuracy_score, jaccard_score
 
 
 def _accuracy(matrix: np.ndarray) -> float:
     """Part of the images that are given their true class."""
-    true, given = np.indices(matrix.shape).reshape(2, -1)
-    return float(accuracy_score(true, given, sample_weight=matrix.ravel()))
+    return float(matrix.trace() / matrix.sum())
 
 
 def _mean_iou(matrix: np.ndarray) -> float:
     """Mean over the classes of intersection over union; classes in neither truth nor answers are left out."""
-    true, given = np.indices(matrix.shape).reshape(2, -1)
-    there = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
-    return float(jaccard_score(true, given, labels=there, average="macro", sample_weight=matrix.ravel()))
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    return float(np.mean(matrix.diagonal()[union > 0] / union[union > 0]))
 
 
 METRICS: dict[str, Callable[[np.ndarray], float]] = {"accuracy": _accuracy, "mean IoU": _mean_iou}

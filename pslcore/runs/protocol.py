@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 Record = dict[str, Any]
 """What ``records`` writes; its keys are those that ``loop.run`` documents."""
 
-_DECIDES = (
+DECIDES = (
     "settings streams losses recipe data/batches models/__init__ models/network sides/guard sides/pools sides/oracle "
     "sides/ledger sides/client sides/cloud strategies/base runs/settings runs/protocol runs/session runs/training "
     "runs/loop runs/metrics runs/device"
@@ -206,7 +206,7 @@ def fingerprint(config: Config) -> str:
     package = Path(__file__).parents[1]
     names = {config.teacher, *config.strategy.students}
     networks = set().union(*map(models.sources, names))
-    common = {package / f"{name}.py" for name in _DECIDES.split()}
+    common = {package / f"{name}.py" for name in DECIDES.split()}
     ours = records.source_fingerprint(common | networks | strategies.sources(config.method))
     foreign = sorted({strategies.foreign(config.method), *map(models.foreign, names)} - {""})
     return records.key({"ours": ours, "foreign": foreign}) if foreign else ours

@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
@@ -26,6 +27,7 @@ FORMAT = 1
 _VOLATILE = ("seconds", "memory", "hardware", "versions", "source")
 _TEMPORARY = ".writing-"
 _MIN_FREE = 16 << 20
+_OWN = ("pslcore", "psllab")
 
 
 # The code that runs, not what somebody makes of its files while it does.
@@ -175,24 +177,27 @@ def _alive(process: str) -> bool:
 
 
 def source_fingerprint(files: Iterable[Path]) -> str:
-    """Hash of Python sources, blind to comments, docstrings and layout: what can change a number, and no more."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(file) for file in files):
-        digest.update(file.name.encode() + _bare(_IMPORTED.get(file) or file.read_text()).encode())
-    return digest.hexdigest()[:16]
+    """Hash of Python sources, blind to comments, docstrings, layout, and to where a file stands and what it is called.
+
+    What can change a number, and no more: of imports from our own packages the names count, not the modules.
+    """
+    texts = (_IMPORTED.get(file) or file.read_text() for file in map(Path, files))
+    digests = sorted(hashlib.sha256(_bare(text).encode()).hexdigest() for text in texts)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 
 
 @cache
 def _bare(source: str) -> str:
     """The tree of a source as text, without docstrings; every run of a grid asks for the same few."""
-    tree = ast.parse(source)
+    tree, own = ast.parse(source), list[tuple[str, str]]()
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            body[:] = [part for part in body if not _is_docstring(part)]
+            own += [(name.name, name.asname or "") for part in body if _is_own(part) for name in part.names]
+            body[:] = [part for part in body if not _is_docstring(part) and not _is_own(part)]
         if isinstance(node, ast.JoinedStr):  # the first releases of 3.12 put empty texts into some
             node.values = [part for part in node.values if getattr(part, "value", None) != ""]
-    return repr(_plain(tree))
+    return repr([sorted(own), _plain(tree)])
 
 
 def _plain(node: object) -> object:
@@ -208,6 +213,10 @@ def _plain(node: object) -> object:
         type(node).__name__,
         *([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, [])),
     ]
+
+
+def _is_own(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _OWN
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -28,8 +28,8 @@ class Session:
         """
         config, recipe, weights = self.protocol.config, self.protocol.recipe, weights or {}
         n_steps = steps(self.client.pools.labelled.size, recipe)
-        companion = self._strategy.companion if self._strategy.accompanied else None
-        self.cloud.restart(config.seed, cycle, n_steps, weights.get("cloud"), companion)
+        auxiliary = self._strategy.auxiliary if self._strategy.has_auxiliary else None
+        self.cloud.restart(config.seed, cycle, n_steps, weights.get("cloud"), auxiliary)
         if not students:
             return None
         n_classes = len(self.protocol.dataset.classes)
@@ -47,17 +47,17 @@ class Session:
         strategy, client, cloud, pools = self._strategy, self.client, self.cloud, self.client.pools
         answers, labelled_answers, head, scores = {}, {}, None, None
         if strategy.at_home and learner is not None:
-            answers = learner.ask(strategy.asks, client.store.plain(pools.safe))
-            if strategy.asks_labelled:
-                labelled_answers = learner.ask(strategy.asks_labelled, client.store.plain(pools.labelled))
-            head = learner.head() if strategy.asks_head else None
+            answers = learner.ask(strategy.requires, client.store.plain(pools.safe))
+            if strategy.requires_labelled:
+                labelled_answers = learner.ask(strategy.requires_labelled, client.store.plain(pools.labelled))
+            head = learner.head() if strategy.requires_head else None
         else:
-            if strategy.asks:
+            if strategy.requires:
                 client.submit(cloud)
-                answers = cloud.ask(strategy.asks)
-            if strategy.asks_labelled:
-                labelled_answers = cloud.ask(strategy.asks_labelled, pools.labelled)
-            head = cloud.head() if strategy.asks_head else None
+                answers = cloud.ask(strategy.requires)
+            if strategy.requires_labelled:
+                labelled_answers = cloud.ask(strategy.requires_labelled, pools.labelled)
+            head = cloud.head() if strategy.requires_head else None
             if learner is not None:
                 scores = learner.score(client.store.plain(pools.safe))
         stream = numpy_stream(self.protocol.config.seed, "query", cycle)

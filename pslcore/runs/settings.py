@@ -23,6 +23,10 @@ Images = Annotated[Real, Field(le=10**9), AfterValidator(_images)]
 """So many images or, below 1, a fraction of the training set."""
 
 
+def _known_methods(schema: dict[str, Any]) -> None:
+    schema["enum"] = strategies.names()
+
+
 class Config(Settings):
     """All that decides a run's result, and nothing else.
 
@@ -55,7 +59,7 @@ class Config(Settings):
     """
 
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$", max_length=100)]
-    method: Annotated[str, Field(json_schema_extra={"enum": strategies.names()})]
+    method: Annotated[str, Field(json_schema_extra=_known_methods)]
     seed: Seed = 0
     setting: Literal["protected", "standard"] = "protected"
     initial: Images = 500

@@ -53,7 +53,7 @@ class Trial:
         protocol, cloud = self.session.protocol, self.session.cloud
         network = task_learner(protocol.config.teacher, len(protocol.dataset.classes), protocol.dataset.channels)()
         assert isinstance(network, Network)
-        whole = cloud.weights()  # the companion's as well, under "1."
+        whole = cloud.weights()  # the auxiliary module's as well, under "1."
         network.load_state_dict({name[2:]: tensor for name, tensor in whole.items() if name.startswith("0.")})
         return network.to(self.session.device)  # type: ignore[return-value]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from pslcore import models
@@ -18,7 +17,7 @@ from pslcore.sides.guard import as_indices, refuse_protected
 from pslcore.sides.ledger import Ledger
 
 
-class Companion(nn.Module):
+class AuxiliaryModule(nn.Module):
     """Base of a module that a method has trained with the task learner, on the cloud (LL4AL's loss prediction)."""
 
     def loss(
@@ -106,30 +105,30 @@ class Cloud:
 
     def restart(
         self, seed: int, cycle: int, steps: int, weights: dict | None = None,
-        companion: Callable[[models.Network], Companion] | None = None,
+        auxiliary: Callable[[models.Network], AuxiliaryModule] | None = None,
     ) -> None:  # fmt: skip
         """Begin a cycle: a fresh task learner (or, warm, the given weights), a fresh optimiser for ``steps`` steps.
 
-        ``companion`` builds the method's companion of that task learner, if it has one.
+        ``auxiliary`` builds the method's auxiliary module for that task learner, if it has one.
         """
         self._network = fresh(self._build, seed, "teacher-init", cycle, self._device)
-        self._companion = None
-        if companion is not None:
-            self._companion = fresh(lambda: companion(self._network), seed, "companion-init", cycle, self._device)
-        self._trained = _together(self._network, self._companion)
+        self._auxiliary = None
+        if auxiliary is not None:
+            self._auxiliary = fresh(lambda: auxiliary(self._network), seed, "companion-init", cycle, self._device)
+        self._trained = _together(self._network, self._auxiliary)
         if weights is not None:
             self._trained.load_state_dict(weights)
         self._descent = Descent(self._trained.parameters(), self._recipe, steps)
         self._progress, self._steps = 0, steps
 
     def step(self, plan: Plan) -> None:
-        """One training step of the task learner, Eq. 1, and of its companion."""
+        """One training step of the task learner, Eq. 1, and of its auxiliary module."""
         images, labels, smoothing = self._batch(plan), self._store.labels(plan), self._recipe.label_smoothing
-        if self._companion is None:
+        if self._auxiliary is None:
             loss = task_loss(forward(self._network, images, self._recipe), labels, smoothing)
         else:
             with self._recipe.autocast(images):
-                loss = self._companion.loss(self._network, images, labels, self._progress / self._steps, smoothing)
+                loss = self._auxiliary.loss(self._network, images, labels, self._progress / self._steps, smoothing)
         self._descent.step(loss)
         self._progress += 1
 
@@ -166,7 +165,7 @@ class Cloud:
             batches, count = self._inbox_batches(), sum(len(indices) for indices, _ in self._inbox)
         else:
             batches, count = self._store.plain(labelled), len(labelled)
-        answers = ask(self._network, what, batches, self._companion)
+        answers = ask(self._network, what, batches, self._auxiliary)
         if labelled is None:
             self._inbox.clear()
         kind = "unlabelled" if labelled is None else "labelled"
@@ -211,13 +210,13 @@ class Cloud:
                 given = self._network(batch).argmax(1).cpu().numpy()
             true = labels[start : start + len(given)]
             start += len(given)
-            if (true != VOID).any():
-                matrix += confusion_matrix(true[true != VOID], given[true != VOID], labels=range(num_classes))
+            pairs = num_classes * true[true != VOID] + given[true != VOID]
+            matrix += np.bincount(pairs, minlength=num_classes**2).reshape(matrix.shape)
         self._network.train()
         return matrix
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights and buffers of the task learner (``0.``) and its companion (``1.``), on the CPU."""
+        """Weights and buffers of the task learner (``0.``) and its auxiliary module (``1.``), on the CPU."""
         return {name: tensor.cpu() for name, tensor in self._trained.state_dict().items()}
 
     def _batch(self, plan: Plan) -> Tensor:
@@ -232,12 +231,12 @@ class Cloud:
 
 
 def ask(
-    network: models.Network, what: tuple[str, ...], batches: Iterator[Tensor], companion: Companion | None = None
+    network: models.Network, what: tuple[str, ...], batches: Iterator[Tensor], auxiliary: AuxiliaryModule | None = None
 ) -> dict[str, np.ndarray]:
     """What a network answers in eval mode: one float32 array per answer, a row an image.
 
     ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy`` of the answer [N]; whatever the method's
-    ``companion`` says [N], where it has one.
+    ``auxiliary`` says [N], where it has one.
 
     Raises
     ------
@@ -249,19 +248,19 @@ def ask(
         "features": network.embed,
         "entropy": lambda images: entropy(network(images)),
     }
-    if companion is not None:
-        questions["companion"] = lambda images: companion.answer(network, images)
+    if auxiliary is not None:
+        questions["auxiliary"] = lambda images: auxiliary.answer(network, images)
     unknown = set(what) - set(questions)
     if unknown:
         raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(questions)}.")
     parts = answer(
-        _together(network, companion), batches, lambda images: tuple(questions[name](images) for name in what)
+        _together(network, auxiliary), batches, lambda images: tuple(questions[name](images) for name in what)
     )
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
 
 
-def _together(network: models.Network, companion: Companion | None) -> nn.ModuleList:
-    return nn.ModuleList([network] if companion is None else [network, companion])
+def _together(network: models.Network, auxiliary: AuxiliaryModule | None) -> nn.ModuleList:
+    return nn.ModuleList([network] if auxiliary is None else [network, auxiliary])
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], models.Network]:

@@ -8,17 +8,14 @@ from typing import Any
 
 from pslcore import packages
 from pslcore.settings import short
-from pslcore.strategies import contract
 from pslcore.strategies.alfa_mix import ALFAMix
 from pslcore.strategies.badge import BADGE
 from pslcore.strategies.base import ClientLearner, Query, Setup, Strategy, top
 from pslcore.strategies.core_set import CoreSet
 from pslcore.strategies.entropy import Entropy
 from pslcore.strategies.ll4al import LL4AL, LossPrediction
-from pslcore.strategies.own import known_as, of_file
 from pslcore.strategies.psl import PSL
 from pslcore.strategies.random import Random
-from pslcore.strategies.skactiveml import ScikitActiveML
 from pslcore.strategies.vaal import VAAL, VAE, discriminator
 
 _STRATEGIES: dict[str, type[Strategy]] = {
@@ -30,7 +27,6 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "core_set": CoreSet,
     "badge": BADGE,
     "alfa_mix": ALFAMix,
-    "skactiveml": ScikitActiveML,
 }
 
 
@@ -40,6 +36,7 @@ PACKAGES = "pslcore.methods"
 
 def names() -> list[str]:
     """The methods of this package, and what was registered; ``get`` knows those of installed packages as well."""
+    packages.resolver("methods")  # registers its own
     return list(_STRATEGIES)
 
 
@@ -51,6 +48,8 @@ def kind(name: str) -> type[Strategy]:
     ValueError
         In one sentence, if there is none, or the package that gives it cannot be imported or gives something else.
     """
+    if name not in _STRATEGIES:
+        packages.resolver("methods")
     if name in _STRATEGIES:
         return _STRATEGIES[name]
     given = packages.find(PACKAGES, name)

@@ -12,9 +12,6 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
 from pslcore.data import Indices
 from pslcore.strategies.base import Query
@@ -211,6 +208,10 @@ def _distances(e, anchors):
 
 def _representatives(features, clusters, rng):
     """Positions of the rows nearest to the k-means centres of the normalised features, one a cluster."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
     norms = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
     unit = features / np.maximum(norms, 1e-12)[:, None].astype(features.dtype)
     kmeans = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31)))
@@ -233,9 +234,9 @@ class ALFAMix(Sided):
     In the cloud, uploads all of ``D_S``, every cycle.
     """
 
-    asks = ("features",)
-    asks_labelled = ("features",)
-    asks_head = True
+    requires = ("features",)
+    requires_labelled = ("features",)
+    requires_head = True
     pixels = False
 
     def pick(self, query: Query) -> Indices:

@@ -7,7 +7,6 @@ Gradient Lower Bounds", ICLR 2020. The factored distance is also in the authors'
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import softmax
 
 from pslcore.data import Indices
 from pslcore.strategies.base import Query
@@ -215,9 +214,11 @@ class BADGE(Sided):
     In the cloud, uploads all of ``D_S``, every cycle.
     """
 
-    asks = ("logits", "features")
+    requires = ("logits", "features")
     pixels = False
 
     def pick(self, query: Query) -> Indices:
+        from scipy.special import softmax
+
         probabilities = softmax(query.answers["logits"], axis=1)
         return query.safe[badge(probabilities, query.answers["features"], query.budget, query.stream)]

@@ -1,8 +1,9 @@
 """What a method of active learning is. A new one is one file here and one line in ``strategies/__init__.py``."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +12,7 @@ from pslcore.data import Floats, Indices, Plan
 from pslcore.models import Network
 from pslcore.recipe import Recipe
 from pslcore.settings import Settings
-from pslcore.sides import Client, Companion
+from pslcore.sides import AuxiliaryModule, Client
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Query:
     stream : numpy Generator
         The method's own randomness.
     answers, labelled_answers : dict
-        The cloud's answers, as declared in ``Strategy.asks`` and ``Strategy.asks_labelled``.
+        The cloud's answers, as declared in ``Strategy.requires`` and ``Strategy.requires_labelled``.
     head : (float array [C, D], float array [C]), or None
         Weight and bias of the task learner's last layer, if asked for.
     labels : int64 array, [M]
@@ -95,20 +96,39 @@ class Query:
     scores: Floats | None = None
 
 
+_RENAMED = {
+    "asks": "requires", "asks_labelled": "requires_labelled", "asks_head": "requires_head",
+    "accompanied": "has_auxiliary", "companion": "auxiliary",
+}  # fmt: skip
+
+
 class Strategy(Settings):
     """A method. Its fields are its options, checked by pydantic; its class attributes declare what it needs.
 
-    A method that names anything in ``asks`` has ``D_S`` uploaded to the cloud; one with a ``learner`` works on the
+    A method that names anything in ``requires`` has ``D_S`` uploaded to the cloud; one with a ``learner`` works on the
     client and never meets the task learner but through its logits on ``D_L``. No method gets the raw images and the
     task learner in the same hands.
     """
 
-    asks: ClassVar[tuple[str, ...]] = ()
-    asks_labelled: ClassVar[tuple[str, ...]] = ()
-    accompanied: ClassVar[bool] = False  # whether there is a ``companion``
-    asks_head: ClassVar[bool] = False  # whether ``pick`` uses the task learner's last layer
+    asks: ClassVar[Any]  # what some of these were called, see ``_RENAMED``
+    asks_labelled: ClassVar[Any]
+    asks_head: ClassVar[Any]
+    accompanied: ClassVar[Any]
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    requires_labelled: ClassVar[tuple[str, ...]] = ()
+    has_auxiliary: ClassVar[bool] = False  # whether there is an ``auxiliary`` module
+    requires_head: ClassVar[bool] = False  # whether ``pick`` uses the task learner's last layer
     taught: ClassVar[bool] = False  # whether ``ClientLearner.study`` uses the teacher's logits
     pixels: ClassVar[bool] = True  # whether it has a form for pixel labels
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Take former names of what a method declares, and say the new one."""
+        super().__init_subclass__(**given)
+        for old, new in _RENAMED.items():
+            if old in vars(cls):
+                warnings.warn(f"{cls.__name__}: `{old}` is now called `{new}`.", FutureWarning, stacklevel=2)
+                setattr(cls, new, vars(cls)[old])
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -126,15 +146,15 @@ class Strategy(Settings):
     @property
     def uploads(self) -> bool:
         """Whether ``D_S`` is uploaded for it."""
-        return bool(self.asks) and not self.at_home
+        return bool(self.requires) and not self.at_home
 
     def learner(self, client: Client, setup: Setup) -> ClientLearner | None:
         """The networks that this method trains on the client, freshly made; none for most methods."""
         return None
 
-    def companion(self, network: Network) -> Companion:
+    def auxiliary(self, network: Network) -> AuxiliaryModule:
         """A module that the cloud trains together with this freshly made task learner, if it is to be
-        ``accompanied``."""
+        ``has_auxiliary``."""
         raise NotImplementedError
 
     def pick(self, query: Query) -> Indices:

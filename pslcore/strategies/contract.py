@@ -8,7 +8,7 @@ of the pool is of no account: a method that draws nothing picks the same images 
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -20,7 +20,7 @@ from pslcore.settings import short
 from pslcore.strategies.base import Query, Strategy
 from pslcore.streams import derive, numpy_stream
 
-ANSWERS = ("logits", "features", "entropy", "companion")
+ANSWERS = ("logits", "features", "entropy", "auxiliary")
 
 
 class Broken(ValueError):
@@ -83,6 +83,9 @@ def check(strategy: Strategy, begin: Callable[[str], None] = lambda what: None) 
     declared(strategy)
     for number, pool in enumerate(POOLS):
         begin(pool.name)
+        if number == 0:
+            with suppress(Exception, SystemExit):  # whatever its first pick imports may draw random numbers
+                strategy.model_copy().pick(made(strategy, pool, number))
         picked = ask(strategy, made(strategy, pool, number), f"from {pool.name}")
         begin(f"{pool.name}, again")
         with other_globals():
@@ -101,15 +104,15 @@ def declared(strategy: Strategy) -> None:
     cls = type(strategy)
     if cls.pick is Strategy.pick:
         raise Broken(f"{cls.__name__} has no `pick`: define `def pick(self, query)`.")
-    for name in ("asks", "asks_labelled"):
+    for name in ("requires", "requires_labelled"):
         value = getattr(cls, name)
         if not isinstance(value, tuple):
             raise Broken(f'{name} = {short(value)} must be a tuple of names, such as ("logits",) with its comma.')
         for each in value:
             if each not in ANSWERS:
                 raise Broken(f"{name} names {short(each)}: choose from {', '.join(ANSWERS)}.")
-            if each == "companion" and not cls.accompanied:
-                raise Broken(f"{name} names 'companion', but the method has none: set `accompanied = True`.")
+            if each == "auxiliary" and not cls.has_auxiliary:
+                raise Broken(f"{name} names 'auxiliary', but the method has none: set `has_auxiliary = True`.")
 
 
 Pick = Callable[[Strategy, Query], Indices]
@@ -193,7 +196,7 @@ def made(strategy: Strategy, pool: Pool, seed: int = 0, order: Indices | None = 
     one_each = rng.gamma(2.0, size=n + m)[alike]
     every = {
         "features": features, "logits": logits, "entropy": -(np.exp(log_p) * log_p).sum(1),
-        "companion": one_each.astype(np.float32),
+        "auxiliary": one_each.astype(np.float32),
     }  # fmt: skip
     rows = np.arange(n) if order is None else order
     scores = None
@@ -201,9 +204,9 @@ def made(strategy: Strategy, pool: Pool, seed: int = 0, order: Indices | None = 
         scores = one_each[:n][rows]
     return Query(
         safe, labelled, pool.budget, np.random.default_rng(derive(seed, "contract-pick")),
-        {name: every[name][:n][rows] for name in strategy.asks},
-        {name: every[name][n:] for name in strategy.asks_labelled},
-        head=(weight, bias) if strategy.asks_head else None, labels=truth[n:], scores=scores,
+        {name: every[name][:n][rows] for name in strategy.requires},
+        {name: every[name][n:] for name in strategy.requires_labelled},
+        head=(weight, bias) if strategy.requires_head else None, labels=truth[n:], scores=scores,
     )  # fmt: skip
 
 
@@ -230,7 +233,7 @@ def _failed(pick: Pick, error: BaseException, where: str) -> str:
         name = error.args[0]
         return (
             f"pick looks for {name!r} in the query{where}, which holds only what was declared: "
-            f'name it in `asks = ("{name}",)`, or in `asks_labelled` for the labelled images.'
+            f'name it in `requires = ("{name}",)`, or in `requires_labelled` for the labelled images.'
         )
     file = getattr(pick, "__code__", None)
     told = plugins.told(error, file.co_filename if file else "")

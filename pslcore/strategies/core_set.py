@@ -234,8 +234,8 @@ class CoreSet(Sided):
     In the cloud, uploads all of ``D_S``, every cycle.
     """
 
-    asks = ("features",)
-    asks_labelled = ("features",)
+    requires = ("features",)
+    requires_labelled = ("features",)
 
     def pick(self, query: Query) -> Indices:
         picked = k_center_greedy(query.answers["features"], query.labelled_answers["features"], query.budget)

@@ -8,7 +8,7 @@ from pslcore.strategies.sided import Sided
 class Entropy(Sided):
     """Top ``b`` by ``-sum p log p`` of the task learner's answer. In the cloud, uploads all of ``D_S``, every cycle."""
 
-    asks = ("entropy",)
+    requires = ("entropy",)
 
     def pick(self, query: Query) -> Indices:
         return top(query, query.answers["entropy"])

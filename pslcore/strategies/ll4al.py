@@ -15,7 +15,7 @@ from pslcore import models
 from pslcore.data import Indices
 from pslcore.losses import VOID, task_loss
 from pslcore.settings import Real
-from pslcore.sides import Companion
+from pslcore.sides import AuxiliaryModule
 from pslcore.strategies.base import Query, Strategy, top
 
 
@@ -37,23 +37,23 @@ class LL4AL(Strategy):
     margin: Real = Field(default=1.0, ge=0, le=1000)
     detach_after: Real = Field(default=0.6, ge=0, le=1)
 
-    asks: ClassVar[tuple[str, ...]] = ("companion",)
-    accompanied: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = ("auxiliary",)
+    has_auxiliary: ClassVar[bool] = True
 
-    def companion(self, network: models.Network) -> "LossPrediction":
+    def auxiliary(self, network: models.Network) -> "LossPrediction":
         return LossPrediction(self, network)
 
     def pick(self, query: Query) -> Indices:
-        return top(query, query.answers["companion"])
+        return top(query, query.answers["auxiliary"])
 
 
-class LossPrediction(Companion):
+class LossPrediction(AuxiliaryModule):
     """Per stage: global average pool, linear to 128, ReLU; all joined; linear to 1. 123,905 parameters on ResNet-18."""
 
     def __init__(self, options: LL4AL, network: models.Network, width: int = 128):
         super().__init__()
         self._options = options
-        widths = models.stage_widths(network)
+        widths = network.stage_widths()
         self.stages = nn.ModuleList(nn.Linear(channels, width) for channels in widths)
         self.out = nn.Linear(width * len(widths), 1)
 

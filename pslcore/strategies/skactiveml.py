@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.special import softmax
 
 from pslcore.data import Indices
 from pslcore.settings import short
-from pslcore.strategies.base import Query
+from pslcore.strategies import Query, register
 from pslcore.strategies.checks import as_matrix
 from pslcore.strategies.sided import Sided
 
@@ -34,9 +33,9 @@ class ScikitActiveML(Sided):
     query: str = "TypiClust"
     arguments: dict[str, Any] = Field(default_factory=dict)
 
-    asks = ("features",)
-    asks_labelled = ("features",)
-    asks_head = True
+    requires = ("features",)
+    requires_labelled = ("features",)
+    requires_head = True
     pixels = False
 
     def ready(self) -> None:
@@ -88,6 +87,7 @@ def _made(name: str, arguments: dict[str, Any], num_classes: int, seed: int) -> 
 
 def _head(weight: np.ndarray, bias: np.ndarray, labels: np.ndarray) -> Any:
     """The last layer as that library's classifier; it is trained already."""
+    from scipy.special import softmax
     from skactiveml.base import SkactivemlClassifier
 
     class Head(SkactivemlClassifier):
@@ -106,3 +106,6 @@ def _head(weight: np.ndarray, bias: np.ndarray, labels: np.ndarray) -> Any:
     head = Head(classes=np.arange(len(weight)))
     head.classes_ = np.arange(len(weight))
     return head
+
+
+register("skactiveml", ScikitActiveML)

@@ -85,8 +85,8 @@ def test_rules_that_fit_nothing_are_told():
     [
         ({"dates": [{"first": "2024-13-01", "last": "2024-12-01"}]}, "no day"),
         ({"dates": [{"first": "2024-02-01", "last": "2024-01-01"}]}, "swap"),
-        ({"places": [{"lat": 91, "lon": 0, "km": 1}]}, "at most 90"),
-        ({"places": [{"lat": 9, "lon": 0, "km": 0}]}, "above 0"),
+        ({"places": [{"lat": 91, "lon": 0, "km": 1}]}, "less than or equal to 90"),
+        ({"places": [{"lat": 9, "lon": 0, "km": 0}]}, "greater than 0"),
         ({"folder": ["a"]}, "unknown setting"),
         ({"patterns": [""]}, "patterns"),
         ([1], "by_hand"),

@@ -5,7 +5,7 @@ import yaml
 
 from pslcore.campaign import grid
 
-METHODS = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
+PAIR = {"PSL": {"method": "psl"}, "Random": {"method": "random"}}
 
 
 @pytest.fixture
@@ -13,11 +13,11 @@ def here(tmp_path, root, settings_of_tiny, monkeypatch):
     """A grid in a temporary folder: ``here(experiment, **arguments)`` runs it, ``here.params(...)`` writes its file."""
 
     class Here:
-        methods = METHODS
+        methods = PAIR
         params_file = tmp_path / "params.yaml"
         runs = tmp_path / "outputs" / "quick" / "runs"
 
-        def params(self, methods=METHODS, seeds=2, **config):
+        def params(self, methods=PAIR, seeds=2, **config):
             base = {name: value for name, value in settings_of_tiny.items() if name not in ("method", "final")}
             section = {"config": {"final": 12} | config, "methods": methods, "seeds": seeds}
             content = {"scale": "quick", "scales": {"quick": {"base": base, "fig": section, "other": section}}}

@@ -227,12 +227,12 @@ def test_a_folder_without_records(here, tmp_path):
     [
         ({"key": "../../x"}, "key = '../../x' is no"),
         ({"config": {}}, "its config cannot be run"),
-        ({"config": None}, "config = None must be a mapping"),
-        ({"cycles": []}, "cycles = .* wrong length: it must be at least 1"),
-        ({"cycles": None}, "cycles = None must be a list"),
+        ({"config": None}, "config = None must be a valid dictionary"),
+        ({"cycles": []}, "cycles = .* list should have at least 1 item"),
+        ({"cycles": None}, "cycles = None must be a valid list"),
         ({"metric": "fun"}, "unknown metric 'fun': choose one of accuracy, mean IoU"),
-        ({"source": None}, "source = None must be text"),
-        ({"hardware": "cpu"}, "hardware = 'cpu' must be a mapping"),
+        ({"source": None}, "source = None must be a valid string"),
+        ({"hardware": "cpu"}, "hardware = 'cpu' must be a valid dictionary"),
         ({"data": {}}, "`data.name` is missing"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from pslcore.campaign import host
 from pslcore.runs import schema
-from pslcore.strategies import of_file
+from pslcore.strategies.own import of_file
 
 pytestmark = pytest.mark.slow
 

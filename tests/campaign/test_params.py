@@ -77,22 +77,30 @@ def test_unknown_names(here, experiment, scale, sentence):
         ("", ValueError, r"params\.yaml: None must be a mapping of settings"),
         ("[1]", ValueError, r"params\.yaml: \[1\] must be a mapping of settings"),
         ("scale: quick", ValueError, r"params\.yaml: `scales` is missing"),
-        ("scales: [quick]", ValueError, r"params\.yaml: scales = \['quick'\] must be a mapping"),
+        ("scales: [quick]", ValueError, r"params\.yaml: scales = \['quick'\] must be a valid dictionary"),
         ("{scales: {quick: {fig: {}}}, more: 3}", ValueError, "unknown setting 'more': choose from scale, scales"),
         ("scales: {../x: {fig: {}}}", ValueError, "is no name"),
         ("scales: {quick: {a/b: {}}}", ValueError, "is no name"),
-        ("scales: {quick: }", ValueError, r"params\.yaml: scales.quick = None must be a mapping"),
+        ("scales: {quick: }", ValueError, r"params\.yaml: scales.quick = None must be a valid dictionary"),
         ("scales: {quick: {fig: }}", ValueError, r"params\.yaml: quick\.fig: None must be a mapping of settings"),
         ("scales: {quick: {fig: {seeds: 2}}}", ValueError, r"params\.yaml: quick\.fig: `methods` is missing"),
         ("scales: {quick: {fig: {methods: {A: {}}}}}", ValueError, r"params\.yaml: quick\.fig: `seeds` is missing"),
-        ("scales: {quick: {fig: {methods: {}, seeds: 1}}}", ValueError, "methods = {} has the wrong length"),
-        ("scales: {quick: {fig: {methods: {A: }, seeds: 1}}}", ValueError, "fig: methods.A = None must be a mapping"),
+        ("scales: {quick: {fig: {methods: {}, seeds: 1}}}", ValueError, "methods = {}: dictionary should have at"),
+        (
+            "scales: {quick: {fig: {methods: {A: }, seeds: 1}}}",
+            ValueError,
+            "fig: methods.A = None must be a valid dictionary",
+        ),
         (
             "scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: two}}}",
             ValueError,
-            "seeds = 'two' must be a whole",
+            "seeds = 'two' must be a valid integer",
         ),
-        ("scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 0}}}", ValueError, "seeds = 0 must be at least 1"),
+        (
+            "scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 0}}}",
+            ValueError,
+            "seeds = 0 must be greater than or equal to 1",
+        ),
         (
             "scales: {quick: {fig: {methods: {A: {method: psl}}, seeds: 1, sees: 2}}}",
             ValueError,
@@ -106,7 +114,7 @@ def test_unknown_names(here, experiment, scale, sentence):
                 told,
             )
             for base, told in (
-                ("[1]", r"quick\.base: \[1\] must be a mapping"),
+                ("[1]", r"quick\.base: \[1\] must be a valid dictionary"),
                 ("", r"quick\.base: None must be"),
                 ("{seed: 3}", r"quick\.base: seed = 3 does not belong here"),
             )
@@ -118,8 +126,8 @@ def test_unknown_names(here, experiment, scale, sentence):
                 told,
             )
             for config, told in (
-                ("[1]", r"fig: config = \[1\] must be a mapping"),
-                ("", "config = None must be a mapping"),
+                ("[1]", r"fig: config = \[1\] must be a valid dictionary"),
+                ("", "config = None must be a valid dictionary"),
                 ("{seed: 3}", "config.seed = 3 does not belong here: it follows from `seeds`"),
                 ("{method: psl}", "config.method = 'psl' does not belong here: it follows from `methods`"),
             )
@@ -150,8 +158,8 @@ def test_looks_are_of_a_scale_and_no_experiment(here):
     for wrong, told in (
         ([10, 5], "must rise"),
         ([5, 5], "must rise"),
-        ([1], "at least 2"),
-        ([], "length"),
+        ([1], "greater than or equal to 2"),
+        ([], "at least 1 item"),
         (5, "list"),
     ):
         content["scales"]["quick"]["looks"] = wrong

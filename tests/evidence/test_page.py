@@ -15,7 +15,7 @@ from pslcore.evidence import page as pages
 from pslcore.evidence.report import Exhibit
 
 TOP = Path(__file__).parents[2]
-PAPER = yaml.safe_load((TOP / "pslcore" / "evidence" / "paper.yaml").read_text())
+PAPER = yaml.safe_load((TOP / "pslcore/evidence/paper.yaml").read_text())
 EVIL = """</script><script>alert("1")</script> <b>5 < 6 & 'so'</b> {{ 7 * 7 }}"""
 VOID = {"meta", "link", "img", "br", "hr", "input", "source", "base"}
 

@@ -8,6 +8,8 @@ import pytest
 
 from pslcore import strategies
 from pslcore.evidence.sketch import Sketch, as_file
+from pslcore.strategies import contract
+from pslcore.strategies.own import of_file
 
 TOP = Path(__file__).parents[2]
 
@@ -30,11 +32,11 @@ def test_a_function_becomes_a_file_that_keeps_the_contract(score, option, tmp_pa
     text, found = as_file(score)
     assert found == option
     (tmp_path / "mine.py").write_text(text)
-    cls = strategies.of_file(str(tmp_path / "mine.py"))
+    cls = of_file(str(tmp_path / "mine.py"))
     assert cls.__name__ == score.__name__.title()
-    strategies.contract.check(cls())
-    query = strategies.contract.made(cls(), strategies.contract.ORDINARY)
-    wanted = score(*(query.answers[name] for name in cls.asks))
+    contract.check(cls())
+    query = contract.made(cls(), contract.ORDINARY)
+    wanted = score(*(query.answers[name] for name in cls.requires))
     assert cls().pick(query).tolist() == strategies.top(query, wanted).tolist()
     if option:
         assert cls(power=1).pick(query).tolist() == strategies.top(query, score(*query.answers.values(), 1)).tolist()

@@ -236,3 +236,12 @@ def test_overlap_by_chance():
 
     simulated = overlap({"one": final(), "other": final()}).loc["one", "other"]
     assert simulated == pytest.approx(overlap_by_chance(initial, picked, pool), abs=0.005)
+
+
+def test_p_values_and_intervals_are_those_of_scipy():
+    draws = np.random.default_rng(0)
+    for n in (2, 3, 10, 200):
+        sample = draws.normal(0.2, 1, n)
+        assert paired_p(sample) == stats.ttest_1samp(sample, 0.0).pvalue
+        half = stats.t.interval(0.95, n - 1)[1] * stats.sem(sample)
+        assert interval(sample) == pytest.approx(half, rel=1e-12)

@@ -18,6 +18,8 @@ from pslcore.__main__ import main
 from pslcore.campaign import Cell
 from pslcore.evidence import published, rule, standing, statistics, trying, verify
 from pslcore.runs import Config, records, run
+from pslcore.strategies import contract
+from pslcore.strategies.own import of_file
 
 TOP = Path(__file__).parents[2]
 
@@ -29,7 +31,7 @@ from pslcore.strategies import Strategy, top
 class Margin(Strategy):
     '''Likeliest two classes closest.'''
 
-    asks = ("logits",)
+    requires = ("logits",)
     power: float = 1.0
 
     def pick(self, query):
@@ -361,8 +363,8 @@ EXAMPLES = [
 def test_the_examples_of_the_docs_run(number, tmp_path, digits):
     assert len(EXAMPLES) == 3
     (tmp_path / "mine.py").write_text(EXAMPLES[number])
-    cls = strategies.of_file(str(tmp_path / "mine.py"))
-    strategies.contract.check(cls())
+    cls = of_file(str(tmp_path / "mine.py"))
+    contract.check(cls())
     strategies.register(f"example-{number}", cls)
     try:
         record = run(digits(method=f"example-{number}", final=30, recipe={"epochs": 1}), device="cpu")
@@ -376,9 +378,9 @@ def test_the_docs_say_what_is_so():
     page = (TOP / "docs" / "your_method.md").read_text()
     lines = len(beginning.text("method", "mine.py").splitlines())
     assert f"a commented file of {lines} lines" in page
-    assert len(strategies.contract.POOLS) == 8
+    assert len(contract.POOLS) == 8
     assert "from eight made-up pools" in page
-    for name in strategies.contract.ANSWERS[:3]:
+    for name in contract.ANSWERS[:3]:
         assert f'"{name}"' in page
 
 

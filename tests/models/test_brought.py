@@ -81,7 +81,7 @@ def test_a_module_becomes_a_network_that_answers_the_same(file, source, tmp_path
         weight, bias = network.last_layer()
         answered = network.embed(images).numpy() @ weight.T + bias
     np.testing.assert_allclose(answered, logits, rtol=1e-4, atol=1e-5)
-    assert models.stage_widths(network) == [x.shape[1] for x in maps]
+    assert network.stage_widths() == [x.shape[1] for x in maps]
     assert len(maps) == (2 if source is OURS else 1)
 
 
@@ -323,7 +323,7 @@ def test_frozen_at_random_weights_is_refused():
 
 @pytest.mark.parametrize("method", ["random", "badge", "ll4al", "psl"])
 def test_of_a_frozen_network_only_the_head_moves(weights, root, tiny, method):
-    from pslcore.runs import first_cycle
+    from pslcore.runs.trial import first_cycle
 
     path, state = weights(classes=9)
     frozen = f"resnet8 weights={path} frozen"

@@ -17,5 +17,5 @@ def test_what_every_network_offers(name):
         assert torch.equal(logits, network(images))
         assert torch.equal(network.pool(maps[-1]), network.embed(images))
     assert logits.shape == ((2, 5, 16, 24) if models.for_pixel_labels(name) else (2, 5))
-    assert models.stage_widths(network) == [x.shape[1] for x in maps]
+    assert network.stage_widths() == [x.shape[1] for x in maps]
     assert network.embed(images).shape == (2, network.head.weight.shape[1])

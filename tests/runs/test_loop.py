@@ -44,40 +44,40 @@ NAN, INF = float("nan"), float("inf")
     [
         ({"method": "bagde"}, "unknown method 'bagde': choose one of psl, random, entropy"),
         ({"teacher": "resnet9"}, "teacher: unknown network 'resnet9': choose one of resnet8"),
-        ({"setting": "open"}, "unknown setting 'open': choose one of protected, standard"),
+        ({"setting": "open"}, "setting = 'open' must be 'protected' or 'standard'"),
         ({"epochs": 3}, "unknown setting 'epochs': choose from dataset, method, seed"),
         ({"recipe": {"epoch": 3}}, "recipe: unknown setting 'epoch': choose from epochs"),
-        ({"recipe": {"epochs": 0}}, "recipe.epochs = 0 must be at least 1"),
+        ({"recipe": {"epochs": 0}}, "recipe.epochs = 0 must be greater than or equal to 1"),
         ({"options": {"peer": 3}}, "options of PSL: unknown setting 'peer': choose from student, peers"),
         ({"method": "random", "options": {"peers": 2}}, "options of Random: unknown setting 'peers': there is none"),
         ({"method": "random", "examine_peers": 5}, "examine_peers = 5: the method 'random' has no peer students"),
-        ({"examine_peers": -5}, "examine_peers = -5 must be at least 0"),
-        *[({"options": {"peers": value}}, f"options of PSL: peers = {value} must be at least 1") for value in (0, -1)],
-        ({"options": {"alpha": -0.1}}, "alpha = -0.1 must be at least 0"),
-        ({"options": {"alpha": 1.1}}, "alpha = 1.1 must be at most 1"),
-        ({"options": {"temperature": 0}}, "temperature = 0 must be above 0"),
+        ({"examine_peers": -5}, "examine_peers = -5 must be greater than or equal to 0"),
+        *[({"options": {"peers": value}}, f"options of PSL: peers = {value} must be greater") for value in (0, -1)],
+        ({"options": {"alpha": -0.1}}, "alpha = -0.1 must be greater than or equal to 0"),
+        ({"options": {"alpha": 1.1}}, "alpha = 1.1 must be less than or equal to 1"),
+        ({"options": {"temperature": 0}}, "temperature = 0 must be greater than 0"),
         *[({"options": {name: value}}, f"{name} = {value}")
           for name, value in (("peers", 1.5), ("peers", NAN), ("peers", INF), ("alpha", NAN), ("temperature", NAN))],
         ({"options": {"margin": NAN}}, "margin = nan must be a finite number"),
-        ({"options": {"margin": -1}}, "margin = -1 must be at least 0"),
-        ({"options": {"ranking": "words"}}, "unknown ranking 'words': choose one of paper, ordered"),
+        ({"options": {"margin": -1}}, "margin = -1 must be greater than or equal to 0"),
+        ({"options": {"ranking": "words"}}, "ranking = 'words' must be 'paper' or 'ordered'"),
         ({"options": {"student": "vgg"}}, "student: unknown network 'vgg': choose one of resnet8"),
         ({"initial": NAN}, "initial = nan"), ({"budget": INF}, "budget = inf"),
         ({"final": "many"}, "final = .?many"), ({"initial": None}, "initial = None"),
-        ({"noise": 1}, "noise = 1 must be below 1"), ({"noise": -0.1}, "noise = -0.1 must be at least 0"),
-        ({"noise": NAN}, "noise = nan must be a finite number"), ({"noise": "much"}, "noise = 'much' must be a number"),
+        ({"noise": 1}, "noise = 1 must be less than 1"), ({"noise": -0.1}, "noise = -0.1 must be greater"),
+        ({"noise": NAN}, "noise = nan must be a finite number"), ({"noise": "much"}, "noise = 'much' must be a valid"),
         *[({"recipe": {"zoom": value}}, f"recipe.zoom = {value!r} must be {told}")
-          for value, told in ((0.5, "at least 1"), (NAN, "a finite"), (INF, "a finite"), ("2x", "a number"))],
-        ({"seed": 0.5}, "seed = 0.5 must be a whole number"),
-        ({"recipe": None}, "recipe = None must be a mapping"), ({"options": [1]}, r"options = \[1\] must be a mapping"),
-        ({"warm_start": 1}, "warm_start = 1 must be true or false"),
-        *[({"dataset": value}, "dataset = .* must be text") for value in (3, None, [1], {})],
+          for value, told in ((0.5, "greater"), (NAN, "a finite"), (INF, "a finite"), ("2x", "a valid"))],
+        ({"seed": 0.5}, "seed = 0.5 must be a valid integer"),
+        ({"recipe": None}, "recipe = None must be a valid dict"), ({"options": [1]}, r"options = .1. must be a valid"),
+        ({"warm_start": 1}, "warm_start = 1 must be a valid boolean"),
+        *[({"dataset": value}, "dataset = .* must be a valid string") for value in (3, None, [1], {})],
         *[({"dataset": value}, "dataset = .* is no name") for value in ("", "../up", "a/b", ".hidden")],
         *[({name: 10**30}, f"{name} = 10+ must be")
           for name in ("seed", "examine_peers", "initial", "budget", "final")],
-        *[({"recipe": {name: 10**30}}, f"recipe.{name} = 10+ must be at most")
+        *[({"recipe": {name: 10**30}}, f"recipe.{name} = 10+ must be less than or equal to")
           for name in ("epochs", "batch_size", "padding", "zoom", "lr", "momentum", "weight_decay")],
-        *[({"options": {name: 10**30}}, f"{name} = 10+ must be at most")
+        *[({"options": {name: 10**30}}, f"{name} = 10+ must be less than or equal to")
           for name in ("peers", "temperature", "margin")],
     ],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_the_source_covers_what_the_method_imports(tiny, monkeypatch, method):
     assert strategies.source(method) in covered
     for node in ast.walk(ast.parse(strategies.source(method).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("pslcore.strategies."):
-            assert strategies.source(method).with_name(f"{node.module.split('.')[-1]}.py") in covered
+            assert Path(strategies.__file__).with_name(f"{node.module.split('.')[-1]}.py") in covered
 
 
 EDITED = """
@@ -256,14 +256,14 @@ def test_a_learnable_set_is_learned(root, tiny):
 def test_methods_of_a_seed_start_from_the_very_same_point(recorded, method):
     record = recorded[method]
     assert record["pools"] == recorded["random"]["pools"]
-    if not strategies.get(method).accompanied:  # a companion trains the task learner too
+    if not strategies.get(method).has_auxiliary:  # an auxiliary module trains the task learner too
         assert record["cycles"][0]["metric"] == recorded["random"]["cycles"][0]["metric"]
 
 
 @pytest.mark.parametrize("method", strategies.names())
 def test_how_many_unlabelled_images_the_cloud_has_seen(recorded, method):
     seen = [cycle["unlabelled_seen"] for cycle in recorded[method]["cycles"]]
-    uploads = bool(strategies.get(method).asks)
+    uploads = bool(strategies.get(method).requires)
     assert seen == ([22, 22, 22] if uploads else [0, 0, 0])  # 30 may leave, 8 are labelled at the start
     assert uploads == (method not in ("psl", "random", "vaal"))
     for cycle in recorded[method]["cycles"]:

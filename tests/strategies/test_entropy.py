@@ -18,7 +18,7 @@ def query(budget=3, safe=SAFE, **answers):
 def test_the_least_certain_come_first():
     logits = torch.tensor([[9.0, 0, 0], [0, 0, 0], [2, 0, 0], [1, 1, 0], [0, 0.1, 0], [50, 0, 0]])
     scores = entropy(logits).numpy()
-    assert Entropy().asks == ("entropy",)
+    assert Entropy().requires == ("entropy",)
     assert Entropy().pick(query(4, entropy=scores)).tolist() == [5, 21, 13, 8]
 
 

@@ -44,7 +44,7 @@ def gradients(network, loss):
 @pytest.mark.parametrize(("name", "classes"), [("resnet18", 10), ("resnet18", 100), ("drn_d_22", 19)])
 def test_exact_size(name, classes):
     network = models.build(name, classes)
-    module = LL4AL().companion(network)
+    module = LL4AL().auxiliary(network)
     assert models.count_parameters(module) == 123_905
     assert network.training
 
@@ -191,7 +191,7 @@ def test_it_learns_to_rank(trio):
 def test_pixel_labels(progress):
     torch.manual_seed(0)
     network = models.build("lraspp_mobilenet_v3_small", 5)
-    module = LL4AL().companion(network)
+    module = LL4AL().auxiliary(network)
     images, labels = torch.randn(3, 3, 32, 48), torch.randint(5, (3, 32, 48))
     labels[:, :7], labels[2] = VOID, VOID
     found = gradients(network, module.loss(network, images, labels, progress))
@@ -208,7 +208,7 @@ def test_pixel_labels(progress):
 
 def test_the_highest_predicted_losses_are_picked():
     predicted = np.array([0.1, 0.9, -3.0, 0.9, 2.0], dtype=np.float32)
-    query = Query(np.array([3, 8, 10, 20, 21]), np.array([0]), 3, None, {"companion": predicted})
+    query = Query(np.array([3, 8, 10, 20, 21]), np.array([0]), 3, None, {"auxiliary": predicted})
     assert LL4AL().pick(query).tolist() == [21, 8, 20]
     predicted[2] = np.nan
     with pytest.raises(FloatingPointError, match="the score of image 10 is not a number"):

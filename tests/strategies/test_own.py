@@ -5,6 +5,7 @@ import pytest
 
 from pslcore import strategies
 from pslcore.strategies import contract
+from pslcore.strategies.own import known_as, of_file
 
 HEAD = """
 import random
@@ -14,7 +15,7 @@ from pslcore.strategies import Query, Strategy, top
 """
 MARGIN = """
 class Margin(Strategy):
-    asks = ("logits",)
+    requires = ("logits",)
 
     def pick(self, query):
         ranked = np.sort(query.answers["logits"], axis=1)
@@ -40,10 +41,10 @@ def mine(body, declares="", before=""):
 
 def test_a_good_file_is_found_named_and_kept(file):
     name = file(MARGIN)
-    cls = strategies.of_file(name)
-    assert strategies.of_file(f"{name}:Margin") is cls
+    cls = of_file(name)
+    assert of_file(f"{name}:Margin") is cls
     contract.check(cls())
-    known = strategies.known_as(name, cls)
+    known = known_as(name, cls)
     assert known.startswith("Margin-")
     strategies.register(known, cls)
     strategies.register(known, cls)
@@ -71,13 +72,13 @@ def test_a_good_file_is_found_named_and_kept(file):
 )
 def test_files_that_are_refused(file, text, said):
     with pytest.raises(ValueError, match=said) as caught:
-        strategies.of_file(file(text))
+        of_file(file(text))
     assert "\n" not in str(caught.value)
 
 
 def test_a_class_that_is_not_there(file):
     with pytest.raises(ValueError, match=r"defines no Strategy 'Bananas': choose from Margin\."):
-        strategies.of_file(f"{file(MARGIN)}:Bananas")
+        of_file(f"{file(MARGIN)}:Bananas")
 
 
 GOOD = "query.safe[:query.budget]"
@@ -103,16 +104,16 @@ BROKEN = [
     (f"torch.rand(1)\nreturn {GOOD}", "", "global random numbers of torch"),
     (f"query.safe[0] = 0\nreturn {GOOD}", "", "pick changed `query.safe` in place from an ord.*: work on a copy"),
     (f"query.safe.sort()\nquery.labels[:] = 0\nreturn {GOOD}", "", "pick changed `query.labels` in place"),
-    (f"query.answers['logits'] -= 1\nreturn {RANDOM}", 'asks = ("logits",)', r'changed `query.answers\["logits"\]`'),
+    (f"query.answers['logits'] -= 1\nreturn {RANDOM}", 'requires = ("logits",)', r'changed `query.answers\["logits'),
     (f"query.answers['mine'] = 1\nreturn {RANDOM}", "", "changed `query.answers` in place"),
     ("return top(query, query.answers['features'][:, 0])", "", "looks for 'features' .*which holds only what was"),
-    ("return top(query, query.answers['logits'][:, 0] * np.nan)", 'asks = ("logits",)', "not a number"),
+    ("return top(query, query.answers['logits'][:, 0] * np.nan)", 'requires = ("logits",)', "not a number"),
     ("return 1 / 0", "", "pick failed from an ordinary pool .line 11: ZeroDivisionError: division by zero"),
     ("raise SystemExit", "", "pick failed .*SystemExit"),
     (f"return {GOOD}", "", "takes .* other images of 10 when the same images stand under other numbers"),
-    (f"return {RANDOM}", 'asks = ("logits")', r"asks = 'logits' must be a tuple of names"),
-    (f"return {RANDOM}", 'asks = ("pixels",)', "asks names 'pixels': choose from logits, features"),
-    (f"return {RANDOM}", 'asks = ("companion",)', "names 'companion', but the method has none"),
+    (f"return {RANDOM}", 'requires = ("logits")', r"requires = 'logits' must be a tuple of names"),
+    (f"return {RANDOM}", 'requires = ("pixels",)', "requires names 'pixels': choose from logits, features"),
+    (f"return {RANDOM}", 'requires = ("auxiliary",)', "names 'auxiliary', but the method has none"),
     ("self.calls = 1\nreturn query.safe[:query.budget]", "", "pick failed .*frozen"),
     ("self.seen.append(1)\nreturn np.roll(query.safe, len(self.seen))[:query.budget]",
      "seen: list = []", "and then .* with the same seed"),
@@ -122,7 +123,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("body", "declares", "said"), BROKEN)
 def test_what_the_contract_refuses(file, body, declares, said):
-    strategy = strategies.of_file(file(mine(body, declares)))()
+    strategy = of_file(file(mine(body, declares)))()
     with pytest.raises(contract.Broken, match=said) as caught:
         contract.check(strategy)
     assert "\n" not in str(caught.value)
@@ -130,7 +131,7 @@ def test_what_the_contract_refuses(file, body, declares, said):
 
 def test_a_method_without_pick(file):
     with pytest.raises(contract.Broken, match="Mine has no `pick`"):
-        contract.check(strategies.of_file(file("class Mine(Strategy):\n    pass\n"))())
+        contract.check(of_file(file("class Mine(Strategy):\n    pass\n"))())
 
 
 def test_the_globals_are_put_back():
@@ -147,12 +148,21 @@ def test_a_query_holds_what_was_declared_and_its_rows_belong_together():
         strategy = strategies.get(name)
         for pool in contract.POOLS:
             query = contract.made(strategy, pool)
-            assert set(query.answers) == set(strategy.asks)
-            assert set(query.labelled_answers) == set(strategy.asks_labelled)
-            assert (query.head is not None) == strategy.asks_head
+            assert set(query.answers) == set(strategy.requires)
+            assert set(query.labelled_answers) == set(strategy.requires_labelled)
+            assert (query.head is not None) == strategy.requires_head
             assert not set(query.safe) & set(query.labelled)
             assert (len(query.safe), len(query.labelled), query.budget) == (pool.safe, pool.labelled, pool.budget)
-            if {"features", "logits"} <= set(strategy.asks) and query.head is not None:
+            if {"features", "logits"} <= set(strategy.requires) and query.head is not None:
                 weight, bias = query.head
                 logits = query.answers["features"] @ weight.T / 2 + bias
                 np.testing.assert_allclose(query.answers["logits"], logits, rtol=1e-4, atol=1e-5)
+
+
+def test_former_names_are_taken_and_the_new_ones_said(file):
+    text = MARGIN.replace("    requires =", "    asks =")
+    assert text != MARGIN
+    with pytest.warns(FutureWarning, match="Margin: `asks` is now called `requires`"):
+        cls = of_file(file(text + "# once"))
+    assert cls.requires == ("logits",)
+    contract.check(cls())

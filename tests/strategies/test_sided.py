@@ -74,15 +74,15 @@ def test_the_answers_are_the_students(root, at_home, monkeypatch, method):
     assert isinstance(learners[0], Peers)
     assert len(learners[0].students) == 1
     for asked in queries:
-        assert set(asked.answers) == set(strategy.asks)
-        assert set(asked.labelled_answers) == set(strategy.asks_labelled)
-        assert (asked.head is not None) == strategy.asks_head
+        assert set(asked.answers) == set(strategy.requires)
+        assert set(asked.labelled_answers) == set(strategy.requires_labelled)
+        assert (asked.head is not None) == strategy.requires_head
     last, student = queries[-1], learners[-1].students[0]
     width = student.head.in_features
     for name, values in last.answers.items():
         wanted = {"features": (len(last.safe), width), "logits": (len(last.safe), 4), "entropy": (len(last.safe),)}
         assert values.shape == wanted[name]
-    if strategy.asks_head:
+    if strategy.requires_head:
         assert np.array_equal(last.head[0], student.head.weight.detach().numpy())
 
 

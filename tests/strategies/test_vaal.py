@@ -110,10 +110,10 @@ def test_rebuilding_and_the_opponent_are_in_the_loss():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"kl_reduction": "median"}, "unknown kl_reduction 'median': choose one of mean, sum"),
-        ({"latents": 0}, "latents = 0 must be at least 1"),
-        ({"width": 0}, "width = 0 must be at least 1"),
-        ({"vae_steps": 0}, "vae_steps = 0 must be at least 1"),
+        ({"kl_reduction": "median"}, "kl_reduction = 'median' must be 'mean' or 'sum'"),
+        ({"latents": 0}, "latents = 0 must be greater than or equal to 1"),
+        ({"width": 0}, "width = 0 must be greater than or equal to 1"),
+        ({"vae_steps": 0}, "vae_steps = 0 must be greater than or equal to 1"),
     ],
 )
 def test_impossible_options(options, sentence):

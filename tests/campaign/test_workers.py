@@ -1,4 +1,4 @@
-"""Whatever ends a grid ends its workers: within seconds, at any point of a run."""
+"""The workers of a grid: they do all tasks, and whatever ends the grid ends them within seconds."""
 
 import os
 import signal
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pslcore.campaign import leash
+from pslcore.campaign import workers
 
 SECONDS = 10.0
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
-def workers(owner):
+def children(owner):
     """The children of a process that compute: those with torch in their memory."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
@@ -58,7 +58,7 @@ def test_workers_end_with_their_grid(tmp_path, ending):
     )
     try:
         assert until(lambda: len([*tmp_path.glob("out/quick/runs/*.part.json")]) == 2, 120)  # well inside two runs
-        computing = workers(grid.pid)
+        computing = children(grid.pid)
         assert len(computing) == 2
         grid.send_signal(ending)
         grid.wait(SECONDS)
@@ -71,7 +71,7 @@ def test_workers_end_with_their_grid(tmp_path, ending):
 @pytest.mark.slow
 @linux
 def test_a_worker_ends_though_its_parent_was_gone_before_it_looked():
-    worker = f"import runpy, time; hold = runpy.run_path({leash.__file__!r})['hold']; "
+    worker = f"import runpy, time; hold = runpy.run_path({workers.__file__!r})['hold']; "
     start = (
         "import os, subprocess, sys, time; code = sys.argv[1].format(os.getpid()); "
         "print(subprocess.Popen([sys.executable, '-c', code]).pid, flush=True); time.sleep(float(sys.argv[2]))"
@@ -89,5 +89,27 @@ def test_a_worker_ends_though_its_parent_was_gone_before_it_looked():
 
 
 def test_the_owner_itself_is_left_alone():
-    leash.hold(os.getpid())
-    assert os.getpid() not in leash._held
+    workers.hold(os.getpid())
+    assert os.getpid() not in workers._held
+
+
+@pytest.mark.slow
+def test_workers_do_all_and_take_the_next_task_when_one_is_free():
+    asked = []
+
+    def tasks():
+        for number in range(20):
+            asked.append(number)
+            yield pow, (number, 2)
+
+    answers = workers.answers(tasks(), 2)
+    found = [next(answers)]
+    assert len(asked) <= 4
+    assert sorted([*found, *answers]) == [number**2 for number in range(20)]
+    assert list(workers.answers(iter([]), 2)) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_told():
+    with pytest.raises(RuntimeError, match="unexpectedly terminated"):
+        list(workers.answers(iter([(os._exit, (1,))] * 2), 2))
