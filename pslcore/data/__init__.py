@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,15 @@ def names() -> list[str]:
     return list(_READERS)
 
 
+_FEATURES = "psllab.features"
+"""What knows and loads ``BASE+BACKBONE@SIZE``: imported once such a name is asked for."""
+
+
+def known(name: str) -> str:
+    """The name as records have it, with the hash of every file in it; ``ValueError`` if it cannot be one."""
+    return import_module(_FEATURES).known(name) if "+" in name else name
+
+
 def load(name: str, root: str | Path = "data") -> Dataset:
     """Read a data set.
 
@@ -175,7 +185,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     name : str
         One of ``names()``, the name of a folder under ``root``, or one that a package gives. ``tiny_imagenet``,
         ``cityscapes``, ``camvid`` and trees of pictures are brought to another size by ``name@HEIGHTxWIDTH``, for
-        example ``cityscapes@256x512``.
+        example ``cityscapes@256x512``. What a frozen network makes of one of these, ``cifar10+efficientnet_lite0@128``,
+        is a data set too, see docs/features.md.
     root : path
         The folder of all data sets.
 
@@ -190,6 +201,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     FileNotFoundError
         If a file is missing.
     """
+    if "+" in name:
+        return import_module(_FEATURES).load(name, root)
     root = Path(root)
     folder = root / name
     base, size = packed.parse_size(name)
