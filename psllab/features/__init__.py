@@ -1,0 +1,4 @@
+"""Features of frozen, pretrained networks as data sets, by names such as ``cifar10+efficientnet_lite0@128``."""
+
+from psllab.features.backbones import Backbone, backbone, names
+from psllab.features.extraction import known, load
