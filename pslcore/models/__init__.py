@@ -13,11 +13,15 @@ from pslcore import packages
 from pslcore.models import brought
 from pslcore.models.brought import Adapted
 from pslcore.models.fast_cnn import fast_cnn
+from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
 from pslcore.models.spelling import PACKAGES, parse
 
+_HEADS: dict[str, Callable[[int, int], Network]] = {
+    "linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}
+}  # fmt: skip
 _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "resnet8": resnet8,
     "resnet14": resnet14,
@@ -25,6 +29,7 @@ _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "fast_cnn": fast_cnn,
     "drn_d_22": drn_d_22,
     "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
+    **_HEADS,
 }
 
 
@@ -77,6 +82,12 @@ def for_pixel_labels(name: str) -> bool:
         return isinstance(build(name, 2).head, nn.Conv2d)
 
 
+def for_vectors(name: str) -> bool | None:
+    """Whether the network is a head, for vectors alone, or for images alone; None of networks that are not ours."""
+    what = parse(name).what
+    return what in _HEADS if what in _BUILDERS else None
+
+
 def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     """A freshly initialised network (torch's global generator draws the weights).
 
@@ -87,7 +98,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     num_classes : int
         Width of the last layer; nothing else depends on it.
     in_channels : int
-        1 for grey images, 3 for colour.
+        1 for grey images, 3 for colour; the length of a vector.
 
     Returns
     -------
@@ -136,7 +147,7 @@ def maps_and_logits(network: Network, images: Tensor) -> tuple[list[Tensor], Ten
 @torch.no_grad()
 def stage_widths(network: Network) -> list[int]:
     """Channels of each of the network's feature maps."""
-    if isinstance(network, Adapted):  # made of anything: its first parameter tells nothing of the images
+    if isinstance(network, Adapted | Head):  # made of anything: its first parameter tells nothing of the images
         return [network.head.weight.shape[1]]
     first = next(network.parameters())
     training = network.training
