@@ -34,7 +34,8 @@ from pslcore.losses import VOID
 class Split:
     """One split: ``images`` uint8 [N, C, H, W]; ``labels`` int64, [N] for image labels or [N, H, W] for pixel labels.
 
-    Of a large set both may stay on the disk (see ``packed``): index them, do not read them whole.
+    Vectors, such as features of images, are images of one pixel with as many channels, [N, D, 1, 1]. Of a large set
+    both may stay on the disk (see ``packed``): index them, do not read them whole.
     """
 
     images: Bytes
@@ -73,6 +74,11 @@ class Dataset:
     @property
     def channels(self) -> int:
         return self.train.images.shape[1]
+
+    @property
+    def vectors(self) -> bool:
+        """Whether its images are vectors."""
+        return self.train.images.shape[2:] == (1, 1)
 
     @property
     def pixel_labels(self) -> bool:

@@ -139,6 +139,8 @@ class ImageStore:
     def batch(self, plan: Plan) -> Tensor:
         """The planned crops, float32 [B, C, H, W], channels last in memory."""
         pixels, rows = self._held(plan.indices)
+        if pixels.shape[1:3] == (1, 1):  # vectors
+            return normalise(pixels[rows].permute(0, 3, 1, 2))
         if plan.zoom is not None:
             return normalise(self._zoomed(pixels[rows].permute(0, 3, 1, 2).float(), plan, "bilinear"))
         crops = self._crop(pixels.flatten(0, 2), plan, rows, pixels.shape[1:3])
