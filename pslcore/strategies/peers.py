@@ -4,13 +4,13 @@ The teacher's step (line 6) comes just before, in ``runs.training``.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pslcore import models
+from pslcore import models, slopes
 from pslcore.data import Endless, Floats, Plan
 from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
 from pslcore.recipe import Descent, answer, forward, fresh
@@ -89,23 +89,26 @@ class Peers(nn.Module, ClientLearner):
         options = self._options
         alpha, labels = options.alpha if options.in_class else 0.0, self._client.store.labels(plan)
         self._step(
-            self._in_class, plan,
-            lambda logits: in_class_loss(logits, teacher_logits, labels, alpha, options.temperature),
+            self._in_class, plan, in_class_loss, slopes.in_class, teacher_logits, labels, alpha, options.temperature
         )  # fmt: skip
         if options.out_of_class and options.peers > 1:
             unlabelled = self._unlabelled.draw(len(plan))
             if unlabelled is not None:
                 self._step(
-                    self._out_of_class, unlabelled,
-                    lambda logits: out_of_class_loss(logits, options.margin, options.ranking, self._pairs),
+                    self._out_of_class, unlabelled, out_of_class_loss, slopes.out_of_class,
+                    options.margin, options.ranking, self._pairs,
                 )  # fmt: skip
 
-    def _step(self, descent: Descent, plan: Plan, loss_of: Callable[[Tensor], Tensor]) -> None:
+    def _step(
+        self, descent: Descent, plan: Plan, loss: Callable[..., Tensor], sloped: Callable[..., slopes.Sloped],
+        *given: Any,
+    ) -> None:  # fmt: skip
+        """One step down a loss of all peers' logits: by autograd, or if they are heads by hand."""
         images = self._client.store.batch(plan)
         if self._heads is None:
-            descent.step(loss_of(forward(self, images, self._recipe)))
+            descent.step(loss(forward(self, images, self._recipe), *given))
         else:
-            self._heads.step(descent.step, images, loss_of)
+            self._heads.step(descent.step, images, lambda logits: sloped(logits, *given))
 
     def check(self) -> None:
         self._in_class.check("peer students")
