@@ -39,7 +39,7 @@ def parse(name: str) -> tuple[str, str, int]:
     ValueError
         If it is spelled otherwise.
     """
-    match = re.fullmatch(r"([^+]+)\+(.+)@([1-9]\d{1,3})", name)
+    match = re.fullmatch(r"([^+]+)\+(.+)@([1-9]\d{0,3})", name)
     if not match:
         raise ValueError(
             f"{name!r} names no features: write DATASET+BACKBONE@PIXELS, such as cifar10+efficientnet_lite0@128."
