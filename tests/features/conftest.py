@@ -20,7 +20,7 @@ def made_up(monkeypatch):
             if calls.fail_after is not None and calls.seen >= calls.fail_after:
                 raise KeyboardInterrupt
             calls.seen += len(pixels)
-            return (pixels.flatten(1) / 255 @ weight.T).relu()
+            return (pixels[:, :, :8, :8].flatten(1) / 255 @ weight.T).relu()
 
         monkeypatch.setitem(backbones._BACKBONES, "tiny_net", lambda: Backbone(embed, 30, identity, 20.0))
         backbones.backbone.cache_clear()
