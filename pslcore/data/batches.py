@@ -215,7 +215,7 @@ def chunks(images: Bytes, device: torch.device, size: int | None = None) -> Iter
     """uint8 images [N, C, H, W] from anywhere as normalised batches on the device, in their order."""
     size = size or _at_once(images.shape[2:], device)
     for start in range(0, len(images), size):
-        yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
+        yield normalise(torch.as_tensor(np.array(images[start : start + size])).to(device))
 
 
 def normalise(images: Tensor) -> Tensor:
