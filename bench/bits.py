@@ -13,8 +13,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from pslcore import models, slopes
+from pslcore import models
 from pslcore.data import load
+from pslcore.models import gradients
 from pslcore.recipe import Descent, Recipe
 from pslcore.streams import numpy_stream
 from psllab.features import backbones
@@ -42,7 +43,7 @@ def head(x: Tensor, y: Tensor, test: Tensor) -> Tensor:
     descent = Descent(stack.parameters, recipe, 30 * parts)
     for _ in range(30):
         for rows in torch.randperm(len(x)).tensor_split(parts):
-            stack.step(descent.step, x[rows][..., None, None], lambda z, rows=rows: slopes.task(z, y[rows]))
+            stack.step(descent.step, x[rows][..., None, None], lambda z, rows=rows: gradients.task(z, y[rows]))
     with torch.no_grad():
         return network(test[..., None, None]).argmax(1)
 

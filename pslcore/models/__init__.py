@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from pslcore import packages
-from pslcore.models import brought
+from pslcore.models import brought, gradients
 from pslcore.models.brought import Adapted
 from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
@@ -160,6 +160,8 @@ def sources(name: str) -> set[Path]:
     """The files of this package that the network is written in."""
     spelled = parse(name)
     found = {Path(inspect.getfile(_BUILDERS[spelled.what]))} if spelled.what in _BUILDERS else set()
+    if spelled.what in _HEADS:
+        found.add(Path(gradients.__file__))
     return found if spelled.plain and found else found | {Path(brought.__file__)}
 
 

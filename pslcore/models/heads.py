@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pslcore.models.gradients import WithGradient
 from pslcore.models.network import Network
 
 HIDDEN = (16, 32, 64, 128, 256, 512)
@@ -71,9 +72,8 @@ class Stacked:
                         parameter.data = view
                     self.parameters.append(common)
 
-    def step(self, descend: Descend, vectors: Tensor, sloped: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
-        """One step of all heads by a descent on ``parameters``; ``sloped`` gives the loss of their logits [P, N, C] and
-        its gradient with respect to those."""
+    def step(self, descend: Descend, vectors: Tensor, loss_of: Callable[[Tensor], WithGradient]) -> None:
+        """One step of all heads down a loss of their logits [P, N, C]; ``descend`` is that of ``parameters``."""
         *hidden, weight, bias = (parameter.data for parameter in self.parameters)
         peers, n = len(self._heads), len(vectors)
         x = vectors.flatten(1)
@@ -83,12 +83,12 @@ class Stacked:
         else:
             inner = x.expand(peers, -1, -1)
         last = weight.view(peers, -1, inner.shape[2])
-        loss, slope = sloped(torch.baddbmm(bias.view(peers, 1, -1), inner, last.transpose(1, 2)))
+        loss, of_logits = loss_of(torch.baddbmm(bias.view(peers, 1, -1), inner, last.transpose(1, 2)))
 
         def backward() -> None:
-            gradients = [(slope.transpose(1, 2) @ inner).flatten(0, 1), slope.sum(1).flatten()]
+            gradients = [(of_logits.transpose(1, 2) @ inner).flatten(0, 1), of_logits.sum(1).flatten()]
             if hidden:
-                before = (slope @ last).transpose(0, 1).reshape(n, -1).mul_(active > 0)
+                before = (of_logits @ last).transpose(0, 1).reshape(n, -1).mul_(active > 0)
                 gradients = [before.T @ x, before.sum(0), *gradients]
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.grad = gradient
@@ -99,5 +99,5 @@ class Stacked:
 def stacked(networks: Sequence[nn.Module]) -> Stacked | None:
     """These networks as one, if they are heads of one shape that are trained in all their parts."""
     heads = [network for network in networks if isinstance(network, Head) and not network.frozen]
-    alike = len({head.head.weight.shape for head in heads}) == 1
+    alike = len({(head.hidden is None, head.head.weight.shape) for head in heads}) == 1
     return Stacked(heads) if alike and len(heads) == len(networks) else None

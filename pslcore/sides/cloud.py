@@ -10,9 +10,10 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
-from pslcore import models, slopes
+from pslcore import models
 from pslcore.data import ImageStore, Plan, SomeLabels, chunks
 from pslcore.losses import VOID, entropy, task_loss
+from pslcore.models import gradients
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
 from pslcore.sides.guard import as_indices, refuse_protected
 from pslcore.sides.ledger import Ledger
@@ -128,7 +129,7 @@ class Cloud:
         """One training step of the task learner, Eq. 1, and of its companion."""
         images, labels, smoothing = self._batch(plan), self._store.labels(plan), self._recipe.label_smoothing
         if self._heads is not None:
-            self._heads.step(self._descent.step, images, lambda logits: slopes.task(logits, labels, smoothing))
+            self._heads.step(self._descent.step, images, lambda logits: gradients.task(logits, labels, smoothing))
             self._progress += 1
             return
         if self._companion is None:

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pslcore import models, slopes
+from pslcore import models
 from pslcore.data import Endless, Floats, Plan
 from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
+from pslcore.models import gradients
 from pslcore.recipe import Descent, answer, forward, fresh
 from pslcore.settings import Real, Settings, Whole
 from pslcore.sides import Client, ask
@@ -89,26 +90,26 @@ class Peers(nn.Module, ClientLearner):
         options = self._options
         alpha, labels = options.alpha if options.in_class else 0.0, self._client.store.labels(plan)
         self._step(
-            self._in_class, plan, in_class_loss, slopes.in_class, teacher_logits, labels, alpha, options.temperature
+            self._in_class, plan, in_class_loss, gradients.in_class, teacher_logits, labels, alpha, options.temperature
         )  # fmt: skip
         if options.out_of_class and options.peers > 1:
             unlabelled = self._unlabelled.draw(len(plan))
             if unlabelled is not None:
                 self._step(
-                    self._out_of_class, unlabelled, out_of_class_loss, slopes.out_of_class,
+                    self._out_of_class, unlabelled, out_of_class_loss, gradients.out_of_class,
                     options.margin, options.ranking, self._pairs,
                 )  # fmt: skip
 
     def _step(
-        self, descent: Descent, plan: Plan, loss: Callable[..., Tensor], sloped: Callable[..., slopes.Sloped],
-        *given: Any,
+        self, descent: Descent, plan: Plan, loss: Callable[..., Tensor],
+        by_hand: Callable[..., gradients.WithGradient], *given: Any,
     ) -> None:  # fmt: skip
         """One step down a loss of all peers' logits: by autograd, or if they are heads by hand."""
         images = self._client.store.batch(plan)
         if self._heads is None:
             descent.step(loss(forward(self, images, self._recipe), *given))
         else:
-            self._heads.step(descent.step, images, lambda logits: sloped(logits, *given))
+            self._heads.step(descent.step, images, lambda logits: by_hand(logits, *given))
 
     def check(self) -> None:
         self._in_class.check("peer students")

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from pslcore import losses, models, slopes
+from pslcore import losses, models
+from pslcore.models import gradients
 from pslcore.recipe import Descent, Recipe
 
 RECIPE = Recipe(epochs=1, lr=0.1, weight_decay=0.01, warmup=0.2)
@@ -39,14 +40,14 @@ def test_steps_by_hand_are_those_of_autograd(name, peers, decay):
         x, labels = torch.randn(7, 12, 1, 1, dtype=torch.float64), torch.randint(5, (7,))
         taught = torch.randn(7, 5, dtype=torch.float64), labels, 0.1, 4.0
         flat = 10.0 if number % 3 else 0.0, "paper"
-        for place, (loss, sloped, given) in enumerate((
-            (eq1, slopes.task, (labels,)) if peers == 1 else (losses.in_class_loss, slopes.in_class, taught),
-            (losses.out_of_class_loss, slopes.out_of_class, flat),
+        for place, (loss, loss_and_gradient, given) in enumerate((
+            (eq1, gradients.task, (labels,)) if peers == 1 else (losses.in_class_loss, gradients.in_class, taught),
+            (losses.out_of_class_loss, gradients.out_of_class, flat),
         )):  # fmt: skip
             torch.manual_seed(number)
             descents[0][place].step(loss(torch.stack([head(x) for head in plain]), *given))
             torch.manual_seed(number)
-            stack.step(descents[1][place].step, x, partial(called, sloped, given))
+            stack.step(descents[1][place].step, x, partial(called, loss_and_gradient, given))
         for one, other in zip(plain.parameters(), by_hand.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
@@ -55,8 +56,8 @@ def eq1(logits, labels):
     return losses.task_loss(logits[0], labels)
 
 
-def called(sloped, given, logits):
-    return sloped(logits, *given)
+def called(loss_and_gradient, given, logits):
+    return loss_and_gradient(logits, *given)
 
 
 def test_weights_that_are_loaded_are_those_that_are_trained():

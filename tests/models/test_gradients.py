@@ -5,21 +5,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pslcore import losses, slopes
+from pslcore import losses
+from pslcore.models import gradients
 
 
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def same(sloped, loss, logits):
+def same(loss_and_gradient, loss, logits):
     """A closed form gives what a loss gives, and the gradient that autograd finds."""
-    found, slope = sloped(logits)
+    found, gradient = loss_and_gradient(logits)
     asked = logits.clone().requires_grad_()
     wanted = loss(asked)
     wanted.backward()
     torch.testing.assert_close(found, wanted.detach(), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(slope, asked.grad, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(gradient, asked.grad, rtol=1e-10, atol=1e-12)
 
 
 @st.composite
@@ -35,7 +36,7 @@ def cases(draw):
 def test_equation_1(case, smoothing):
     logits, labels, _ = case
     same(
-        lambda z: slopes.task(z, labels, smoothing),
+        lambda z: gradients.task(z, labels, smoothing),
         lambda z: losses.task_loss(z[0], labels, smoothing),
         logits[:1],
     )
@@ -45,7 +46,7 @@ def test_equation_1(case, smoothing):
 def test_equation_2(case, alpha, temperature):
     logits, labels, generator = case
     given = torch.randn(logits.shape[1:], generator=generator, dtype=torch.float64), labels, alpha, temperature
-    same(lambda z: slopes.in_class(z, *given), lambda z: losses.in_class_loss(z, *given), logits)
+    same(lambda z: gradients.in_class(z, *given), lambda z: losses.in_class_loss(z, *given), logits)
 
 
 @pytest.mark.parametrize("ranking", losses.RANKINGS)
@@ -53,7 +54,7 @@ def test_equation_2(case, alpha, temperature):
 def test_equation_5(ranking, case, margin, seed):
     logits = case[0]
     same(
-        lambda z: slopes.out_of_class(z, margin, ranking, seeded(seed)),
+        lambda z: gradients.out_of_class(z, margin, ranking, seeded(seed)),
         lambda z: losses.out_of_class_loss(z, margin, ranking, seeded(seed)),
         logits,
     )
@@ -65,7 +66,7 @@ def test_equation_5_where_a_pair_is_equal(ranking):
     logits = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]], dtype=torch.float64)
     logits[1, 1] -= logits[1, 1] - logits[0, 1] - torch.tensor([1.0, -1.0]) * 1e-3
     same(
-        lambda z: slopes.out_of_class(z, 30.0, ranking, seeded(0)),
+        lambda z: gradients.out_of_class(z, 30.0, ranking, seeded(0)),
         lambda z: losses.out_of_class_loss(z, 30.0, ranking, seeded(0)),
         logits,
     )
