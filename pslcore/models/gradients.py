@@ -1,7 +1,7 @@
 """Equations 1, 2 and 5 with their gradients in closed form, for image labels: what heads are trained with by hand.
 
 Each gives the loss, as ``losses`` has it, and its gradient with respect to the logits. On 64 vectors autograd takes
-several times longer than that for its bookkeeping.
+two to four times as long, for its bookkeeping.
 """
 
 import torch

@@ -9,7 +9,7 @@ statistics of the pool, which would tell of protected images, reach the task lea
 ============================ =============================================================
 
 ``Stacked`` trains any number of them by hand, as one product of matrices: a step of 64 vectors is little arithmetic,
-and autograd's bookkeeping for each network takes longer than that.
+and much of autograd's time goes into bookkeeping for each network.
 """
 
 from collections.abc import Callable, Sequence
