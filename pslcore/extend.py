@@ -5,3 +5,4 @@ from pslcore import packages
 packages.register("networks", "pslcore.models.others")
 packages.register("datasets", "pslcore.data.others")
 packages.register("methods", "pslcore.strategies.skactiveml")
+packages.register("features", "psllab.features")

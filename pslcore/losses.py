@@ -272,15 +272,20 @@ def out_of_class_loss(
         Scalar.
     """
     d = discrepancy(peer_logits)
-    agreed = consensus(peer_logits.detach())
-    # Keys in [0, 1); a side's own images come first, in random order, the others behind them.
-    keys = torch.rand(2, len(d), generator=generator).to(d.device)
-    d_disagree = d[(keys[0] + agreed).argsort()]
-    d_agree = d[(keys[1] + ~agreed).argsort()]
-    n_pairs = torch.minimum(agreed.sum(), (~agreed).sum())
+    disagree, agree, n_pairs = pairing(consensus(peer_logits.detach()), generator)
     paired = torch.arange(len(d), device=d.device) < n_pairs
-    losses = margin_loss(d_disagree, d_agree, margin, ranking)
+    losses = margin_loss(d[disagree], d[agree], margin, ranking)
     return losses.where(paired, 0).sum() / n_pairs.clamp_min(1)
+
+
+def pairing(agreed: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Who is paired with whom in Eq. 5: rows of images of ``S_D`` and ``S_A``, [N] each, and how many pairs there are.
+
+    Both are shuffled; a side's own images come first, the others behind them, beyond the pairs.
+    """
+    keys = torch.rand(2, len(agreed), generator=generator).to(agreed.device)  # in [0, 1)
+    n_pairs = torch.minimum(agreed.sum(), (~agreed).sum())
+    return (keys[0] + agreed).argsort(), (keys[1] + ~agreed).argsort(), n_pairs
 
 
 def entropy(logits: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -127,8 +127,8 @@ class Descent:
         self._schedule = _schedule(self._optimiser, recipe, steps)
         self._loss: Tensor | None = None
 
-    def step(self, loss: Tensor) -> None:
-        """One step down the gradient of a scalar loss."""
+    def step(self, loss: Tensor, backward: Callable[[], None] | None = None) -> None:
+        """One step down the gradient of a scalar loss, which ``backward`` brings to the parameters if not autograd."""
         # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would stall.)
         flat = loss.device.type == "cpu" and loss.item() == 0
         self._optimiser.zero_grad(set_to_none=not flat)
@@ -136,7 +136,7 @@ class Descent:
             for parameter in self._parameters:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         else:
-            loss.backward()
+            (backward or loss.backward)()
         self._optimiser.step()
         self._schedule.step()
         self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()

@@ -20,7 +20,7 @@ TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PARAMS = yaml.safe_load((TOP / "params.yaml").read_text())
 SCALES = ["quick", "laptop", "paper"]
-PARTS = ["digits", "small"]  # some experiments, run by `grid` alone
+PARTS = ["digits", "small", "features", "features_few"]  # some experiments, run by `grid` alone
 NOTEBOOKS = sorted((TOP / "notebooks").glob("*.ipynb"))
 
 SPEC = importlib.util.spec_from_file_location("house", TOP / "tools/house.py")

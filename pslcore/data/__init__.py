@@ -24,7 +24,8 @@ from pslcore.packages import resolver
 class Split:
     """One split: ``images`` uint8 [N, C, H, W]; ``labels`` int64, [N] for image labels or [N, H, W] for pixel labels.
 
-    Of a large set both may stay on the disk (see ``packed``): index them, do not read them whole.
+    Vectors, such as features of images, are images of one pixel with as many channels, [N, D, 1, 1]. Of a large set
+    both may stay on the disk (see ``packed``): index them, do not read them whole.
     """
 
     images: Bytes
@@ -63,6 +64,11 @@ class Dataset:
     @property
     def channels(self) -> int:
         return self.train.images.shape[1]
+
+    @property
+    def vectors(self) -> bool:
+        """Whether its images are vectors."""
+        return self.train.images.shape[2:] == (1, 1)
 
     @property
     def pixel_labels(self) -> bool:
@@ -111,9 +117,31 @@ class Resolver(Protocol):
         """
 
 
+class Features(Protocol):
+    """Data sets ``BASE+BACKBONE@SIZE``, made by frozen networks. Registered as ``features``."""
+
+    def known(self, name: str) -> str:
+        """As the function ``known``."""
+
+    def load(self, name: str, root: str | Path) -> Dataset:
+        """As the function ``load``."""
+
+
 def names() -> list[str]:
     """The data sets of this package; any folder under the root that ``load`` understands is one as well."""
     return list(_READERS)
+
+
+def known(name: str) -> str:
+    """The name as records have it, with the hash of every file in it; ``ValueError`` if it cannot be one."""
+    return _features(name).known(name) if "+" in name else name
+
+
+def _features(name: str) -> Features:
+    found = resolver("features")
+    if found is None:
+        raise ValueError(f"unknown data set {name!r}: features need the package psllab.")
+    return found
 
 
 def load(name: str, root: str | Path = "data") -> Dataset:
@@ -128,7 +156,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     name : str
         One of ``names()``, the name of a folder under ``root``, or one that a package gives. ``tiny_imagenet``,
         ``cityscapes``, ``camvid`` and trees of pictures are brought to another size by ``name@HEIGHTxWIDTH``, for
-        example ``cityscapes@256x512``.
+        example ``cityscapes@256x512``. What a frozen network makes of one of these, ``cifar10+efficientnet_lite0@128``,
+        is a data set too, see docs/features.md.
     root : path
         The folder of all data sets.
 
@@ -143,6 +172,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     FileNotFoundError
         If a file is missing.
     """
+    if "+" in name:
+        return _features(name).load(name, root)
     root = Path(root)
     folder = root / name
     base, size = packed.parse_size(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample, layer_norm, pad
 
 from pslcore.data.arrays import Bytes, Indices
 from pslcore.losses import VOID
@@ -139,6 +139,8 @@ class ImageStore:
     def batch(self, plan: Plan) -> Tensor:
         """The planned crops, float32 [B, C, H, W], channels last in memory."""
         pixels, rows = self._held(plan.indices)
+        if pixels.shape[1:3] == (1, 1):  # vectors
+            return normalise(pixels.flatten(1).index_select(0, rows)[..., None, None])
         if plan.zoom is not None:
             return normalise(self._zoomed(pixels[rows].permute(0, 3, 1, 2).float(), plan, "bilinear"))
         crops = self._crop(pixels.flatten(0, 2), plan, rows, pixels.shape[1:3])
@@ -213,13 +215,16 @@ def chunks(images: Bytes, device: torch.device, size: int | None = None) -> Iter
     """uint8 images [N, C, H, W] from anywhere as normalised batches on the device, in their order."""
     size = size or _at_once(images.shape[2:], device)
     for start in range(0, len(images), size):
-        yield normalise(torch.as_tensor(np.ascontiguousarray(images[start : start + size])).to(device))
+        yield normalise(torch.as_tensor(np.array(images[start : start + size])).to(device))
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 pixels to float32 with mean 0.5 and deviation 0.25 of the full range taken as 0 and 1.
+    """uint8 pixels to float32 with mean 0.5 and deviation 0.25 of the full range taken as 0 and 1; vectors to mean 0
+    and deviation 1, each by its own (a layer norm).
 
     *Decision*: constants, the same for every data set. Statistics of the training set would carry what the
     protected images look like into the task learner.
     """
+    if images.shape[2:] == (1, 1):
+        return layer_norm(images.float().flatten(1), images.shape[1:2])[..., None, None]
     return images.float().sub_(127.5).div_(63.75)

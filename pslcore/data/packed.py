@@ -187,8 +187,9 @@ def _pack(source: Source, signature: str, folder: Path, size: tuple[int, int] | 
 
 
 def install(
-    folder: Path, fill: Callable[[Path], None], needed: int, size: tuple[int, int], resumable: bool = False
-) -> None:
+    folder: Path, fill: Callable[[Path], None], needed: int, size: tuple[int, int], resumable: bool = False,
+    advice: str = "",
+) -> None:  # fmt: skip
     """Have a folder filled beside it, and give it its name when all of it is on the disk.
 
     Parameters
@@ -200,6 +201,8 @@ def install(
         Bytes.
     size : (int, int)
         Height and width of the pictures.
+    advice : str, optional
+        What helps a full disk beside making room; a smaller size, if nothing else is said.
 
     Raises
     ------
@@ -211,7 +214,9 @@ def install(
         shutil.rmtree(leftover, ignore_errors=True)
     there = sum(file.stat().st_size for file in part.iterdir()) if part.is_dir() else 0
     free = shutil.disk_usage(folder.parent).free + there
-    less = f"or take a smaller size, for example {folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}."
+    less = (
+        advice or f"or take a smaller size, for example {folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}."
+    )
     if needed > free:
         raise OSError(
             f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "

@@ -9,7 +9,9 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from pslcore.models import gradients
 from pslcore.models.fast_cnn import fast_cnn
+from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
@@ -17,6 +19,9 @@ from pslcore.packages import names as names_given
 from pslcore.packages import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
+_HEADS: dict[str, Callable[[int, int], Network]] = {
+    "linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}
+}  # fmt: skip
 _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "resnet8": resnet8,
     "resnet14": resnet14,
@@ -24,6 +29,7 @@ _BUILDERS: dict[str, Callable[[int, int], Network]] = {
     "fast_cnn": fast_cnn,
     "drn_d_22": drn_d_22,
     "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
+    **_HEADS,
 }
 
 
@@ -108,6 +114,12 @@ def _base(name: str) -> str:
     return name if name in _BUILDERS else _others(name).base(name)
 
 
+def for_vectors(name: str) -> bool | None:
+    """Whether the network is a head, for vectors alone, or for images alone; None of networks that are not ours."""
+    what = _base(name)
+    return what in _HEADS if what in _BUILDERS else None
+
+
 def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     """A freshly initialised network (torch's global generator draws the weights).
 
@@ -118,7 +130,7 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> Network:
     num_classes : int
         Width of the last layer; nothing else depends on it.
     in_channels : int
-        1 for grey images, 3 for colour.
+        1 for grey images, 3 for colour; the length of a vector.
 
     Returns
     -------
@@ -183,6 +195,8 @@ def sources(name: str) -> set[Path]:
     """The files of this package that the network is written in."""
     what = _base(name)
     found = {Path(inspect.getfile(_BUILDERS[what]))} if what in _BUILDERS else set()
+    if what in _HEADS:
+        found.add(Path(gradients.__file__))
     return found if name in _BUILDERS else found | _others(name).sources(name)
 
 

@@ -65,16 +65,11 @@ class Protocol:
         """
         _check_kinds(config, dataset)
         config.strategy.ready()
-        labelled = counts(config, dataset)
+        labelled, recipe = counts(config, dataset), config.recipe.on(device)
         check_batches(config, dataset, labelled)
-        return cls(
-            config,
-            dataset,
-            labelled,
-            _labels(config, dataset),
-            fingerprint(config),
-            config.recipe.on(device),
-        )
+        if dataset.vectors:
+            recipe = recipe.but(padding=0, flip=False, zoom=1.0)  # there is nothing to crop or to turn
+        return cls(config, dataset, labelled, _labels(config, dataset), fingerprint(config), recipe)
 
     @property
     def metric(self) -> str:
@@ -157,10 +152,14 @@ def _check_kinds(config: Config, dataset: Dataset) -> None:
         )
     pixels, strategy = dataset.pixel_labels, config.strategy
     for role, name in [("teacher", config.teacher), *(("student", name) for name in strategy.students)]:
-        if models.for_pixel_labels(name) != pixels:
-            fit = ", ".join(name for name in models.names() if models.for_pixel_labels(name) == pixels)
-            kind = "pixel" if pixels else "image"
-            raise ValueError(f"{role} {name!r} cannot learn the {kind} labels of {dataset.name}: choose one of {fit}.")
+        vectors = models.for_vectors(name) not in (None, dataset.vectors)
+        if vectors or models.for_pixel_labels(name) != pixels:
+            fit = ", ".join(
+                one for one in models.names()
+                if models.for_vectors(one) == dataset.vectors and models.for_pixel_labels(one) == pixels
+            )  # fmt: skip
+            kind = "pixel labels" if pixels else "vectors" if vectors and dataset.vectors else "image labels"
+            raise ValueError(f"{role} {name!r} cannot learn the {kind} of {dataset.name}: choose one of {fit}.")
         try:
             models.check(name, len(dataset.classes), dataset.channels, dataset.train.images.shape[2:])
         except ValueError as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pslcore import models, strategies
+from pslcore import data, models, strategies
 from pslcore.recipe import Recipe
 from pslcore.runs import records
 from pslcore.settings import Real, Seed, Settings, Whole
@@ -58,7 +58,9 @@ class Config(Settings):
         If a name is unknown or a number impossible, in one sentence.
     """
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$", max_length=100)]
+    dataset: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*(\+.+)?$", max_length=300), AfterValidator(data.known)
+    ]
     method: Annotated[str, Field(json_schema_extra=_known_methods)]
     seed: Seed = 0
     setting: Literal["protected", "standard"] = "protected"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pslcore import models
 from pslcore.data import ImageStore, Plan, SomeLabels, chunks
 from pslcore.losses import VOID, entropy, task_loss
+from pslcore.models import gradients
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
 from pslcore.sides.guard import as_indices, refuse_protected
 from pslcore.sides.ledger import Ledger
@@ -118,12 +119,18 @@ class Cloud:
         self._trained = _together(self._network, self._auxiliary)
         if weights is not None:
             self._trained.load_state_dict(weights)
-        self._descent = Descent(self._trained.parameters(), self._recipe, steps)
+        heads = models.stacked([self._network]) if auxiliary is None and self._recipe.precision == "float32" else None
+        self._heads, parameters = heads, self._trained.parameters() if heads is None else heads.parameters
+        self._descent = Descent(parameters, self._recipe, steps)
         self._progress, self._steps = 0, steps
 
     def step(self, plan: Plan) -> None:
         """One training step of the task learner, Eq. 1, and of its auxiliary module."""
         images, labels, smoothing = self._batch(plan), self._store.labels(plan), self._recipe.label_smoothing
+        if self._heads is not None:
+            self._heads.step(self._descent.step, images, lambda logits: gradients.task(logits, labels, smoothing))
+            self._progress += 1
+            return
         if self._auxiliary is None:
             loss = task_loss(forward(self._network, images, self._recipe), labels, smoothing)
         else:

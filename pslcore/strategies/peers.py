@@ -3,8 +3,8 @@
 The teacher's step (line 6) comes just before, in ``runs.training``.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pslcore import models
 from pslcore.data import Endless, Floats, Plan
 from pslcore.losses import discrepancy, entropy, in_class_loss, out_of_class_loss
+from pslcore.models import gradients
 from pslcore.recipe import Descent, answer, forward, fresh
 from pslcore.settings import Real, Settings, Whole
 from pslcore.sides import Client, ask
@@ -68,10 +69,12 @@ class Peers(nn.Module, ClientLearner):
         )  # fmt: skip
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
-        self._in_class = Descent(self.parameters(), recipe, setup.steps)
+        self._heads = models.stacked(list(self.students)) if recipe.precision == "float32" else None
+        parameters = list(self.parameters()) if self._heads is None else self._heads.parameters
+        self._in_class = Descent(parameters, recipe, setup.steps)
         # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes no weight
         # (but for what momentum is left; the running statistics of batch norm follow every batch).
-        self._out_of_class = Descent(self.parameters(), recipe, setup.steps, weight_decay=0.0)
+        self._out_of_class = Descent(parameters, recipe, setup.steps, weight_decay=0.0)
         self._pairs = torch_stream(setup.seed, "pairs", setup.cycle)
         unlabelled = client.pools.unlabelled if options.study_protected else client.pools.safe
         stream = torch_stream(setup.seed, "unlabelled", setup.cycle)
@@ -85,16 +88,28 @@ class Peers(nn.Module, ClientLearner):
         """One iteration: in class on the labelled batch (Eq. 2), then out of class on an unlabelled one (Eq. 5)."""
         assert teacher_logits is not None
         options = self._options
-        logits = forward(self, self._client.store.batch(plan), self._recipe)
-        alpha = options.alpha if options.in_class else 0.0
-        self._in_class.step(
-            in_class_loss(logits, teacher_logits, self._client.store.labels(plan), alpha, options.temperature)
-        )
+        alpha, labels = options.alpha if options.in_class else 0.0, self._client.store.labels(plan)
+        self._step(
+            self._in_class, plan, in_class_loss, gradients.in_class, teacher_logits, labels, alpha, options.temperature
+        )  # fmt: skip
         if options.out_of_class and options.peers > 1:
             unlabelled = self._unlabelled.draw(len(plan))
             if unlabelled is not None:
-                logits = forward(self, self._client.store.batch(unlabelled), self._recipe)
-                self._out_of_class.step(out_of_class_loss(logits, options.margin, options.ranking, self._pairs))
+                self._step(
+                    self._out_of_class, unlabelled, out_of_class_loss, gradients.out_of_class,
+                    options.margin, options.ranking, self._pairs,
+                )  # fmt: skip
+
+    def _step(
+        self, descent: Descent, plan: Plan, loss: Callable[..., Tensor],
+        by_hand: Callable[..., gradients.WithGradient], *given: Any,
+    ) -> None:  # fmt: skip
+        """One step down a loss of all peers' logits: by autograd, or if they are heads by hand."""
+        images = self._client.store.batch(plan)
+        if self._heads is None:
+            descent.step(loss(forward(self, images, self._recipe), *given))
+        else:
+            self._heads.step(descent.step, images, lambda logits: by_hand(logits, *given))
 
     def check(self) -> None:
         self._in_class.check("peer students")

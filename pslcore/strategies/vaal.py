@@ -7,6 +7,7 @@ client and train on ``D_L`` and ``D_U``, protected images included; they never m
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -28,7 +29,8 @@ class VAAL(Strategy):
     Attributes
     ----------
     latents, width : int
-        Size of the latent code, and channels of the first convolution; each further one doubles them.
+        Size of the latent code, and channels of the first convolution; each further one doubles them. For vectors see
+        ``VectorVAE``.
     beta : float
         Weight of the KL term.
     adversarial : float
@@ -103,6 +105,38 @@ class VAE(nn.Module):
         return images if images.shape[-2:] == size else F.interpolate(images, size, mode="bilinear")
 
 
+class VectorVAE(nn.Module):
+    """For vectors, in place of convolutions two linear layers with batch norm, and the same two mirrored.
+
+    *Decision*: the authors have no form for vectors; hidden layers of four and two times ``width`` stand for the
+    channels of their convolutions.
+    """
+
+    def __init__(self, features: int, width: int = 128, latents: int = 32):
+        super().__init__()
+        widths = [features, 4 * width, 2 * width]
+        self.encoder, self.decoder = nn.Sequential(nn.Flatten()), nn.Sequential()
+        for before, after in pairwise(widths):
+            self.encoder += _layer(before, after)
+        for before, after in pairwise([latents, *widths[:0:-1]]):
+            self.decoder += _layer(before, after)
+        self.decoder.append(nn.Linear(widths[1], features))
+        self.mean, self.log_variance = nn.Linear(widths[-1], latents), nn.Linear(widths[-1], latents)
+
+    def encode(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latent code, [N, latents] each."""
+        hidden = self.encoder(vectors)
+        return self.mean(hidden), self.log_variance(hidden)
+
+    def decode(self, code: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Vectors [N, D, 1, 1] from codes."""
+        return self.decoder(code)[..., None, None]
+
+
+def _layer(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU())
+
+
 def discriminator(latents: int = 32) -> nn.Sequential:
     """Latents-512-512-1; gives the logit of "labelled". 280,065 parameters."""
     layers = nn.Sequential(
@@ -118,7 +152,7 @@ def discriminator(latents: int = 32) -> nn.Sequential:
 class Adversaries(nn.Module, ClientLearner):
     """The autoencoder and the discriminator on the client."""
 
-    vae: VAE
+    vae: VAE | VectorVAE
     discriminator: nn.Sequential
 
     def __init__(self, options: VAAL, client: Client, setup: Setup):
@@ -126,7 +160,11 @@ class Adversaries(nn.Module, ClientLearner):
         self._options, self._client, self._recipe = options, client, setup.recipe
         size = next(client.store.plain(client.pools.labelled[:1])).shape[-2:]
         networks = {
-            "vae": lambda: VAE(client.channels, size, options.width, options.latents),
+            "vae": lambda: (
+                VectorVAE(client.channels, options.width, options.latents)
+                if size == (1, 1)
+                else VAE(client.channels, size, options.width, options.latents)
+            ),
             "discriminator": lambda: discriminator(options.latents),
         }
         for name, builder in networks.items():

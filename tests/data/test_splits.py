@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pslcore import data
-from pslcore.data import splits
+from pslcore.data import looking, others, splits
 
 NAMES = {"train": ["train", "training"], "test": ["test", "testing"], "val": ["val", "valid", "validation"]}
 WORDS = [(split, word) for split, words in NAMES.items() for word in words]
@@ -78,8 +78,8 @@ def test_every_form_takes_every_name(tmp_path, form, test):
     FORMS[form](tmp_path / "set", train, test)
     dataset = data.load("set", tmp_path)
     assert (len(dataset.classes), set(dataset.train.labels), set(dataset.test.labels)) == (2, {0, 1}, {0, 1})
-    assert "set" in data.own(tmp_path)
-    assert "set: " in "\n".join(data.look(tmp_path / "set"))
+    assert "set" in others.own(tmp_path)
+    assert "set: " in "\n".join(looking.look(tmp_path / "set"))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -99,13 +99,13 @@ def test_two_of_one_split_are_refused(tmp_path, form):
             path.rename(tmp_path / "set" / path.name)
     with pytest.raises(ValueError, match=r"set holds val and validation, which all mean the test split: keep one"):
         data.load("set", tmp_path)
-    assert "set" in data.own(tmp_path)
+    assert "set" in others.own(tmp_path)
 
 
 def test_what_stands_beside_the_splits_is_told(tmp_path):
     folders(tmp_path / "set", "train", "test")
     folders(tmp_path / "set", "valid", "holdout")
-    assert "Not looked at, beside the two splits: holdout, valid." in data.look(tmp_path / "set")
+    assert "Not looked at, beside the two splits: holdout, valid." in looking.look(tmp_path / "set")
 
 
 def test_in_a_table_rows_to_validate_with_count_where_none_is_to_test_on(tmp_path):
@@ -114,7 +114,7 @@ def test_in_a_table_rows_to_validate_with_count_where_none_is_to_test_on(tmp_pat
     assert len(data.load("set", tmp_path).test) == 2
     csv.write_text(re.sub("b.png, b ,valid", "b.png, b ,test", csv.read_text()))
     assert len(data.load("set", tmp_path).test) == 1
-    assert any("its split 'valid' is neither train nor test" in line for line in data.look(tmp_path / "set"))
+    assert any("its split 'valid' is neither train nor test" in line for line in looking.look(tmp_path / "set"))
 
 
 @given(st.lists(st.integers(-9, 99), min_size=1, max_size=5, unique=True), st.data())

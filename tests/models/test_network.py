@@ -9,7 +9,8 @@ from pslcore import models
 
 @pytest.mark.parametrize("name", models.names())
 def test_what_every_network_offers(name):
-    network, images = models.build(name, 5).eval(), torch.randn(2, 3, 16, 24)
+    shape = (30, 1, 1) if models.for_vectors(name) else (3, 16, 24)
+    network, images = models.build(name, 5, shape[0]).eval(), torch.randn(2, *shape)
     assert isinstance(network, models.Network)
     assert isinstance(network.head, nn.Linear | nn.Conv2d)
     with torch.no_grad():

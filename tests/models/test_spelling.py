@@ -25,7 +25,7 @@ def test_what_is_written_is_read_back(what, weights, frozen, digest):
         ("resnet8 weights=", "('weights=' has no meaning there)"),
         ("resnet8 weights='a", "names no network (no closing quotation): close the quotation mark."),
         ("", "unknown network '': choose one of resnet8, resnet14, "),
-        ("vgg", "lraspp_mobilenet_v3_small, or file.py:function or timm:NAME."),
+        ("vgg", "mlp512, or file.py:function or timm:NAME."),
         ("nowhere.py:net", "there is no file nowhere.py: give the path of a Python file."),
         ("resnet8 weights=nowhere.safetensors", "weights=nowhere.safetensors: it cannot be read (No such file"),
         ("resnet8 weights=.", "weights=.: it is no file; give a safetensors file."),

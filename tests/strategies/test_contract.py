@@ -12,6 +12,7 @@ from pslcore.losses import entropy
 from pslcore.runs import Protocol, records, run, session
 from pslcore.sides import Cloud
 from pslcore.strategies import contract
+from psllab.features import Backbone, backbones
 
 NAN = float("nan")
 METHODS = strategies.names()
@@ -20,9 +21,14 @@ ODD = {"protected_fraction": 0.5, "initial": 6, "budget": 3, "final": 12,
        "recipe": {"epochs": 2, "batch_size": 5}}  # fmt: skip
 
 
+VECTORS = "odd3+corners@8"
+"""Features of the colour set by a made-up backbone."""
+
+
 @pytest.fixture(scope="module")
 def world(root, new_set):
     """Grey and colour sets of odd sizes, one of whose classes has a single image; and one with pixel labels."""
+    backbones._BACKBONES["corners"] = lambda: Backbone(lambda x: x[:, :, ::3, ::3].flatten(1), 27, "corners", 255.0)
     labels = np.arange(61) % 4
     labels[17] = 4
     for channels in (1, 3):
@@ -40,9 +46,12 @@ def world(root, new_set):
 def config(world, tiny):
     """Of a method on one of these sets, with a seed whose initial pool lacks the image of the rare class."""
 
-    def config(method, channels=1, **changes):
+    def config(method, kind=1, **changes):
+        of = {"method": method, "dataset": kind if kind == VECTORS else f"odd{kind}"} | ODD
+        if kind == VECTORS:
+            of |= {"teacher": "mlp16", "options": {"student": "mlp16"} if method == "psl" else {}}
         for seed in range(100):
-            made = tiny(**{"method": method, "dataset": f"odd{channels}", "seed": seed} | ODD | changes)
+            made = tiny(**of | {"seed": seed} | changes)
             if 17 in Protocol.of(made, load(made.dataset, world)).pools().safe:
                 return made
         raise AssertionError
@@ -123,10 +132,10 @@ def test_every_pick_keeps_the_contract_that_files_of_others_are_held_to(method, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", [1, 3, VECTORS])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_whole_run(world, config, method, channels):
-    made = config(method, channels)
+def test_a_whole_run(world, config, method, kind):
+    made = config(method, kind)
     pools = Protocol.of(made, load(made.dataset, world)).pools()
     record, seen, queries = watched_run(made, world)
     assert [cycle["labelled"] for cycle in record["cycles"]] == [6, 9, 12]
@@ -155,14 +164,20 @@ def test_a_whole_run(world, config, method, channels):
         assert (len(seen[number]) > 0) == bool(made.strategy.requires)
         uploads = cycle["crossed"].get("up: unlabelled images", {"items": 0})["items"]
         assert uploads >= len(seen[number])
+        # what it weighed
+        size = load(made.dataset, world).train.images[0].nbytes
+        for crossed in ("up: labelled images", "up: unlabelled images"):
+            row = cycle["crossed"].get(crossed, {"items": 0, "bytes": 0})
+            assert row["bytes"] == size * row["items"]
         pools.label(cycle["picked"])
     assert not set().union(*seen) & set(pools.protected.tolist())
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", [1, VECTORS])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_seed_decides_everything(world, config, method):
-    made = config(method)
+def test_a_seed_decides_everything(world, config, method, kind):
+    made = config(method, kind)
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
     one = records.content(run(made, world))
@@ -172,10 +187,10 @@ def test_a_seed_decides_everything(world, config, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize(("kind", "warm"), [(1, False), (1, True), (VECTORS, True)])
 @pytest.mark.parametrize("method", METHODS)
-def test_stopped_after_a_cycle_and_gone_on_with(world, config, tmp_path, monkeypatch, method, warm):
-    made = config(method, warm_start=warm)
+def test_stopped_after_a_cycle_and_gone_on_with(world, config, tmp_path, monkeypatch, method, kind, warm):
+    made = config(method, kind, warm_start=warm)
     whole = records.content(run(made, world))
     write = records.write
 

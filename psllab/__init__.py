@@ -1,0 +1,1 @@
+"""The compendium around ``pslcore``."""

@@ -1,0 +1,145 @@
+"""Features of a data set, computed once and kept beside its images.
+
+``data/<base>/features/<backbone>@<size>-<data>-<weights>/``, named by the fingerprint of the images and the hash of the
+weights, is a packed folder (``pslcore.data.packed``) whose images are vectors, uint8 [N, D, 1, 1]. Other images or
+other weights make another folder.
+"""
+
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pslcore import data
+from pslcore.data import Dataset, Split, packed, tree
+from pslcore.data.packed import Entry, Index, Writer
+from psllab.features import backbones
+from psllab.features.backbones import Backbone
+
+_FORMAT = 1
+"""Goes into the fingerprint of the features: a change of what is computed gives them another."""
+_CHUNK = 16
+"""Images that go through the network together: what a core's cache takes."""
+_KEPT_EVERY = 5.0
+"""Seconds of work that a killed process may lose."""
+
+
+def parse(name: str) -> tuple[str, str, int]:
+    """``"cifar10+efficientnet_lite0@128"`` to ``("cifar10", "efficientnet_lite0", 128)``.
+
+    Raises
+    ------
+    ValueError
+        If it is spelled otherwise.
+    """
+    match = re.fullmatch(r"([^+]+)\+(.+)@([1-9]\d{0,3})", name)
+    if not match:
+        raise ValueError(
+            f"{name!r} names no features: write DATASET+BACKBONE@PIXELS, such as cifar10+efficientnet_lite0@128."
+        )
+    return match[1], match[2], int(match[3])
+
+
+def known(name: str) -> str:
+    """The name as records have it, with the hash of every file in it; ``ValueError`` if it cannot be one."""
+    base, backbone, size = parse(name)
+    return f"{base}+{backbones.known(backbone)}@{size}"
+
+
+def load(name: str, root: str | Path = "data") -> Dataset:
+    """The features of a data set that ``pslcore.data.load`` knows, extracted first where that was not done.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence: the name is no such name; the data set or the weights are missing or damaged; the images have
+        pixel labels; the disk is too small.
+    """
+    name = known(name)
+    base_name, backbone_name, size = parse(name)
+    root, folder_name = Path(root), packed.parse_size(base_name)[0]
+    if folder_name == base_name and folder_name not in data.names() and tree.present(root / base_name):
+        base_name = f"{base_name}@{size}x{size}"  # pictures of one's own are read at the size that is wanted
+    base = data.load(base_name, root)
+    if base.pixel_labels:
+        raise ValueError(f"{base_name} has pixel labels, and features are of whole images: choose another data set.")
+    backbone = backbones.backbone(backbone_name)
+    what = [_FORMAT, base.fingerprint, backbone.identity, size]
+    source = sha256(json.dumps(what).encode()).hexdigest()
+    weights = sha256(backbone.identity.encode()).hexdigest()
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", backbone_name.partition(" ")[0])
+    folder = root / folder_name / "features" / f"{slug}@{size}-{base.fingerprint[:12]}-{weights[:12]}"
+    note = f"{backbone.width:,} features of {backbone_name} at {size}x{size} pixels, frozen. {base.note}".strip()
+
+    def extract(signature: str) -> None:
+        needed = (backbone.width + 8) * (len(base.train) + len(base.test))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        packed.install(
+            folder, lambda part: _fill(part, base, backbone, size, signature, note), needed, (size, size), True,
+            advice="or put the folder of the data set on another disk and link to it.",
+        )  # fmt: skip
+
+    packed.bring_up_to_date(folder, source, extract)
+    parts = packed.opened(folder)
+    train, test = (Split(*parts[split]) for split in ("train", "test"))  # type: ignore[literal-required]
+    return Dataset(name, train, test, base.classes, base.coarse, note, source)
+
+
+def _fill(part: Path, base: Dataset, backbone: Backbone, size: int, source: str, note: str) -> None:
+    """Write all arrays and then the index, from where an interrupted call stopped."""
+    progress = part / "progress.json"
+    try:
+        kept = json.loads(progress.read_bytes())
+    except (OSError, ValueError):
+        kept = {}
+    if kept.get("source") != source:
+        kept = {"source": source, "arrays": {}, "rows": 0}
+    for split, what in (("train", base.train), ("test", base.test)):
+        if f"{split}-labels" in kept["arrays"]:
+            continue
+        shape = (len(what), backbone.width, 1, 1)
+        with Writer(part / f"{split}-images.npy", np.uint8, shape, kept["rows"]) as vectors:
+            title = f"features of {base.name} {split}"
+            last = monotonic()
+            with tqdm(total=len(what), initial=vectors.rows, desc=title, unit="image", mininterval=1) as bar:
+                for block in _encoded(what.images, vectors.rows, backbone, size):
+                    for vector in block:
+                        vectors.append(vector)
+                    bar.update(len(block))
+                    if monotonic() - last > _KEPT_EVERY:
+                        vectors.flush()
+                        packed.write(progress, json.dumps(kept | {"rows": vectors.rows}))
+                        last = monotonic()
+        with Writer(part / f"{split}-labels.npy", np.int64, shape[:1]) as labels:
+            for label in np.asarray(what.labels):
+                labels.append(label)
+        arrays = {f"{split}-images": vectors.entry().model_dump(), f"{split}-labels": labels.entry().model_dump()}
+        kept = {"source": source, "arrays": kept["arrays"] | arrays, "rows": 0}
+        packed.write(progress, json.dumps(kept))
+    entries = {name: Entry.of(entry) for name, entry in kept["arrays"].items()}
+    index = Index(source=source, classes=list(base.classes), note=note, arrays=entries)
+    packed.write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
+    progress.unlink()
+
+
+def _encoded(images, done: int, backbone: Backbone, size: int):
+    """Vectors of the images from number ``done`` on, in blocks; one thread a core, each with whole chunks to itself.
+
+    A chunk holds the same images in every call, whatever was done before: so the bytes are the same as well.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def encode(start: int) -> np.ndarray:
+        return backbone.encode(images[start : start + _CHUNK], size)[max(0, done - start) :]
+
+    starts = range(done - done % _CHUNK, len(images), _CHUNK)
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for first in range(0, len(starts), 4 * cores):
+            yield np.concatenate(list(pool.map(encode, starts[first : first + 4 * cores])))
