@@ -264,7 +264,7 @@ def images(*shape):
             "data/tiny/train.npz: images are float64, but must be uint8 from 0 to 255",
         ),
         ({"images": images(120, 8)}, "data/tiny/train.npz: images have the shape (120, 8)"),
-        ({"labels": np.full(120, np.nan)}, "data/tiny/train.npz: labels are float64, but must be whole numbers"),
+        ({"labels": np.full(120, np.nan)}, "data/tiny/train.npz: label nan is no whole number"),
     ],
 )
 def test_data_sets_that_are_wrong(here, new_set, arrays, sentence):

@@ -15,6 +15,7 @@ Row = tuple[str, str, str]
 OURS = "pslcore"
 NEEDS = {
     "digits": "nothing",
+    "digit_vectors": "nothing",
     "numbers": "nothing",
     "digit_scenes": "nothing",
     "cifar10": "a network for the first time, or cifar-10-batches-py/",

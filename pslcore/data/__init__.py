@@ -90,6 +90,7 @@ class Dataset:
 
 _READERS: dict[str, Callable[..., Parts]] = {
     "digits": digits.read,
+    "digit_vectors": digits.read_vectors,
     "numbers": composed.read_numbers,
     "digit_scenes": composed.read_digit_scenes,
     "cifar10": cifar.read_cifar10,
@@ -204,7 +205,7 @@ def _split(images: Array, labels: Array | Labels, what: str) -> Split:
     npz.check_fit(what, images, labels)
     if images.ndim == 3:
         images = images[:, None]
-    elif images.shape[-1] in (1, 3):
+    elif images.shape[-1] in (1, 3) and images.shape[2:] != (1, 1):  # not vectors, [N, D, 1, 1]
         images = images.transpose(0, 3, 1, 2)
         if not isinstance(images, np.memmap):
             images = np.ascontiguousarray(images)

@@ -34,3 +34,12 @@ def read(root: Path) -> Parts:
     train, test = splits()
     note = "The 1,797 handwritten digits of scikit-learn; the first 1,297 train, the last 500 test."
     return {"train": train, "test": test, "classes": CLASSES, "note": note}
+
+
+def read_vectors(root: Path) -> Parts:
+    """``digit_vectors``: the same digits as vectors of 64 numbers, for heads."""
+    parts = read(root)
+    for split in ("train", "test"):
+        images, labels = parts[split]
+        parts[split] = (images.reshape(len(images), -1, 1, 1), labels)
+    return parts
