@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as w
-
 from pslcore.album import (
     Album,
     KnownPictures,
@@ -25,15 +23,12 @@ from pslcore.album import (
     tree,
 )  # fmt: skip
 from pslcore.hands_on import desk_parts as parts
-from pslcore.hands_on.controls import Progress, button, row, told
-from pslcore.hands_on.found import Found
-from pslcore.hands_on.gallery import Fit, Gallery
+from pslcore.hands_on.controls import Progress, told
+from pslcore.hands_on.desk_view import DeskView
 from pslcore.hands_on.job import Job
-from pslcore.hands_on.outcome import Outcome
-from pslcore.hands_on.rules_form import RulesForm
 
 
-class Desk:
+class Desk(DeskView):
     """An album to sit at.
 
     Parameters
@@ -58,7 +53,8 @@ class Desk:
         self._learning, self._out, self._turn, self._shown = learning, out, 0, b""
         self._new, self._other = False, Path()
         warnings.simplefilter("ignore", ProtectionWarning)  # the desk shows what they tell
-        self._make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
+        self.make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
+        self._wire()
         if folder:
             self.open(protect=protect, classes=self._wanted_classes() or None)
 
@@ -191,47 +187,9 @@ class Desk:
 
     # The parts
 
-    def _make(self, folder: str, classes: str, by: str, n: int) -> None:
-        wordy: Any = {"description_width": "62px"}
-        full = w.Layout(flex="1 1 340px", width="auto", min_width="280px")
-        self.folder = w.Text(folder, description="folder", placeholder="of pictures", style=wordy, layout=full)
-        self.classes = w.Text(classes, description="classes", placeholder="cat, dog, neither", style=wordy, layout=full)
-        self.go, self.take = button("Open", "folder-open", "open"), button("Apply", "check", "apply")
-        self.loading, self.training, self.reading = Progress("loading"), Progress("training"), Progress("reading")
-        self.reading.view.layout.display = "none"
-        self.found, self.outcome = Found(), Outcome()
-        self.form = RulesForm()
-        self.status = [w.HTML(told("Choose a folder and press Open.")) for _ in range(3)]
-        self.who = w.Text(by, description="who answers", style={"description_width": "initial"})
-        self.n = w.BoundedIntText(n, min=1, max=1000, description="a round", style={"description_width": "initial"})
-        self.who.layout.width, self.n.layout.width = "230px", "130px"
-        self.ask, self.learn = button("Label", "play", "label"), button("Train", "cogs", "train")
-        self.question = Gallery(0, parts.nothing, height=520, single=True, empty="Press Label.")
-        for one, name in ((self.question, "question"), (self.who, "who"),
-                          (self.folder, "folder"), (self.classes, "classes")):  # fmt: skip
-            one.add_class(f"psl-desk-{name}")
-        for one, name in zip(self.status, ("folder", "label", "learned"), strict=True):
-            one.add_class(f"psl-status-{name}")
-        going, other = button("Go on with that album", "folder-open", "known"), button("Begin another", "plus", "new")
-        self.known = row(going, other)
-        self.known.layout.display = "none"
-        going.on_click(lambda _: self.known_pictures(True))
-        other.on_click(lambda _: self.known_pictures(False))
-        self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found.view])
-        self.chosen.layout.display = "none"
-        first = [
-            row(self.folder, self.go, self.loading.view),
-            self.status[0],
-            self.known,
-            self.reading.view,
-            self.chosen,
-        ]
-        second = [row(self.who, self.n, self.ask, self.learn, self.training.view), self.status[1], self.question]
-        third = [self.status[2], self.outcome.view]
-        tabs = [w.VBox(one, layout=w.Layout(width="100%", overflow="hidden")) for one in (first, second, third)]
-        self.tabs = w.Tab(tabs, titles=["1  Folder and rules", "2  Label", "3  What it learned"])
-        self.view = w.VBox([self.tabs, Fit()], layout=w.Layout(width="100%"))
-        self.view.add_class("psl-desk")
+    def _wire(self) -> None:
+        self.going.on_click(lambda _: self.known_pictures(True))
+        self.other.on_click(lambda _: self.known_pictures(False))
         self.go.on_click(lambda _: self.open(wait=False))
         self.take.on_click(lambda _: self.apply(wait=False))
         self.ask.on_click(lambda _: self.start())
