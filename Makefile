@@ -83,7 +83,7 @@ house: env
 	python tools/house.py
 
 schema: env
-	python -m pslcore.campaign.schema
+	python -m psllab.grid.schema
 
 lock: env
 	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements.lock

@@ -22,9 +22,9 @@ import pandas as pd
 from PIL import Image
 
 from pslcore import data, losses
-from pslcore.album import Album, Learning, TaskLearner, learn
 from pslcore.runs import Session, fingerprint, prepare_process
 from pslcore.sides import Pools
+from psllab.album import Album, Learning, TaskLearner, training
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer")
 
@@ -115,7 +115,7 @@ def scores(root: str, seeds: int, epochs: int, start: int = 32, budget: int = 32
         dataset = data.Dataset("album", data.Split(images, labels), data.Split(images[:0], labels[:0]), CLASSES)
         pools = Pools(len(images), np.empty(0, np.int64), protected)
         recipe = config.recipe.on(device)
-        protocol = learn._Protocol(config, dataset, [len(labelled)], labels, fingerprint(config), recipe, pools)
+        protocol = training._Protocol(config, dataset, [len(labelled)], labels, fingerprint(config), recipe, pools)
         session = Session(protocol, device)
         session.client.annotate(session.cloud, labelled)
         learner = session.begin(cycle)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance
 
-from pslcore.album.copies import BITS, NEAR, views
-from pslcore.album.pictures import decode
+from psllab.album.copies import BITS, NEAR, views
+from psllab.album.pictures import decode
 
 
 def main() -> None:

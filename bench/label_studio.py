@@ -26,7 +26,7 @@ from urllib import error, parse, request
 import numpy as np
 from PIL import Image
 
-from pslcore.album import Album, studio_tasks, take_in
+from psllab.album import Album, studio_tasks, take_in
 
 PORT, TOKEN = 8237, "0123456789" * 4
 HERE = f"http://localhost:{PORT}"

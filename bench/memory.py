@@ -27,7 +27,8 @@ QUICK = ("digits", "digit_scenes")
 def measure(name: str, root: str) -> dict[str, int]:
     """Peaks of this process in bytes: ``nothing`` loaded, ``load``, ``cycle``; and the training images, ``train``."""
     from pslcore import data
-    from pslcore.runs import Config, _query, records, trial
+    from pslcore.runs import Config, _query, records
+    from psllab import retrain
 
     peaks = {"nothing": records.peak_memory()}
     records.reset_peak()
@@ -39,7 +40,7 @@ def measure(name: str, root: str) -> dict[str, int]:
         | {"budget": 1, "final": initial + 1, "recipe": {"epochs": 1, "batch_size": batch, "lr": 0.01}}
     )
     records.reset_peak()
-    trained = trial.first_cycle(config, root)
+    trained = retrain.first_cycle(config, root)
     _query(config, trained.client, trained.cloud, trained.learner, 1, 0)
     return peaks | {"cycle": records.peak_memory()}
 

@@ -1,102 +1,122 @@
-"""Somebody's own file, named by its path: loaded as a module under the name of its contents, or refused in a sentence.
+"""What installed packages add, by their entry points: nothing of a package is imported before its name is asked for.
 
-A file that is loaded is run, with all rights of whoever runs it.
+A package names what it gives in its ``pyproject.toml``, in a group of each kind::
+
+    [project.entry-points."pslcore.networks"]
+    tiny_vit = "acme.networks:tiny_vit"
+
+A name of ours always means ours. A package that cannot be imported is told by its name and hurts no other.
 """
 
-import hashlib
+import importlib
+import inspect
 import sys
-import traceback
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from hashlib import sha256
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-_PREFIX = "pslcore_file_"
+EXTENSIONS = "pslcore.extensions"
+"""The group of packages that call ``register`` when they are imported."""
 
 
-def split(name: str) -> tuple[Path, str]:
-    """``folder/mine.py:Mine`` as path and name in it, ``folder/mine.py`` as path and an empty name."""
-    path, colon, what = name.rpartition(".py:")
-    return (Path(f"{path}.py"), what) if colon else (Path(name), "")
+@dataclass(frozen=True)
+class Given:
+    """What a package says that it gives: a ``name`` of a ``group``, the ``package`` and its ``version``."""
+
+    group: str
+    name: str
+    package: str
+    version: str
+    entry: EntryPoint
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
+
+    def load(self) -> Any:
+        """Import it.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, if that fails in whatever way.
+        """
+        try:
+            return self.entry.load()
+        except (Exception, SystemExit) as error:
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
+            raise ValueError(
+                f"the package {self}, which gives {self.name!r}, cannot be imported ({told}): mend or uninstall it."
+            ) from error
+
+    def identity(self) -> str:
+        """Name, version, and the hash of the file that defines it: what it is known by in a fingerprint."""
+        return f"{self} {sha256(source(self.load()).read_bytes()).hexdigest()[:16]}"
 
 
-def digest(path: str | Path) -> str:
-    """16 hexadecimal digits of the SHA-256 of a file's bytes.
+def found(group: str) -> list[Given]:
+    """All that the installed packages give of a group, by name; nothing is imported."""
+    return _found(group, tuple(sys.path))
+
+
+@lru_cache
+def _found(group: str, path: tuple[str, ...]) -> list[Given]:
+    rows = []
+    for entry in entry_points(group=group):
+        package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
+        rows.append(Given(group, entry.name, package, version, entry))
+    return sorted(rows, key=lambda given: (given.name, given.package))
+
+
+def find(group: str, name: str) -> Given | None:
+    """Who gives the name, or None.
 
     Raises
     ------
     ValueError
-        In one sentence, if it is no Python file that can be read.
+        In one sentence, if two packages do.
     """
-    return hashlib.sha256(_bytes(path)).hexdigest()[:16]
+    rows = [given for given in found(group) if given.name == name]
+    if len(rows) > 1:
+        raise ValueError(
+            f"the name {name!r} is given by {' and by '.join(map(str, rows))}: uninstall all but one of them."
+        )
+    return rows[0] if rows else None
 
 
-def load(path: str | Path) -> ModuleType:
-    """The module that a file makes; the same object as long as the file's bytes are the same.
+def names(group: str) -> list[str]:
+    """The names that packages add to a group."""
+    return list(dict.fromkeys(given.name for given in found(group)))
 
-    Raises
-    ------
-    ValueError
-        In one sentence, if there is no such Python file or running it fails, with the line at fault.
-    """
-    path = Path(path)
-    name = _PREFIX + digest(path)
-    if name in sys.modules:
-        return sys.modules[name]
-    loader = SourceFileLoader(name, str(path.absolute()))
-    spec = spec_from_loader(name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # pydantic looks a class's module up while it is being made
+
+_resolvers: dict[str, str] = {}
+
+
+def register(kind: str, module: str) -> None:
+    """Have a module, imported when it is first needed, resolve names of that kind (``models.Resolver``, for one)."""
+    _resolvers[kind] = module
+
+
+def resolver(kind: str) -> Any:
+    """The module that resolves names of that kind, or None."""
+    _extend()
+    return importlib.import_module(_resolvers[kind]) if kind in _resolvers else None
+
+
+@cache
+def _extend() -> None:
+    for given in found(EXTENSIONS):
+        given.load()
+
+
+def source(thing: Any) -> Path:
+    """The file that a class, a function or whatever a package gives is written in; ``ValueError`` if there is none."""
     try:
-        content = _bytes(path)
-        if b"\0" in content:
-            raise SyntaxError("source code cannot contain null bytes")  # which Python before 3.11.4 calls a ValueError
-        code = compile(content, str(path.absolute()), "exec", dont_inherit=True)  # leaves no bytecode beside it
-        exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise ValueError(f"{path} cannot be loaded ({told(error, path)}): mend the file.") from error
-    return module
-
-
-def attribute(name: str) -> Any:
-    """What ``file.py:name`` stands for.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, as ``load``; or if the file has no such name.
-    """
-    path, what = split(name)
-    module = load(path)
-    if not what or not hasattr(module, what):
-        own = [each for each, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        known = f"choose from {', '.join(own)}" if own else "it defines nothing"
-        raise ValueError(f"{name!r}: {path} has no {what or 'name after a colon'!r}: {known}.")
-    return getattr(module, what)
-
-
-def told(error: BaseException, path: str | Path) -> str:
-    """An error in half a sentence: its kind, what it says, and the last line of the file that it passed through."""
-    place = str(Path(path).absolute())
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
-    if isinstance(error, SyntaxError) and error.filename == place:
-        lines.append(error.lineno)
-    said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()).rstrip(".")
-    said = said if len(said) <= 200 else f"{said[:197]}..."
-    kind = type(error).__name__
-    return (f"line {lines[-1]}: " if lines and lines[-1] else "") + (f"{kind}: {said}" if said else kind)
-
-
-def _bytes(path: str | Path) -> bytes:
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: give the path of a Python file.")
-    if path.suffix != ".py":
-        raise ValueError(f"{path} is no Python file: its name must end in .py.")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or error}): make it readable.") from None
+        return Path(inspect.getfile(inspect.unwrap(thing)))
+    except TypeError:
+        module = sys.modules.get(getattr(thing, "__module__", "") or type(thing).__module__)
+        if module is None or not getattr(module, "__file__", None):
+            raise ValueError(f"{thing!r} is written in no file: give a class or a function of a module.") from None
+        return Path(str(module.__file__))

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import settings
 from PIL import Image
 
-from pslcore.album import Album
-from pslcore.campaign import Cell, Results
 from pslcore.runs import Config
+from psllab.album import Album
+from psllab.grid import Cell, Results
 
 settings.register_profile("pslcore", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.load_profile("pslcore")
@@ -281,8 +281,9 @@ def results():
 @pytest.fixture(scope="session")
 def hostile_page(hostile) -> str:
     """A page whose every text is one that nobody should call anything."""
-    from pslcore.evidence import figures, page
-    from pslcore.evidence.report import Exhibit
+    from psllab.analysis import figures
+    from psllab.analysis.exhibit import Exhibit
+    from psllab.report import page
 
     found = results_of([*hostile.values(), "Random"], name=hostile["tags"], note=" ".join(hostile.values()))
     note = figures.provenance(found)
@@ -308,8 +309,8 @@ def hostile_page(hostile) -> str:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A folder with the 12 records of a small experiment, ``fig`` at ``little``, its params, and the table of them."""
-    from pslcore import campaign  # with plotly, which few tests need
-    from pslcore.evidence import published
+    from psllab import grid  # with plotly, which few tests need
+    from psllab.benchmark import published
 
     folder = tmp_path_factory.mktemp("made")
     base = {"dataset": "digits", "teacher": "resnet8"}
@@ -318,7 +319,7 @@ def made(tmp_path_factory) -> Path:
            "methods": {"Random": {"method": "random"}, "Entropy": {"method": "entropy"}}}  # fmt: skip
     content = {"scales": {"little": {"base": base, "fig": fig, "looks": [2, 4]}, "none": {"base": base, "fig": fig}}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    campaign.run("fig", "little", folder / "params.yaml", folder, folder / "outputs", jobs=1, device="cpu")
+    grid.run("fig", "little", folder / "params.yaml", folder, folder / "outputs", jobs=1, device="cpu")
     told = published.write(["little", "none"], folder / "params.yaml", folder / "outputs", folder / "table.json.xz")
     assert told == {"fig at little": 12}
     return folder

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pslcore import strategies
-from pslcore.evidence import verdicts
 from pslcore.runs import Config, run
+from psllab.claims import verdicts
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"

@@ -13,8 +13,8 @@ import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
-from pslcore import campaign
-from pslcore.evidence import views
+from psllab import grid
+from psllab.report import exhibits
 
 TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -176,14 +176,15 @@ def code_of(source):
     """What decides what a notebook shows, as paths: the rooms that its imports reach, the core as one."""
     known = {name for name in imported(source) if name in house.graph().modules} - set(house.PACKAGES)
     reached = known.union(*map(house.graph().find_upstream_modules, known)) - set(house.PACKAGES)
-    there = [TOP / house.room(name).replace(".", "/") for name in reached]
+    rooms = {house.room(name) if name.startswith("psllab") else "pslcore" for name in reached}
+    there = [TOP / name.replace(".", "/") for name in rooms]
     return {(path if path.is_dir() else path.with_suffix(".py")).relative_to(TOP).as_posix() for path in there}
 
 
 def test_the_code_of_a_notebook_is_found():
     assert code_of("import numpy") == set()
-    assert code_of("from pslcore import streams") == {"pslcore/streams.py"}
-    assert {"pslcore/runs", "pslcore/data"} < code_of("from pslcore.runs import run")
+    assert code_of("from pslcore import streams") == {"pslcore"}
+    assert {"pslcore", "psllab/grid"} < code_of("from psllab.report import exhibits")
 
 
 @pytest.mark.slow
@@ -196,7 +197,7 @@ def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     for stage in stages:
         files = paths([dep for dep in stage.deps if not isinstance(dep, ParamsDependency)], folder)
         (notebook,) = (TOP / name for name in files if name.startswith("notebooks/"))
-        assert {name for name in files if name.startswith("pslcore")} == code_of(code(notebook)), stage.addressing
+        assert {name for name in files if name.startswith("psl")} == code_of(code(notebook)), stage.addressing
         for path in files:
             assert path in outs or (TOP / path).exists(), path
         for notebook in re.findall(r"notebooks/\w+\.ipynb", stage.cmd.replace(f"outputs/{scale}/notebooks", "")):
@@ -214,7 +215,7 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
                 assert section in PARAMS["scales"][scale], (stage.addressing, name)
                 followed.add(section)
     # No experiment is forgotten.
-    assert followed == {campaign.BASE, *campaign.experiments(scale, TOP / "params.yaml")}
+    assert followed == {grid.BASE, *grid.experiments(scale, TOP / "params.yaml")}
 
 
 def test_the_page_shows_all_figures(pipeline):
@@ -236,18 +237,18 @@ def test_outputs_are_what_a_machine_repeats(pipeline):
 def test_views_and_stages_agree():
     stages = yaml.safe_load((TOP / "dvc.yaml").read_text())["stages"]
     made = {name: stage for stage in stages.values() for name in stage.get("foreach", ())}
-    for experiment, view in views.VIEWS.items():
+    for experiment, view in exhibits.VIEWS.items():
         stage = next((s for name, s in stages.items() if experiment in s.get("foreach", ()) or name == view.notebook))
         assert f"notebooks/{view.notebook}.ipynb" in stage.get("do", stage)["cmd"]
-    assert set(made) <= set(views.VIEWS)
+    assert set(made) <= set(exhibits.VIEWS)
 
 
 @pytest.mark.parametrize("scale", SCALES + PARTS)
 def test_every_experiment_is_well_said(scale):
     params, sections = TOP / "params.yaml", PARAMS["scales"][scale]
-    assert set(campaign.experiments(scale, params)) <= set(campaign.experiments("quick", params))
-    for experiment in campaign.experiments(scale, params):
-        cells, said = campaign.cells(experiment, scale, params), sections[experiment]
+    assert set(grid.experiments(scale, params)) <= set(grid.experiments("quick", params))
+    for experiment in grid.experiments(scale, params):
+        cells, said = grid.cells(experiment, scale, params), sections[experiment]
         assert len(cells) == said["seeds"] * (len(said["methods"]) + said.get("ceiling", False)) > 0
         assert len({cell.config.key for cell in cells}) == len(cells)
     assert set(SCALES + PARTS) == set(PARAMS["scales"])

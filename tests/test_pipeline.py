@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from pslcore import campaign
+from psllab import grid
 
 TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -22,7 +22,7 @@ def cut_down(params):
     """The same experiments: two methods (three once), two seeds, one epoch a cycle, at most one pick."""
     quick = params["scales"]["quick"]
     quick["base"]["recipe"]["epochs"] = 1
-    for name in campaign.experiments("quick", TOP / "params.yaml"):
+    for name in grid.experiments("quick", TOP / "params.yaml"):
         section = quick[name]
         section["seeds"] = min(2, section["seeds"])
         section["methods"] = dict(list(section["methods"].items())[: 3 if name == "fig3a" else 2])
@@ -73,8 +73,8 @@ class Copy:
 
     def wanted(self, params):
         """The records that the experiments of the parameters leave (table 2 keeps none)."""
-        experiments = set(campaign.experiments("quick", TOP / "params.yaml")) - {"table2"}
-        cells = (cell for name in experiments for cell in campaign.cells(name, "quick", self.top / "params.yaml"))
+        experiments = set(grid.experiments("quick", TOP / "params.yaml")) - {"table2"}
+        cells = (cell for name in experiments for cell in grid.cells(name, "quick", self.top / "params.yaml"))
         return {f"{cell.config.key}.json" for cell in cells}
 
 
@@ -158,7 +158,7 @@ def test_what_a_change_makes_stale(copy):
         (copy.top / file).write_text(source.replace(old, new, 1))
         return set(json.loads(copy.run("dvc", "status", "--json")))
 
-    assert stale_after("pslcore/hands_on/desk.py", "import", "# A word.\nimport") == set()
+    assert stale_after("psllab/desk/desk.py", "import", "# A word.\nimport") == set()
     assert stale_after("tools/stage.py", "import", "# A word.\nimport") == set()
     assert stale_after("pslcore/losses.py", "import", "# A word.\nimport") == stages
 
@@ -168,10 +168,10 @@ def test_dvc_lays_a_method_over_an_experiment(tmp_path):
     """``dvc exp run -S '+scales.quick.fig5b.methods.six={...}'``: yaml's aliases must not undo it."""
     path = tmp_path / "params.yaml"
     shutil.copy(TOP / "params.yaml", path)
-    before = campaign.scales(path)["quick"]
+    before = grid.scales(path)["quick"]
     apply_overrides(path, ["+scales.quick.fig5b.methods.six={method: psl, options: {peers: 6}}"])
-    after = campaign.scales(path)["quick"]
+    after = grid.scales(path)["quick"]
     assert after["fig5b"]["methods"] == before["fig5b"]["methods"] | {"six": {"method": "psl", "options": {"peers": 6}}}
     assert {name for name in before if before[name] != after[name]} == {"fig5b"}
     apply_overrides(path, ["scales.quick.fig5b.seeds=7"])
-    assert campaign.scales(path)["quick"]["fig5b"]["seeds"] == 7
+    assert grid.scales(path)["quick"]["fig5b"]["seeds"] == 7

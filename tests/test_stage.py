@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pslcore.campaign import progress
+from psllab.grid import progress
 
 TOOLS = Path(__file__).parents[1] / "tools"
 

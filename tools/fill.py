@@ -18,8 +18,11 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from pslcore import campaign
-from pslcore.evidence import buckets, figures, reference, verdicts, views, words
+from psllab import grid
+from psllab.analysis import ceiling, consensus, figures
+from psllab.claims import summary as words
+from psllab.claims import verdicts
+from psllab.report import exhibits
 
 TOP = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
@@ -32,9 +35,9 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 @cache
-def collected(scale: str, experiment: str) -> campaign.Results:
+def collected(scale: str, experiment: str) -> grid.Results:
     params = TOP / "params.yaml"
-    return campaign.collect(experiment, scale, params, TOP / "outputs").up_to_look(campaign.looks(scale, params))
+    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_look(grid.looks(scale, params))
 
 
 @cache
@@ -42,7 +45,7 @@ def judged(scale: str) -> list[dict]:
     return verdicts.judge(scale, TOP / "params.yaml", TOP / "outputs")
 
 
-def protocol(results: campaign.Results) -> str:
+def protocol(results: grid.Results) -> str:
     """One sentence from the config that the runs of an experiment share."""
     config = figures.finished(results)[0][0].config
     recipe, cycle = config.recipe, "round" if "clients" in config.settings() else "cycle"
@@ -63,7 +66,7 @@ def none(scale: str, *experiments: str) -> str:
     return f"*Nothing of {', '.join(experiments)} at `{scale}` has been run yet.*\n"
 
 
-def _opening(page: Path, results: campaign.Results, name: str, shows: str) -> list[str]:
+def _opening(page: Path, results: grid.Results, name: str, shows: str) -> list[str]:
     """Picture and protocol."""
     picture = _picture(results.scale, name)
     parts = [f"![{shows}, {name}]({_relative(picture, page)})\n"] if picture.exists() else []
@@ -78,7 +81,7 @@ def curves(page: Path, scale: str, experiment: str, shows: str = "accuracy again
     parts = [*_opening(page, results, experiment, shows), markdown(figures.summary(results))]
     if len({cell.label for cell, _ in results.runs}) > 1:
         parts.append(markdown(figures.paired_tests(results)))
-    room = reference.headroom(results)
+    room = ceiling.headroom(results)
     return "\n".join(parts + [markdown(room)] * (not room.empty))
 
 
@@ -102,21 +105,21 @@ def groups(page: Path, scale: str, experiment: str) -> str:
     if not results.runs:
         return none(scale, experiment)
     opening = _opening(page, results, experiment, "test images by discrepancy, with and without consensus")
-    return "\n".join([*opening, markdown(buckets.accuracy(buckets.table(results)))])
+    return "\n".join([*opening, markdown(consensus.accuracy(consensus.table(results)))])
 
 
-def noisy(scale: str) -> views.Noise | None:
+def noisy(scale: str) -> exhibits.Noise | None:
     """Fig. 6: without noise and at every rate that has runs; None where nothing was run."""
-    clean, *rates = (collected(scale, experiment) for experiment in (views.CLEAN, *views.NOISY))
+    clean, *rates = (collected(scale, experiment) for experiment in (exhibits.CLEAN, *exhibits.NOISY))
     rates = [results for results in rates if results.runs]
-    return views.Noise(clean, *rates) if rates else None
+    return exhibits.Noise(clean, *rates) if rates else None
 
 
 def noise(page: Path, scale: str, experiment: str) -> str:
     """Picture, protocol, and the metric at the last budget for every rate of wrong labels."""
     view = noisy(scale)
     if view is None:
-        return none(scale, *views.NOISY)
+        return none(scale, *exhibits.NOISY)
     points = view.plot()
     told = points["metric"].map("{:.1f}".format) + " ± " + points["sd"].map("{:.1f}".format)
     table = points.assign(told=told, noise=points["noise"].map("{:.0f} % wrong".format))
@@ -207,10 +210,10 @@ def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     if name not in ("curves", "summary", "privacy", "groups") or not (results := collected(scale, experiment)).runs:
         return None
     if name == "groups":
-        return buckets.bars(results)
+        return consensus.bars(results)
     if name == "privacy":
         return figures.privacy(results)
-    return reference.draw(figures.budget_curves(results), results)
+    return ceiling.draw(figures.budget_curves(results), results)
 
 
 def draw() -> None:

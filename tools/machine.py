@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("scales", nargs="*", default=["quick"], metavar="SCALE")
     parser.add_argument("--compare", action="store_true", help="say how far the records are from those published")
     options = parser.parse_args(arguments)
-    from pslcore.evidence import machines  # takes seconds, which a fork need not wait for
+    from psllab.analysis import machines  # takes seconds, which a fork need not wait for
 
     for scale in options.scales:
         if options.compare:

@@ -7,9 +7,12 @@ import sys
 
 import yaml
 
-from pslcore import campaign
-from pslcore.evidence import carried, machines, page, verdicts, views
 from pslcore.runs import records
+from psllab import grid
+from psllab.analysis import machines
+from psllab.claims import verdicts
+from psllab.report import embedded, page
+from psllab.report import exhibits as views
 
 
 def main(arguments: list[str]) -> int:
@@ -23,9 +26,9 @@ def main(arguments: list[str]) -> int:
     deviations = page.section("docs/deviations.md", "Deviations and limits")
     html = page.page(
         exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations,
-        carried.collected(scale), page.code(),
+        embedded.collected(scale), page.code(),
     )  # fmt: skip
-    path = campaign.runs_folder("outputs", scale).parent / "report.html"
+    path = grid.runs_folder("outputs", scale).parent / "report.html"
     records.write_bytes(path, html.encode())
     print(f"{machines.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")
     return 0

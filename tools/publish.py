@@ -7,15 +7,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from pslcore import campaign
-from pslcore.evidence import published
+from psllab import grid
+from psllab.benchmark import published
 
 TOP = Path(__file__).parents[1]
 
 
 def main() -> int:
     params = TOP / "params.yaml"
-    judged = [scale for scale in campaign.scales(params) if campaign.looks(scale, params)]
+    judged = [scale for scale in grid.scales(params) if grid.looks(scale, params)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scales", nargs="+", default=judged)
     parser.add_argument("--out", type=Path, default=TOP / "outputs")

@@ -16,8 +16,8 @@ from pslcore.data.depth import Range, deep
 from pslcore.data.leftovers import LEFTOVERS, leftover
 from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID
-from pslcore.packages import names as names_given
-from pslcore.packages import resolver
+from pslcore.plugins import names as names_given
+from pslcore.plugins import resolver
 
 
 @dataclass(frozen=True)

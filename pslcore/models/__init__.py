@@ -15,8 +15,8 @@ from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
-from pslcore.packages import names as names_given
-from pslcore.packages import resolver
+from pslcore.plugins import names as names_given
+from pslcore.plugins import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
 _HEADS: dict[str, Callable[[int, int], Network]] = {

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pslcore import packages
+from pslcore import plugins
 from pslcore.settings import short
 from pslcore.strategies.alfa_mix import ALFAMix
 from pslcore.strategies.badge import BADGE
@@ -36,7 +36,7 @@ PACKAGES = "pslcore.methods"
 
 def names() -> list[str]:
     """The methods of this package, and what was registered; ``get`` knows those of installed packages as well."""
-    packages.resolver("methods")  # registers its own
+    plugins.resolver("methods")  # registers its own
     return list(_STRATEGIES)
 
 
@@ -49,12 +49,12 @@ def kind(name: str) -> type[Strategy]:
         In one sentence, if there is none, or the package that gives it cannot be imported or gives something else.
     """
     if name not in _STRATEGIES:
-        packages.resolver("methods")
+        plugins.resolver("methods")
     if name in _STRATEGIES:
         return _STRATEGIES[name]
-    given = packages.find(PACKAGES, name)
+    given = plugins.find(PACKAGES, name)
     if given is None:
-        known = ", ".join([*_STRATEGIES, *packages.names(PACKAGES)])
+        known = ", ".join([*_STRATEGIES, *plugins.names(PACKAGES)])
         raise ValueError(f"unknown method {name!r}: choose one of {known}.")
     cls = given.load()
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
@@ -67,7 +67,7 @@ def kind(name: str) -> type[Strategy]:
 
 def foreign(name: str) -> str:
     """Package, version and hash of the file of a method that an installed package gives; else empty."""
-    given = None if name in _STRATEGIES else packages.find(PACKAGES, name)
+    given = None if name in _STRATEGIES else plugins.find(PACKAGES, name)
     return given.identity() if given else ""
 
 

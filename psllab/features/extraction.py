@@ -18,8 +18,9 @@ import torch
 from tqdm import tqdm
 
 from pslcore import data
-from pslcore.data import Dataset, Split, packed, tree
+from pslcore.data import Dataset, Split, packed
 from pslcore.data.packed import Entry, Index, Writer
+from psllab.extend import image_folder
 from psllab.features import backbones
 from psllab.features.backbones import Backbone
 
@@ -65,7 +66,7 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     name = known(name)
     base_name, backbone_name, size = parse(name)
     root, folder_name = Path(root), packed.parse_size(base_name)[0]
-    if folder_name == base_name and folder_name not in data.names() and tree.present(root / base_name):
+    if folder_name == base_name and folder_name not in data.names() and image_folder.present(root / base_name):
         base_name = f"{base_name}@{size}x{size}"  # pictures of one's own are read at the size that is wanted
     base = data.load(base_name, root)
     if base.pixel_labels:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pslcore.album import ask_page, take_in
+from psllab.album import ask_page, take_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from pslcore import campaign
 from pslcore.runs import run
+from psllab import grid
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -26,8 +26,8 @@ def ready(lab):
         )
         params.write_text(quick)
     for cell in [
-        *campaign.cells("fig3a", "quick", params)[: 2 if NICE else 1],
-        campaign.cells("fig4a", "quick", params)[0],
+        *grid.cells("fig3a", "quick", params)[: 2 if NICE else 1],
+        grid.cells("fig4a", "quick", params)[0],
     ]:
         run(cell.config, folder=lab.folder / "outputs/quick/runs")
 

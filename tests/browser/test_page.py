@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pslcore import campaign
-from pslcore.campaign import archive
-from pslcore.evidence import carried, figures, page, reference, report, verdicts
+from psllab import grid
+from psllab.analysis import ceiling, exhibit, figures
+from psllab.claims import verdicts
+from psllab.grid import archive
+from psllab.report import embedded, page
 
 pytestmark = pytest.mark.browser
 TOP = Path(__file__).parents[2]
@@ -27,10 +29,8 @@ def made(tmp_path_factory):
     here = os.getcwd()
     os.chdir(TOP)
     try:
-        found = carried.collected("laptop")
-        exhibits = [
-            exhibit_of(results) for results in found if any(c.label != campaign.CEILING for c, _ in results.runs)
-        ]
+        found = embedded.collected("laptop")
+        exhibits = [exhibit_of(results) for results in found if any(c.label != grid.CEILING for c, _ in results.runs)]
         rows = verdicts.judge("laptop")
         deviations = page.section("docs/deviations.md", "Deviations and limits")
         text = page.page(
@@ -44,9 +44,9 @@ def made(tmp_path_factory):
 
 
 def exhibit_of(results):
-    made = report.exhibit(results.experiment, "notebooks/comparison.ipynb", figures.provenance(results), 1.5)
+    made = exhibit.exhibit(results.experiment, "notebooks/comparison.ipynb", figures.provenance(results), 1.5)
     curves = figures.budget_curves(results, AGAINST.get(results.experiment, "Random"))
-    made.show(reference.draw(curves, results)).show(figures.win_matrix(results)).show(figures.privacy(results))
+    made.show(ceiling.draw(curves, results)).show(figures.win_matrix(results)).show(figures.privacy(results))
     return made.tabulate("Result", figures.summary(results))
 
 
@@ -127,7 +127,7 @@ def test_three_clicks_to_the_very_run(opened, made):
     dialog.get_by_text("Cycles", exact=True).wait_for()
     said = dialog.inner_text()
     key = re.search(r"runs/([0-9a-f]{16})\.json", said)[1]
-    record = campaign.grid.read(TOP / "outputs" / "laptop" / "runs" / f"{key}.json")
+    record = grid.runner.read(TOP / "outputs" / "laptop" / "runs" / f"{key}.json")
     assert all(f"{entry['metric']:.4f}" in said for entry in record["cycles"])
     assert f"{record['cycles'][0]['seconds']['train']:.2f}" in said
     assert "config.recipe.epochs" in said
@@ -284,8 +284,8 @@ def test_with_every_exhibit_and_every_number_it_is_still_short(opened, results, 
     curves, wins, privacy = (draw(found) for draw in (figures.budget_curves, figures.win_matrix, figures.privacy))
     note = figures.provenance(found)
     exhibits = []
-    for name in report.titles():
-        one = report.exhibit(name, "notebooks/comparison.ipynb", note, 1.0).show(curves).show(privacy).show(wins)
+    for name in exhibit.titles():
+        one = exhibit.exhibit(name, "notebooks/comparison.ipynb", note, 1.0).show(curves).show(privacy).show(wins)
         exhibits.append(
             one.show(wins).tabulate("Result", figures.summary(found)).tabulate("Again", figures.summary(found))
         )

@@ -1,0 +1,60 @@
+"""The numbers behind a verdict, as data: each comparison with its interval, and the region that the claim wants."""
+
+import numpy as np
+
+from psllab.analysis import decision, statistics
+from psllab.analysis.decision import NOT_RUN, UNSURE
+from psllab.claims.checks import Finding
+
+DIGITS = 4  # of what is written down
+COUNTED = ("M", "times", "s")  # units of what has no seeds
+
+
+def of(finding: Finding) -> dict:
+    """What a picture of a finding needs; all of it can be JSON.
+
+    Returns
+    -------
+    dict
+        ``unit``: ``points`` (percentage points), ``%``, ``ratio`` (logarithm of two spreads), ``M`` (millions of
+        parameters), ``times`` or ``s``; ``paper_value``, the printed number, or None; ``region``, two ends, None where
+        one is infinite; ``comparisons``: list of dict with ``name``, ``seeds``, ``estimate`` (a mean), ``low`` and
+        ``high`` (its interval at this look, not corrected for the number of comparisons; None where there is none),
+        ``judged`` (False before its first look) and ``verdict`` (corrected for their number, as in the claim's own).
+        Comparisons without a single value are there as well, as *not run*.
+    """
+    region = finding.region
+    judged = [part for part in finding.parts if part.judged]
+    single = dict(zip(map(id, judged), _verdicts(finding, judged), strict=True))
+    return {
+        "unit": finding.unit, "paper_value": finding.paper, "region": [_plain(region.low), _plain(region.high)],
+        "comparisons": [
+            {"name": part.name, **_interval(part.values, region.looks), "judged": part.judged,
+             "verdict": single.get(id(part), UNSURE if len(part.values) else NOT_RUN)}
+            for part in finding.parts
+        ] if len(finding.parts) and any(len(part.values) for part in finding.parts) else [],
+    }  # fmt: skip
+
+
+def _verdicts(finding: Finding, judged: list) -> list[str]:
+    """Of each judged comparison: its own, with the correction of all."""
+    if finding.closed or not judged:
+        return [UNSURE] * len(judged)
+    if finding.unit in COUNTED:
+        low, high = finding.region.low, finding.region.high
+        return [decision.HOLDS if low <= part.values[0] <= high else decision.FAILS for part in judged]
+    mean, sd, n = map(np.array, zip(*(decision.summary(part.values) for part in judged), strict=True))
+    inside, outside, negligible = (which[:, None] for which in decision.decide(mean, sd, n, finding.region))
+    return list(map(str, decision.verdict(inside, outside, negligible)))
+
+
+def _interval(values: np.ndarray, looks: int) -> dict:
+    known = len(values) and np.isfinite(values).all()
+    mean = float(values.mean()) if known else None
+    half = statistics.interval(values, looks) if known else float("nan")
+    ends = (None, None) if mean is None or np.isnan(half) else (_plain(mean - half), _plain(mean + half))
+    return {"seeds": len(values), "estimate": _plain(mean), "low": ends[0], "high": ends[1]}
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)

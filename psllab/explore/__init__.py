@@ -1,0 +1,1 @@
+"""For notebooks: discrepancy, the number of peers, one's own method."""

@@ -1,0 +1,296 @@
+"""The widgets of ``explore_discrepancy.ipynb``, thin: what they do is done by ``buckets`` and ``panels``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import ipywidgets as w
+import numpy as np
+import plotly.graph_objects as go
+
+from pslcore.runs import Record
+from psllab.explore import plots as panels
+from psllab.explore.pool import Look, Opened, look
+from psllab.explore.selection import SORTS, Chosen, lasso
+from psllab.widgets.controls import Progress, offer, row, told, wide
+from psllab.widgets.gallery import Fit, Gallery, png
+from psllab.widgets.job import Job, Stopped
+
+Runs = Mapping[str, Sequence[tuple[str, Record]]]
+"""Of each experiment by name: the label of its curve and the record, one a finished run."""
+
+_EITHER = (("all", "all"), ("yes", True), ("no", False))
+
+
+class Explorer:
+    """The pool of a finished run's cycle in discrepancy buckets.
+
+    Parameters
+    ----------
+    runs : mapping
+        See ``Runs``.
+    folder : path
+        Where cycles that were trained again are kept.
+    root, device
+        As for ``run``.
+
+    Raises
+    ------
+    ValueError
+        If there is no finished run.
+    """
+
+    def __init__(self, runs: Runs, folder: str | Path, root: str | Path = "data", device: str = "auto"):
+        self._runs = {name: list(rows) for name, rows in runs.items() if rows}
+        if not self._runs:
+            raise ValueError("no run is finished: run an experiment first.")
+        self._folder, self._root, self._device = folder, root, device
+        self.chosen: Chosen | None = None
+        self._heat = False
+        self._places: dict[str, np.ndarray] = {}
+        self._quiet = False
+        self._make()
+        self._fill(0)
+
+    # What a person can do, without a browser as well
+
+    def open(self, wait: bool = True) -> Job | None:
+        """Open the cycle that is chosen; trains it again unless it was kept."""
+        record, cycle = self._record(), self.cycle.value
+        self.status.value = told("Training this cycle again from its record …")
+
+        def work(part: Callable[[float], None]) -> Opened:
+            return look(record, cycle, self._folder, self._root, self._device, part)
+
+        job = self.training.begin(work, self._opened)
+        if job is not None and wait:
+            job.wait()
+            if job.error is not None:
+                raise job.error
+        return job
+
+    def pick(self, rows: Sequence[int] | None) -> None:
+        """What a lasso does: show these rows, of whatever bucket; None ends it."""
+        if self.chosen is None:
+            return
+        self.chosen.among = None if rows is None else lasso(len(self.chosen.opened.look), rows)
+        self.free.layout.display = "none" if rows is None else ""
+        self._show()
+
+    # The parts
+
+    def _make(self) -> None:
+        chooser = {"description_width": "initial"}
+        self.experiment = w.Dropdown(description="experiment", options=list(self._runs), style=chooser)
+        self.method = w.Dropdown(description="method", style=chooser)
+        self.seed = w.Dropdown(description="seed", style=chooser, layout=w.Layout(width="110px"))
+        self.cycle = w.Dropdown(description="cycle", style=chooser, layout=w.Layout(width="190px"))
+        for one in (self.experiment, self.method):
+            one.layout.width = "190px"
+        self.go = w.Button(description="Look", icon="eye", button_style="primary", layout=w.Layout(width="90px"))
+        self.training = Progress("training")
+        self.status = w.HTML(told("Choose a finished run and press Look."))
+        self.buckets = w.IntSlider(5, 1, 20, description="buckets", continuous_update=False, style=chooser)
+        self.shown = w.IntSlider(5, 0, 5, description="shown (0: all)", continuous_update=False, style=chooser)
+        self.label = w.Dropdown(description="class", options=[("all", "all")], style=chooser)
+        self.consensus = w.Dropdown(description="students agree", options=_EITHER, style=chooser)
+        self.right = w.Dropdown(description="answer right", options=_EITHER, style=chooser)
+        self.protected = w.Dropdown(
+            description="images", options=[("all", "all"), ("protected", True), ("safe", False)], style=chooser
+        )
+        self.sort = w.Dropdown(description="sorted by", options=SORTS, style=chooser)
+        for one in (self.label, self.consensus, self.right, self.protected):
+            one.layout.width = "165px"
+        self.sort.layout.width = "240px"
+        self.heat = w.Checkbox(description="discrepancy over the image", indent=False, layout=w.Layout(display="none"))
+        self.free = w.Button(description="End the lasso", icon="times", layout=w.Layout(display="none", width="130px"))
+        self.told = w.HTML()
+        self.grid = Gallery(0, lambda rows: [b""] * len(rows), side=112, height=450, empty="No image is like that.")
+        self.detail = go.FigureWidget(layout={"height": 450, "title": {"text": "Click an image"}, "autosize": True})
+        panels.responsive(self.detail).update_layout(
+            paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font_color="#808790"
+        )
+        self.detail.update_xaxes(visible=False).update_yaxes(visible=False)
+        self.maps = Gallery(0, lambda rows: [b""] * len(rows), side=150, height=230, lines=1, empty="")
+        self.maps.layout = w.Layout(display="none")
+        self.scatter = panels.scatter("Discrepancy against entropy", "entropy of the mean answer (nats)", "discrepancy")
+        self.map = panels.scatter("The pool: a student's features", "", "")
+        self.colour = w.Dropdown(description="coloured by", options=panels.COLOURINGS, style=chooser)
+        self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"})
+        self.mapping = Progress("map")
+        self.mapping.view.layout.display = "none"
+        # Names for style and tests. On boxes round the plots: a plot that is drawn late may lose its own.
+        plots = [wide(plot, 340) for plot in (self.scatter, self.map)]
+        detail = w.VBox([self.detail])
+        for one, name in ((self.buckets, "buckets"), (self.shown, "shown"), (self.told, "summary"), (self.go, "look"),
+                          (self.label, "class"), (detail, "detail"), (self.status, "status"), (self.kind, "kind"),
+                          (plots[0], "scatter"), (plots[1], "map"), (self.maps, "maps"), (self.heat, "heat"),
+                          (self.experiment, "experiment"), (self.grid, "grid")):  # fmt: skip
+            one.add_class(f"psl-{name}")
+        right = w.VBox([detail, self.maps])
+        self.view = w.VBox(
+            [
+                row(self.experiment, self.method, self.seed, self.cycle, self.go, self.training.view),
+                self.status,
+                row(wide(self.buckets, 260), wide(self.shown, 260), self.sort),
+                row(self.label, self.consensus, self.right, self.protected, self.heat, self.free),
+                self.told,
+                w.Box([wide(self.grid, 400), wide(right, 340)], layout=w.Layout(flex_flow="row wrap", width="100%")),
+                row(self.colour, self.kind, self.mapping.view),
+                w.Box(plots, layout=w.Layout(flex_flow="row wrap", width="100%")),
+                Fit(),
+            ],
+            layout=w.Layout(width="100%"),
+        )
+        self.view.add_class("psl-explorer")
+        self._listen()
+
+    def _listen(self) -> None:
+        for level, one in enumerate((self.experiment, self.method, self.seed)):
+            one.observe(lambda _, level=level: self._fill(level + 1), "value")
+        for one in (self.buckets, self.shown, self.label, self.consensus, self.right, self.protected, self.sort):
+            one.observe(self._chose, "value")
+        self.heat.observe(self._chose, "value")
+        self.go.on_click(lambda _: self.open(wait=False))
+        self.free.on_click(lambda _: self.pick(None))
+        self.grid.on_select(self._open_image)
+        self.grid.on_mark(lambda _: self._ring())
+        self.colour.observe(lambda _: self._paint(), "value")
+        self.kind.observe(self._map_kind, "value")
+        for figure in (self.scatter, self.map):
+            figure.data[0].on_selection(lambda _, points, __: self.pick(points.point_inds or None))
+            figure.data[0].on_deselect(lambda *_: self.pick(None))
+
+    def _fill(self, level: int) -> None:
+        """The choices that follow from those left of them."""
+        if self._quiet:
+            return
+        self._quiet = True
+        rows = self._runs[self.experiment.value]
+        if level <= 1:
+            offer(self.method, list(dict.fromkeys(label for label, _ in rows)))
+        mine = [record for label, record in rows if label == self.method.value]
+        if level <= 2:
+            offer(self.seed, sorted({record["config"]["seed"] for record in mine}))
+        cycles = self._record()["cycles"]
+        self.cycle.options = [(f"{n}: {entry['labelled']:,} labels", n) for n, entry in enumerate(cycles)]
+        self.cycle.value = max(0, len(cycles) - 2)  # the last that picked
+        self._quiet = False
+
+    def _record(self) -> Record:
+        rows = self._runs[self.experiment.value]
+        (record, *_) = (
+            record
+            for label, record in rows
+            if (label, record["config"]["seed"]) == (self.method.value, self.seed.value)
+        )
+        return record
+
+    def _opened(self, job: Job) -> None:
+        if job.error is not None or job.stopped:
+            self.status.value = told(f"{job.error}" if job.error else "Stopped; what was shown before still is.")
+            return
+        opened: Opened = job.result
+        seen: Look = opened.look
+        self.status.value = told(opened.told())
+        self.chosen = Chosen(opened)
+        self._quiet = True
+        self.label.options = [("all", "all"), *((name, n) for n, name in enumerate(opened.dataset.classes))]
+        self.label.value = "all"
+        self.buckets.max = max(1, min(20, len(seen)))
+        self.shown.max = self.shown.value = self.buckets.value
+        self.heat.layout.display = self.maps.layout.display = "" if seen.pixels else "none"
+        self._quiet = False
+        self.grid.side = 144 if seen.pixels else 112
+        thumb = panels.thumbs(opened, lambda: self._heat)
+        self.grid.show(len(seen), thumb, self.chosen.caption, self.chosen.marks)
+        self._places = {"PCA": panels.pca(seen.features)}
+        self._take()
+        self.pick(None)
+        self._quiet, self.kind.value = True, "PCA"
+        self._quiet = False
+        self._paint()
+        rows = self.chosen.rows()
+        if len(rows):
+            self.grid.selected = int(rows[0])
+            self._open_image(int(rows[0]))
+
+    # What follows from a choice
+
+    def _take(self) -> None:
+        """The widgets' values into ``chosen``."""
+        if self.chosen is None:
+            return
+        for name in ("buckets", "shown", "label", "consensus", "right", "protected", "sort"):
+            value = getattr(self, name).value
+            setattr(self.chosen, name, None if value == "all" else value)
+        self._heat = self.heat.value
+
+    def _chose(self, change: dict) -> None:
+        if self._quiet or self.chosen is None:
+            return
+        if change["owner"] is self.buckets:
+            self._quiet = True
+            self.shown.max = self.buckets.value
+            self._quiet = False
+        self._take()
+        if change["owner"] in (self.buckets, self.shown):
+            self.chosen.among = None
+            self.free.layout.display = "none"
+        self._show()
+
+    def _show(self) -> None:
+        assert self.chosen is not None
+        self.told.value = told(self.chosen.told())
+        self.grid.order = self.chosen.rows()
+        self._ring()
+
+    def _ring(self) -> None:
+        marked = np.array(sorted(self.grid.marked), dtype=np.int64)
+        for figure in (self.scatter, self.map):
+            panels.ring(figure, self.grid.order, marked)
+
+    def _paint(self) -> None:
+        if self.chosen is None:
+            return
+        opened = self.chosen.opened
+        plain = np.stack([opened.look.entropy, opened.look.score], 1)
+        panels.paint(self.scatter, opened, plain, self.colour.value)
+        places = self._places.get(self.kind.value, self._places["PCA"])
+        panels.paint(self.map, opened, places, self.colour.value)
+        self._ring()
+
+    def _map_kind(self, _: dict) -> None:
+        if self._quiet or self.chosen is None:
+            return
+        if self.kind.value in self._places:
+            return self._paint()
+        features, mine = self.chosen.opened.look.features, self._places
+        self.mapping.view.layout.display = ""
+
+        def work(part: Callable[[float], None]) -> None:
+            for done, places in panels.tsne(features):
+                if self._places is not mine:
+                    raise Stopped  # another pool was opened meanwhile
+                part(done)
+                mine["t-SNE"] = places
+                self._paint()
+
+        self.mapping.begin(work, lambda _: None)
+
+    def _open_image(self, number: int) -> None:
+        if self.chosen is None:
+            return
+        figure = panels.answers(self.chosen, number)
+        before, height = self.detail.layout.height, 300 if self.chosen.opened.look.pixels else 450
+        with self.detail.batch_update():
+            self.detail.data = ()
+            self.detail.add_traces(list(figure.data))
+            self.detail.layout = figure.layout
+            self.detail.layout.height = height
+        if height != before:  # plotly takes a new height for a fixed size
+            self.detail.layout.autosize = False
+            self.detail.layout.autosize = True
+        if self.chosen.opened.look.pixels:
+            shown = panels.panels(self.chosen.opened, number)
+            names, images = list(shown), list(shown.values())
+            self.maps.show(len(names), lambda rows: [png(images[n]) for n in rows], lambda n: names[n])

@@ -1,0 +1,228 @@
+"""The widgets of ``explore_peers.ipynb``, thin: what they do is done by ``peers``."""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import pandas as pd
+import plotly.graph_objects as go
+
+from pslcore import models
+from pslcore.data import load
+from pslcore.runs import Config, Record, counts
+from psllab.explore.plots import layout, responsive
+from psllab.explore.tuning import Tries
+from psllab.widgets.controls import Progress, row, told, wide
+from psllab.widgets.gallery import Fit
+from psllab.widgets.job import Job
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a7a7a", "#8a5a00")
+
+
+class Trainer:
+    """Settings of peer study to turn, and the curves that they give.
+
+    Parameters
+    ----------
+    base : Config
+        Data, recipe and budgets to start from.
+    folder : path
+        Of the records.
+    scale : str
+        Of the experiment that *Keep* writes.
+    kept : path
+        The file that *Keep* writes.
+    root : path
+        Of the data sets.
+    """
+
+    def __init__(self, base: Config, folder: str | Path, scale: str, kept: str | Path, root: str | Path = "data"):
+        self.tries = Tries(base, folder, root)
+        self._scale, self._kept = scale, kept
+        self._dataset = load(base.dataset, root)
+        self._make()
+
+    # What a person can do, without a browser as well
+
+    def config(self) -> Config:
+        """The config that the widgets stand for; ``ValueError`` in one sentence if it is none."""
+        turned = {name: getattr(self, name).value for name in _OPTIONS}
+        options = {name: round(value, 6) if isinstance(value, float) else value for name, value in turned.items()}
+        return self.tries.config(self.seed.value, self.budget.value, **options)
+
+    def train(self, wait: bool = True) -> Job | None:
+        """Train what is set, unless it was trained before."""
+        try:
+            config = self.config()
+            total = len(counts(config, self._dataset))
+        except ValueError as error:
+            self.status.value = told(str(error))
+            return None
+        self.status.value = told("Training …")
+
+        def work(part: Callable[[float], None]) -> Record:
+            def cycle(record: Record) -> None:
+                self.progress.bar.value = len(record["cycles"]) / total
+                self.draw()
+
+            return self.tries.train(config, cycle, lambda: job().halting)
+
+        def job() -> Job:
+            assert self.progress.job is not None
+            return self.progress.job
+
+        started = self.progress.begin(work, self._ended)
+        if started is not None and wait:
+            started.wait()
+            if started.error is not None:
+                raise started.error
+        return started
+
+    def keep(self) -> str:
+        """Write what is set as an experiment; its text."""
+        key = self.config().key
+        if key not in self.tries.records:
+            raise ValueError("train these settings first: only what was tried is kept.")
+        return self.tries.keep([key], self.name.value, self._scale, self._kept)
+
+    def draw(self) -> None:
+        """The curves and the table of all settings tried so far."""
+        shown = self.figure.data
+        with self.figure.batch_update():
+            for number, (key, record) in enumerate(self.tries.records.items()):
+                x = [entry["labelled"] for entry in record["cycles"]]
+                y = [100 * entry["metric"] for entry in record["cycles"]]
+                if number < len(shown):
+                    shown[number].x, shown[number].y, shown[number].name = x, y, self.tries.label(key)
+                else:
+                    colour = COLOURS[number % len(COLOURS)]
+                    self.figure.add_scatter(
+                        x=x, y=y, name=self.tries.label(key), mode="lines+markers", line={"color": colour},
+                        hovertemplate="%{y:.1f} % at %{x} labels<extra>%{fullData.name}</extra>",
+                    )  # fmt: skip
+            self.figure.layout.title.text = f"{len(self.tries.records)} settings tried on {self._dataset.name}"
+        self.table.value = html(self.tries.table())
+
+    # The parts
+
+    def _make(self) -> None:
+        wordy: Any = {"description_width": "initial"}
+        usual = self.tries.base.strategy.model_dump()
+        pixels = self._dataset.pixel_labels
+        metric = "mean IoU" if pixels else "accuracy"
+        networks = [name for name in models.names() if models.for_pixel_labels(name) == pixels]
+        start = usual["student"] if usual["student"] in networks else networks[-1]
+        self.peers = w.IntSlider(usual["peers"], 1, 6, description="peers", continuous_update=False, style=wordy)
+        self.in_class = w.Checkbox(value=True, description="in-class study", indent=False)
+        self.out_of_class = w.Checkbox(value=True, description="out-of-class study", indent=False)
+        self.study_protected = w.Checkbox(value=True, description="… with protected images", indent=False)
+        self.ranking = w.Dropdown(description="ranking", options=["paper", "ordered"], style=wordy)
+        self.alpha = w.FloatSlider(
+            usual["alpha"], min=0, max=1, step=0.05, description="α", continuous_update=False, style=wordy
+        )
+        self.temperature = w.FloatSlider(
+            usual["temperature"], min=0.5, max=20, step=0.5, description="τ", continuous_update=False, style=wordy
+        )
+        self.margin = w.FloatLogSlider(
+            usual["margin"],
+            min=-4,
+            max=1,
+            step=0.5,
+            description="ξ",
+            continuous_update=False,
+            readout_format=".4g",
+            style=wordy,
+        )
+        self.student = w.Dropdown(value=start, options=networks, description="student", style=wordy)
+        self.budget = w.BoundedIntText(int(self.tries.base.budget), min=1, max=10**6, description="budget", style=wordy)
+        self.seed = w.BoundedIntText(0, min=0, max=10**6, description="seed", style=wordy)
+        for one in (self.in_class, self.out_of_class, self.study_protected):
+            one.layout.width = "190px"
+        for one in (self.ranking, self.student, self.budget, self.seed):
+            one.layout.width = "190px"
+        self.at_once = w.Checkbox(value=True, description="train when something is turned", indent=False)
+        self.go = w.Button(description="Train", icon="play", button_style="primary", layout=w.Layout(width="90px"))
+        self.progress = Progress("peers")
+        self.status = w.HTML(told("Turn something, or press Train."))
+        self.figure = go.FigureWidget(
+            layout=layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
+        )
+        responsive(self.figure)
+        self.table = w.HTML()
+        self.name = w.Text("my_peers", description="experiment", style=wordy, layout=w.Layout(width="240px"))
+        self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
+        self.text = w.HTML()
+        curves = w.VBox([self.figure])  # the name on a box: a plot that is drawn late may lose its own
+        for one, name in ((self.peers, "peers"), (self.go, "train"), (self.table, "table"), (self.status, "tried"),
+                          (curves, "curves"), (self.save, "keep"), (self.text, "kept")):  # fmt: skip
+            one.add_class(f"psl-{name}")
+        self.view = w.VBox(
+            [
+                row(wide(self.peers, 280), self.in_class, self.out_of_class, self.study_protected),
+                row(wide(self.alpha, 240), wide(self.temperature, 240), wide(self.margin, 240)),
+                row(self.student, self.ranking, self.budget, self.seed),
+                row(self.go, self.progress.view, self.at_once),
+                self.status,
+                curves,
+                self.table,
+                row(self.name, self.save),
+                self.text,
+                Fit(),
+            ],
+            layout=w.Layout(width="100%"),
+        )
+        self.view.add_class("psl-trainer")
+        self.go.on_click(lambda _: self.train(wait=False))
+        self.save.on_click(self._keep)
+        for name in (*_OPTIONS, "seed", "budget"):
+            getattr(self, name).observe(self._turned, "value")
+
+    def _turned(self, _: dict) -> None:
+        if self.at_once.value and self.train(wait=False) is None and self.progress.job and self.progress.job.running:
+            self.status.value = told("Still training what was set before: press Stop, or Train when it has ended.")
+
+    def _ended(self, job: Job) -> None:
+        if job.error is not None:
+            self.status.value = told(str(job.error))
+            return
+        record = job.result
+        if not record["cycles"]:
+            self.status.value = told("Stopped before the first cycle ended.")
+            return
+        self.draw()
+        label, last = self.tries.label(record["key"]), record["cycles"][-1]
+        if self.tries.unfinished(record["key"]):
+            self.progress.bar.bar_style = "warning"
+            self.status.value = told(f"{label}: stopped at {last['labelled']} labels; Train goes on from there.")
+        else:
+            self.progress.bar.value = 1
+            metric = f"{100 * last['metric']:.1f} % {record['metric']} at {last['labelled']} labels"
+            self.status.value = told(f"{label}: {metric}.")
+
+    def _keep(self, _: w.Button) -> None:
+        try:
+            text = self.keep()
+        except (ValueError, OSError) as error:
+            self.text.value = told(str(error))
+            return
+        how = f"Written to {self._kept}. Copy it into params.yaml, or run it as it is: " + (
+            f"python -m pslcore grid {self.name.value} --scale {self._scale} --params {self._kept}"
+        )
+        self.text.value = f'{told(how)}<pre class="psl-told">{escape(text)}</pre>'
+
+
+_OPTIONS = (
+    "peers", "in_class", "out_of_class", "study_protected", "ranking", "alpha", "temperature", "margin", "student",
+)  # fmt: skip
+
+
+def html(table: pd.DataFrame) -> str:
+    """A table for a page of light or dark colours."""
+    words = table.to_html(index=False, border=0, classes="psl-table", escape=True, formatters=_NUMBERS)
+    note = "Disagreement: of the test images, after the last pick, those on which no two students agree."
+    return f'<div class="psl-scroll">{words}</div>{told(note)}'
+
+
+_NUMBERS: Any = {name: "{:,}".format for name in ("parameters", "bytes crossed", "unlabelled seen")}

@@ -1,0 +1,1 @@
+"""What people bring: their own networks, data sets, methods."""

@@ -1,0 +1,21 @@
+"""Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
+
+from psllab.grid import archive
+from psllab.grid.equivalence import ATTESTED, attest, current, difference
+from psllab.grid.params import (
+    BASE,
+    CEILING,
+    Cell,
+    cells,
+    config_of,
+    experiments,
+    looks,
+    merge,
+    run_one,
+    scales,
+    section,
+    source,
+    top,
+)
+from psllab.grid.precision import settle
+from psllab.grid.runner import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in

@@ -1,0 +1,1 @@
+"""The page of a scale: its exhibits, and what is embedded."""

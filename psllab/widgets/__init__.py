@@ -1,0 +1,1 @@
+"""What the explorers and the desk share: gallery, controls, a job in the background."""

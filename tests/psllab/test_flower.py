@@ -1,0 +1,212 @@
+"""Flower: real processes on the loopback do the very rounds that the in-process federation does."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from pslcore import federated
+from pslcore.runs import records, unpacked
+
+pytest.importorskip("flwr", reason="flwr is not installed: pip install '.[federated]'")
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from psllab import flower
+
+LIMIT = 240  # seconds; the whole takes about 60
+SETTINGS = {
+    "dataset": "digits", "method": "psl", "initial": 20, "budget": 10, "final": 30, "clients": 2, "rounds": 3,
+    "recipe": {"epochs": 1, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False},
+}  # fmt: skip
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def config():
+    return federated.FederatedConfig.of(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def expected(config):
+    """The in-process run: its record, and the weights of its global model."""
+    device = torch.device("cpu")
+    protocol = federated.resolve(config)
+    local = federated.Local(protocol, device, None)
+    return federated.serve(protocol, device, federated.new_shelf(None, protocol), local)
+
+
+def free_ports(n):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def until(condition, what, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.2)
+
+
+@contextmanager
+def processes(folder, env):
+    """A function that starts a process with its own session and log; all of them end with the block."""
+    begun = []
+
+    def start(name, command, *arguments):
+        with (folder / f"{name}.log").open("w") as log:
+            begun.append(subprocess.Popen(
+                [BIN / command, *arguments], env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            ))  # fmt: skip
+        return begun[-1]
+
+    try:
+        yield start
+    finally:
+        for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+            for process in begun:
+                try:
+                    os.killpg(process.pid, sign)  # with what it has started itself
+                except ProcessLookupError:
+                    continue
+            for process in begun:
+                try:
+                    process.wait(patience)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def healthy(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.mark.slow
+def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config, expected):
+    link, *nodes = free_ports(3)
+    home = tmp_path / "home" / "flwr"
+    home.mkdir(parents=True)
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{link}"\ninsecure = true\n'
+    )
+    top = Path(federated.__file__).parents[1]
+    env = os.environ | {
+        "HOME": str(home.parent), "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(top),
+        "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
+    }  # fmt: skip
+    app = flower.bundle(tmp_path / "app", config, tmp_path / "server", timeout=LIMIT)
+    final = tmp_path / "server" / f"{config.key}.weights.pt"
+    with processes(tmp_path, env) as start:
+        superlink = start(
+            "superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(link),
+            "--disable-runtime-dependency-installation",
+        )  # fmt: skip
+        until(lambda: healthy(link) or superlink.poll() is not None, "the start of the superlink", 60)
+        for number, port in enumerate(nodes):
+            start(
+                f"node{number}", "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}",
+                "--port", str(port), "--node-config", f'partition-id={number} folder="{tmp_path}/client{number}"',
+            )  # fmt: skip
+        begun = subprocess.run(
+            [BIN / "flwr", "run", app, "here"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert begun.returncode == 0, begun.stdout + begun.stderr
+        until(final.exists, "the end of the run", LIMIT)
+    wanted, weights = expected
+    record = records.read(final.with_name(f"{config.key}.json"))
+    assert record["failed"] == []
+    for entry, other in zip(record["cycles"], wanted["cycles"], strict=True):
+        assert entry["picked"] == []  # the picks have not left the clients
+        assert {name: entry[name] for name in ("labelled", "metric", "crossed", "unlabelled_seen")} == {
+            name: other[name] for name in ("labelled", "metric", "crossed", "unlabelled_seen")
+        }
+    given = unpacked(final)
+    assert given.keys() == weights.keys()
+    assert all(torch.equal(given[name], weights[name]) for name in weights)
+    picked = []
+    for number, part in enumerate(federated.resolve(config).parts):
+        kept = max((tmp_path / f"client{number}").iterdir(), key=lambda path: int(path.suffixes[-2][5:]))
+        picked += part[unpacked(kept)["picked"][0]].tolist()
+    assert picked == wanted["cycles"][0]["picked"]
+    assert not list(tmp_path.glob("server/*client*"))
+
+
+# Without a network: what goes wrong
+
+
+class Table:
+    """A grid that hands every message to the client app in this process; ``configs`` are those of the nodes."""
+
+    def __init__(self, run_config, configs):
+        self._run, self._configs = run_config, configs
+        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as Flower's processes do at first
+
+    def get_node_ids(self):
+        return list(self._configs)
+
+    def send_and_receive(self, messages, *, timeout=None):
+        for message in messages:
+            node = message.metadata.dst_node_id
+            context = Context(
+                run_id=1, node_id=node, node_config=self._configs[node], state=RecordDict(), run_config=self._run
+            )
+            try:
+                yield flower.client(message, context)
+            except Exception as error:
+                yield Message(Error(0, str(error)), reply_to=message)
+
+
+def remote(tmp_path, config, numbers):
+    given = {"settings": json.dumps(config.settings())}
+    nodes = {10 + place: {"partition-id": number, "folder": str(tmp_path / str(place))} for place, number in numbers}
+    return flower.Remote(config, Table(given, nodes), patience=0.3, timeout=60)
+
+
+def serve(config, federation):
+    protocol = federated.resolve(config)
+    return federated.serve(protocol, torch.device("cpu"), federated.new_shelf(None, protocol), federation)
+
+
+def test_messages_carry_everything_bit_for_bit(tmp_path, config, expected):
+    record, weights = serve(config, remote(tmp_path, config, enumerate([1, 0])))  # nodes come in any order
+    assert all(torch.equal(weights[name], expected[1][name]) for name in expected[1])
+    assert record["cycles"][1]["metric"] == expected[0]["cycles"][1]["metric"]
+
+
+def test_who_is_not_there_has_failed(tmp_path, config):
+    small = federated.FederatedConfig.of(SETTINGS | {"final": 20, "rounds": 1})
+    record, _ = serve(small, remote(tmp_path, small, [(0, 1)]))
+    assert record["failed"] == [{"round": 0, "client": 0, "error": "it did not answer"}]
+
+
+@pytest.mark.parametrize("numbers", [[0, 7], [0, -1]])
+def test_a_node_that_is_no_client_is_told_so(tmp_path, config, numbers):
+    small = federated.FederatedConfig.of(SETTINGS | {"final": 20, "rounds": 1})
+    record, _ = serve(small, remote(tmp_path, small, enumerate(numbers)))
+    (failed,) = record["failed"]
+    assert failed["client"] == 1
+    assert "as `partition-id` a number from 0 to 1" in failed["error"]
+
+
+def test_two_nodes_of_one_number_are_reported(tmp_path, config):
+    small = federated.FederatedConfig.of(SETTINGS | {"final": 20, "rounds": 1})
+    record, _ = serve(small, remote(tmp_path, small, enumerate([0, 0])))
+    assert record["failed"][0]["error"] == "it did not answer (two nodes have the partition-id 0)"
