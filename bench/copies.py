@@ -1,6 +1,6 @@
 """How many near copies of protected pictures are found, and how many strangers are held back.
 
-    python bench/copies.py FOLDER [--pictures 1000] [--strangers 4000]
+    python bench/copies.py [FOLDER] [--pictures 1000] [--strangers 4000]
 
 From a folder of real pictures: each of the first is copied in several ways, each of the others is a stranger to them.
 """
@@ -19,12 +19,16 @@ from psllab.album.pictures import decode
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder")
+    parser.add_argument("folder", nargs="?", default="data/tiny-imagenet-200/val/images")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--strangers", type=int, default=4000)
     options = parser.parse_args()
     files = sorted(path for path in Path(options.folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     files = files[: options.pictures + options.strangers]
+    if len(files) <= options.pictures:
+        return print(
+            f"passed over: {options.folder} holds {len(files)} pictures, and more than {options.pictures} are needed"
+        )
     kept = [bits(views(thumbnail(path.read_bytes()))) for path in files[: options.pictures]]
     print("| copy | found (%) | bits that differ: median, most |\n|---|---|---|")
     for name, change in COPIES.items():

@@ -1,7 +1,7 @@
 """A round trip through a real Label Studio: what `ask --label-studio` writes, and all that comes back.
 
     python -m venv /tmp/studio && /tmp/studio/bin/pip install label-studio     # 1.23.2; some minutes
-    nice python bench/label_studio.py /tmp/studio/bin/label-studio [--exports tests/album/studio]
+    nice python bench/label_studio.py /tmp/studio/bin/label-studio [--exports tests/psllab/album/studio]
 
 An album of twelve pictures, two of them private. Two people label: one skips and then answers, annotates twice,
 corrects herself, is of another mind than the other, leaves a draft, chooses nothing. It is checked that the storage
@@ -34,9 +34,13 @@ HERE = f"http://localhost:{PORT}"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("program", type=Path, help="label-studio, installed by pip in an environment of its own")
+    parser.add_argument(
+        "program", type=Path, nargs="?", help="label-studio, installed by pip in an environment of its own"
+    )
     parser.add_argument("--exports", type=Path, help="keep the exports in this folder")
     options = parser.parse_args()
+    if options.program is None:
+        return print("passed over: name the program label-studio")
     with tempfile.TemporaryDirectory() as scratch:
         top = Path(scratch)
         for number in range(12):

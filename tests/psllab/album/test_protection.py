@@ -346,6 +346,30 @@ def test_only_the_person_releases(tmp_path, planted):
         assert first in album.preview().safe  # a copy of it is protected again, but it was released by itself
 
 
+def test_rules_are_previewed_while_a_round_waits(tmp_path, planted, capsys):
+    case = Rules_misspelt_later(tmp_path / "photos", planted)
+    Album(case.folder, CLASSES, learning=QUICK).close()
+    assert main(["ask", str(case.folder), "--budget", "10"]) == 0  # all ten, before anything was protected
+    with Album(case.folder) as album:
+        page = album.home / "ask.html"
+    assert all(marks[0] in page.read_text() for marks in case.secret)
+    rules = tmp_path / "rules.yaml"
+    for name, told in (
+        ("privat", "The rule 'privat' fits no picture"),
+        ("private", "2 protected: in the folder private"),
+    ):
+        rules.write_text(f"folders: [{name}]\n")
+        capsys.readouterr()
+        assert main(["ask", str(case.folder), "--protect", str(rules)]) == 0
+        assert told in capsys.readouterr().out
+    assert not any(marks[0] in page.read_text() for marks in case.secret)
+    rules.write_text("# folders: [private]\n")
+    assert main(["ask", str(case.folder), "--protect", str(rules)]) == 2
+    assert "holds no rule" in capsys.readouterr().err
+    assert main(["ask", str(case.folder)]) == 0
+    assert not any(marks[0] in page.read_text() for marks in case.secret)
+
+
 def test_names_by_hand_are_checked_and_written_as_hashes(tmp_path, planted):
     case = Named_like_a_hash(tmp_path / "photos", planted)
     with pytest.raises(ValueError, match=r"by_hand protects '#1 part.png', which is no picture here: mend the name"):
