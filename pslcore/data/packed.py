@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -34,7 +34,6 @@ from tqdm import tqdm
 
 from pslcore.data import pictures
 from pslcore.data.arrays import Array, Indices, Labels, Parts
-from pslcore.data.depth import Range
 from pslcore.data.pictures import Source
 from pslcore.settings import Settings, sentence, short
 
@@ -62,7 +61,7 @@ class Index(Settings):
     arrays: dict[str, Entry]
     left_out: dict[str, str] | None = None
     sizes: dict[str, int] | None = None
-    deep: Range | None = None
+    deep: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Index":

@@ -30,11 +30,12 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from pslcore.data import packed, pictures
+from pslcore.data import packed
 from pslcore.data.arrays import Bytes, Parts
-from pslcore.data.depth import Range
 from pslcore.data.packed import Entry, Index, Writer
 from pslcore.data.splits import SPLITS
+from psllab.extend import pictures
+from psllab.extend.depth import Range
 from psllab.extend.image_folder_scan import Tree, find, form
 
 ONE_SIZE = 0.9
@@ -227,7 +228,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
         packed.write(part / "progress.json", json.dumps(kept))
     index = Index(
         source=tree.signature, classes=tree.classes, note=_note(sizes, size, len(left_out), depth.known),
-        left_out=left_out, sizes=dict(sizes), deep=depth.known,
+        left_out=left_out, sizes=dict(sizes), deep=kept.get("depth"),
         arrays={what: Entry.of(entry) for what, entry in kept["arrays"].items()},
     )  # fmt: skip
     packed.write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
