@@ -11,9 +11,9 @@ the first ``read`` decodes every picture once, in order, and writes plain ``.npy
         index.json                 shapes, sizes and SHA-256 of these files; class names; a signature of the source
 
 The folder gets its name only when all of it is on the disk, so what has the name is whole; what an interrupted run
-leaves behind is removed by the next, or gone on with by a filler that can. Processes that come at the same time wait for
-the one that packs. The source is packed again when its list of files, their sizes, or the table of labels changed (contents of
-equal size are not looked at; delete the folder to force it), and may be deleted once it is packed.
+leaves behind is removed by the next, or gone on with by a filler that can. Processes that come at the same time wait
+for the one that packs. The source is packed again when its list of files, their sizes, or the table of labels changed
+(contents of equal size are not looked at; delete the folder to force it), and may be deleted once it is packed.
 """
 
 import errno
