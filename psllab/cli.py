@@ -4,6 +4,7 @@ Imports are made by the command that needs them: torch alone takes seconds, and 
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -89,8 +90,12 @@ def _scale(command: argparse.ArgumentParser, required: bool = False) -> None:
     _add(command, "--scale", complete=SCALE, help="a scale of params.yaml: quick, digits, laptop, paper", **told)
 
 
+def _out(command: argparse.ArgumentParser, help: str) -> None:
+    _add(command, "--out", complete=FOLDER, default="outputs", help=help)
+
+
 def _places(command: argparse.ArgumentParser, out: str) -> None:
-    _add(command, "--out", complete=FOLDER, default="outputs", help=out)
+    _out(command, out)
     _add(command, "--params", default="params.yaml", help="where experiments are written down")
 
 
@@ -100,13 +105,9 @@ def _machine(command: argparse.ArgumentParser) -> None:
     _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
 
 
-def _evidence(name: str) -> Body:
-    def body(options: argparse.Namespace) -> int:
-        from psllab.benchmark import commands as command
-
-        return getattr(command, name)(options)
-
-    return body
+def _of(module: str, name: str) -> Body:
+    """The body of that name, whose module is imported when it is run."""
+    return lambda options: getattr(importlib.import_module(module), name)(options)
 
 
 def _in_time(minutes: float | None) -> None:
@@ -144,7 +145,7 @@ def _grid(command: argparse.ArgumentParser) -> Body:
 def _merge(command: argparse.ArgumentParser) -> Body:
     _add(command, "folder", complete=FOLDER, help="what `grid --out` wrote there")
     _scale(command, required=True)
-    _add(command, "--out", complete=FOLDER, default="outputs", help="records go to OUT/SCALE/runs")
+    _out(command, "records go to OUT/SCALE/runs")
 
     def body(options: argparse.Namespace) -> int:
         from psllab import grid
@@ -159,7 +160,7 @@ def _merge(command: argparse.ArgumentParser) -> Body:
 @_command("pack", "bring the finished records of a scale into one small file", "pack --scale digits")
 def _pack(command: argparse.ArgumentParser) -> Body:
     _scale(command, required=True)
-    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+    _out(command, "where the records are")
 
     def body(options: argparse.Namespace) -> int:
         from psllab import grid
@@ -262,16 +263,10 @@ def _try(command: argparse.ArgumentParser) -> Body:
          help="run published methods here too: those that make no pair, or 'A;B'")  # fmt: skip
     _add(command, "--limit", type=float, default=120, help="seconds that a pick may take (120)")
     _add(command, "--page", help="where the figure goes (mine.html for mine.py, in this folder)")
-    _add(
-        command,
-        "--out",
-        complete=FOLDER,
-        default="outputs",
-        help="its records go to OUT/SCALE/tried/<hash of the file>",
-    )
+    _out(command, "its records go to OUT/SCALE/tried/<hash of the file>")
     _machine(command)
 
-    return _evidence("attempt")
+    return _of("psllab.benchmark.commands", "attempt")
 
 
 @_command("verify", "make a published run again, and say what came of it",
@@ -279,11 +274,11 @@ def _try(command: argparse.ArgumentParser) -> Body:
 def _verify(command: argparse.ArgumentParser) -> Body:
     _add(command, "record", nargs="?", help="the key of a run, or its file")
     _add(command, "--cheapest", action="store_true", help="the published run that takes the least time")
-    _add(command, "--out", complete=FOLDER, default="outputs", help="where the records are")
+    _out(command, "where the records are")
     _add(command, "--data", complete=FOLDER, default="data", help="folder of the data sets")
     _add(command, "--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
 
-    return _evidence("check")
+    return _of("psllab.benchmark.commands", "check")
 
 
 @_command("attest", "prove that a change of the code since a revision changed no record", "attest HEAD~1")
@@ -348,12 +343,7 @@ def _ask(command: argparse.ArgumentParser) -> Body:
     _add(command, "--label-studio", nargs="?", const="", metavar="FOLDER",
          help="also write what Label Studio needs, to OUT/label-studio or FOLDER")  # fmt: skip
 
-    def body(options: argparse.Namespace) -> int:
-        from psllab.album import commands as command
-
-        return command.ask(options)
-
-    return body
+    return _of("psllab.album.commands", "ask")
 
 
 @_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures answers.csv --by Ada")
@@ -362,12 +352,7 @@ def _tell(command: argparse.ArgumentParser) -> Body:
     _add(command, "labels", help="CSV with file and label, or an export of Label Studio")
     _add(command, "--by", default="", help="who says so, where the file does not")
 
-    def body(options: argparse.Namespace) -> int:
-        from psllab.album import commands as command
-
-        return command.tell(options)
-
-    return body
+    return _of("psllab.album.commands", "tell")
 
 
 @_command("completion", "print what makes a shell complete these commands",

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pslcore.runs.training import steps, train
 from pslcore.sides import task_learner
 from pslcore.strategies import ClientLearner, Setup, Strategy
 
+Told = Callable[[int], object]
 Watch = Callable[[float], None]
 """Is told after every step which part of a training is done, above 0 and up to 1; what it raises ends the training."""
 
@@ -119,7 +122,8 @@ def once_more(
             n_steps = steps(labelled.size, recipe)
             setup = Setup(len(protocol.dataset.classes), recipe, seed, cycle, n_steps, weights.get("learner"))
             learner = students.learner(session.client, setup) if students else None
-            watched = _Watched(learner, n_steps, lessons.index(cycle), len(lessons), watch)
+            told = watch and partial(_part, watch, lessons.index(cycle) * n_steps, len(lessons) * n_steps)
+            watched = Watched(learner, told)
             train(session.cloud, watched, learner is not None, labelled, recipe, seed, cycle)
             weights = {"cloud": session.cloud.weights()} | ({"learner": learner.weights()} if learner else {})
         if cycle < len(picks):
@@ -127,23 +131,28 @@ def once_more(
     return Trial(session, learner, len(picks))
 
 
-class _Watched(ClientLearner):
-    """A learner, or none, and somebody who is told of every step."""
+def _part(watch: Watch, before: int, total: int, step: int) -> None:
+    watch(min(1.0, (before + step) / total))
 
-    def __init__(self, learner: ClientLearner | None, n_steps: int, lesson: int, lessons: int, watch: Watch | None):
-        self._learner, self._watch = learner, watch
-        self._done, self._steps = lesson * n_steps, n_steps * lessons
+
+class Watched(ClientLearner):
+    """A learner, or none, and who is told the number of every ``step`` and ``epoch`` that is done."""
+
+    def __init__(self, learner: ClientLearner | None, step: Told | None = None, epoch: Told | None = None):
+        self._learner, self._step, self._epoch = learner, step, epoch
+        self._steps, self._epochs = count(1), count(1)
 
     def study(self, plan: Plan, teacher_logits) -> None:
         if self._learner is not None:
             self._learner.study(plan, teacher_logits)
-        self._done += 1
-        if self._watch is not None:
-            self._watch(min(1.0, self._done / self._steps))
+        if self._step is not None:
+            self._step(next(self._steps))
 
     def check(self) -> None:
         if self._learner is not None:
             self._learner.check()
+        if self._epoch is not None:
+            self._epoch(next(self._epochs))
 
 
 def segment(trial: Trial, index: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,9 +12,6 @@ import numpy as np
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
-from pslcore.data.depth import Range, deep
-from pslcore.data.leftovers import LEFTOVERS, leftover
-from pslcore.data.pictures import as_rgb, range_of
 from pslcore.losses import VOID
 from pslcore.plugins import names as names_given
 from pslcore.plugins import resolver

@@ -10,7 +10,6 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +19,6 @@ from pslcore.data.splits import SPLITS, chosen, split_of
 from pslcore.losses import VOID
 
 _KNOWN = ("images", "labels", "names", "approx", "coarse", "coarse_names")
-_DEFLATED = 1032
-"""Bytes that zlib can make of one at most."""
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What the header of a stored array says of it."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        size = self.dtype.itemsize
-        for extent in self.shape:  # in whole numbers of any size
-            size *= extent
-        return size
 
 
 def present(folder: Path) -> bool:
@@ -73,7 +55,7 @@ def read(folder: Path) -> Parts:
     }
 
 
-def check_fit(what: str, images: Array | Declared, labels: Array | Labels | Declared) -> None:
+def check_fit(what: str, images: Array, labels: Array | Labels) -> None:
     """Refuse in one sentence what can be no images with their labels, by types and shapes alone."""
     if images.dtype != np.uint8:
         raise ValueError(
@@ -162,8 +144,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ValueError(f"{path} is damaged or no .npz file ({told}): write or copy it again.") from error
 
 
-def _headers(path: Path) -> dict[str, Declared]:
-    """What the known arrays in a file are, in the order of the file; each is as large as it says, and no larger."""
+def _headers(path: Path) -> dict[str, Array]:
+    """Arrays of the types and shapes that the known ones in a file have, in its order, which take no memory; each is as
+    large as it says, and no larger."""
     headers = {}
     with _opened(path) as archive:
         for member in archive.infolist():
@@ -179,17 +162,14 @@ def _headers(path: Path) -> dict[str, Declared]:
                     shape, _, dtype = reader(stream)
                 except (MemoryError, RecursionError):  # of the parser, over brackets in brackets
                     raise ValueError(f"the header of {name} is no header") from None
-                headers[name] = header = Declared(dtype, shape)
-                # The directory's word is not taken for it: a stored member takes its bytes, a deflated one some.
-                packed = min(member.compress_size, path.stat().st_size)
-                most = packed * (_DEFLATED if member.compress_type == zipfile.ZIP_DEFLATED else 1)
-                held = min(member.file_size, most) - stream.tell()
+                headers[name] = header = np.broadcast_to(np.empty((), dtype), shape)
+                held = member.file_size - stream.tell()  # if the directory lies as well, reading comes to an early end
                 if not dtype.hasobject and header.nbytes != held:
                     raise ValueError(f"{name} of the shape {shape} takes {header.nbytes:,} bytes but has {held:,}")
     return headers
 
 
-def _arrays(path: Path, headers: dict[str, Declared]) -> dict[str, Array]:
+def _arrays(path: Path, headers: dict[str, Array]) -> dict[str, Array]:
     arrays = {}
     with _opened(path) as archive:
         for name in headers:
@@ -199,7 +179,7 @@ def _arrays(path: Path, headers: dict[str, Declared]) -> dict[str, Array]:
     return arrays
 
 
-def _check(path: Path, headers: dict[str, Declared]) -> None:
+def _check(path: Path, headers: dict[str, Array]) -> None:
     """What the headers of one file must be."""
     for name in ("images", "labels"):
         if name not in headers:
@@ -227,7 +207,7 @@ def _check_values(path: Path, arrays: dict[str, Array]) -> None:
             wrong = f"{str(values[counts > 1][0])!r} twice" if (counts > 1).any() else "an empty name or none"
             raise ValueError(f"{path}: {name} holds {wrong}; give each class a name of its own.")
     limits = {"approx": len(arrays["images"]), "coarse": len(arrays.get("coarse_names", ())) or np.inf}
-    for name in limits.keys() & arrays.keys():
+    for name in limits.keys() & {name for name, array in arrays.items() if array.size}:
         outside = arrays[name][(arrays[name] < 0) | (arrays[name] >= limits[name])]
         if outside.size:
             raise ValueError(f"{path}: {name} holds {outside[0]}, but must be from 0 to {limits[name] - 1:.0f}.")

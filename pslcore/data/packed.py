@@ -11,14 +11,13 @@ the first ``read`` decodes every picture once, in order, and writes plain ``.npy
         index.json                 shapes, sizes and SHA-256 of these files; class names; a signature of the source
 
 The folder gets its name only when all of it is on the disk, so what has the name is whole; what an interrupted run
-leaves behind is removed by the next, or gone on with (``tree``). Processes that come at the same time wait for the one
-that packs. The source is packed again when its list of files, their sizes, or the table of labels changed (contents of
-equal size are not looked at; delete the folder to force it), and may be deleted once it is packed.
+leaves behind is removed by the next, or gone on with by a filler that can. Processes that come at the same time wait
+for the one that packs. The source is packed again when its list of files, their sizes, or the table of labels changed
+(contents of equal size are not looked at; delete the folder to force it), and may be deleted once it is packed.
 """
 
 import errno
 import json
-import math
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -34,7 +33,6 @@ from tqdm import tqdm
 
 from pslcore.data import pictures
 from pslcore.data.arrays import Array, Indices, Labels, Parts
-from pslcore.data.depth import Range
 from pslcore.data.pictures import Source
 from pslcore.settings import Settings, sentence, short
 
@@ -62,13 +60,17 @@ class Index(Settings):
     arrays: dict[str, Entry]
     left_out: dict[str, str] | None = None
     sizes: dict[str, int] | None = None
-    deep: Range | None = None
+    deep: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> "Index":
+    def _whole(self) -> Self:
         if set(self.arrays) != {f"{split}-{what}" for split in ("train", "test") for what in ("images", "labels")}:
             raise ValueError(f"it lists {short(list(self.arrays))}, not images and labels to train and to test.")
         return self
+
+    def write(self, part: Path) -> None:
+        """Into the folder of the arrays."""
+        write(part / "index.json", self.model_dump_json(indent=1, exclude_none=True))
 
 
 def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
@@ -160,8 +162,8 @@ def _signature(source: Source) -> str:
     base = os.path.join(source.base, "")
     for split in (source.train, source.test):
         digest.update(b"%d;" % len(split))
-        for picture, label in split:
-            for part in (picture, label):
+        for pair in split:
+            for part in pair:
                 what = part if isinstance(part, int) else f"{str(part).removeprefix(base)}:{os.stat(part).st_size}"
                 digest.update(f"{what};".encode())
     return digest.hexdigest()
@@ -266,8 +268,7 @@ def _fill(
         values = None if source.table is None else np.flatnonzero(seen).tolist()
         arrays |= {f"{split}-images": images.entry(), f"{split}-labels": labels.entry(values)}
     note = source.note + (f" Pictures brought from {full[0]}x{full[1]} to {height}x{width}." if size else "")
-    index = Index(source=signature, classes=source.classes, note=note, arrays=arrays)
-    write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
+    Index(source=signature, classes=source.classes, note=note, arrays=arrays).write(part)
 
 
 def write(path: Path, text: str) -> None:
@@ -281,26 +282,18 @@ def write(path: Path, text: str) -> None:
 
 
 class Writer:
-    """An ``.npy`` file of known shape, written from the first element to the last; or of ``rows`` that it has already.
+    """An ``.npy`` file of known shape, written from the first element to the last.
 
     Not a writable memory map: that counts as the process's memory while it grows, and a full disk kills the process.
     """
 
-    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...], rows: int = 0):
-        self._path, self._dtype, self._shape, self.rows = path, np.dtype(dtype), shape, rows
+    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...]):
+        self._path, self._dtype, self._shape, self.rows = path, np.dtype(dtype), shape, 0
         self._digest = sha256()
 
-    def __enter__(self) -> "Writer":
-        self._file = open(self._path, "r+b" if self.rows else "w+b")
+    def __enter__(self) -> Self:
+        self._file = open(self._path, "w+b")
         self._head()
-        left = self.rows * self._dtype.itemsize * math.prod(self._shape[1:])
-        while left:
-            block = self._file.read(min(left, 1 << 22))
-            if not block:
-                raise ValueError(f"{self._path} is cut short: delete the folder {self._path.parent}.")
-            self._digest.update(block)
-            left -= len(block)
-        self._file.truncate(self._file.tell())
         return self
 
     def _head(self) -> None:
@@ -318,14 +311,6 @@ class Writer:
         """All of it so far is on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
-
-    def cut(self) -> None:
-        """It has no more rows than were appended."""
-        self._shape = (self.rows, *self._shape[1:])
-        end = self._file.tell()
-        self._file.seek(0)
-        self._head()
-        self._file.seek(end)
 
     def __exit__(self, *_: object) -> None:
         with self._file:  # closed, even if the disk is full

@@ -25,7 +25,8 @@ from psllab.album.report import Preview, Report, Suggestion, suggest
 from psllab.album.rules import Protect
 from psllab.album.settings import Choices, learned_classes
 from psllab.album.state import Tally, fingerprint, uploaded_bytes
-from psllab.album.training import Learning, Stopped, TaskLearner
+from psllab.album.training import Learning, TaskLearner
+from psllab.widgets.job import Stopped
 
 _OPEN: "weakref.WeakValueDictionary[Path, Album]" = weakref.WeakValueDictionary()
 

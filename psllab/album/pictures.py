@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from pslcore.data import Range, as_rgb, range_of
 from psllab.album.copies import perceptual
 from psllab.album.taken import Taken, taken
+from psllab.extend.depth import Range
+from psllab.extend.pictures import as_rgb, range_of
 
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]

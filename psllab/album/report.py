@@ -167,35 +167,57 @@ class Report:
         found = binomtest(self.right, self.held_out).proportion_ci(0.95, "wilson")
         return float(found.low), float(found.high)
 
+    @property
+    def changes(self) -> list[str]:
+        """What is another since the last training or upload, a sentence each."""
+        found = (
+            (self.untrained, "answers are new since the last training."),
+            (self.gone, "answered pictures are gone or have changed; nothing is learned from them."),
+            (self.protected_since, "pictures were uploaded before a rule protected them."),
+        )
+        return [f"{n} {what}" for n, what in found if n]
+
+    @property
+    def counts(self) -> str:
+        """What became of the answers."""
+        return (
+            f"After round {self.rounds}: {self.learned_from} answers to learn from, {self.held_out} held out, "
+            f"{self.skipped} skipped, {self.unsure} not sure, {self.waiting} waiting"
+        )
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """Answers of each class, and of each person."""
+        classes, people = (
+            ", ".join(f"{name} {n}" for name, n in sorted(each.items())) for each in (self.classes, self.people)
+        )
+        return f"Answers: {classes or 'none'}.", f"By: {people or 'nobody'}."
+
+    @property
+    def held(self) -> str:
+        """What the estimate rests on."""
+        return (
+            f"from {self.held_out} answers that were held out: one picture in five, drawn at random from those that "
+            "may be asked about, not learned from and not uploaded. Protected pictures may look different."
+        )
+
     def __str__(self) -> str:
         lines = [
             f"{self.pictures} pictures, {self.protected} of them protected; {self.left} may still be asked about.",
-            f"After round {self.rounds}: {self.learned_from} answers to learn from, {self.held_out} held out, "
-            f"{self.skipped} skipped, {self.unsure} not sure, {self.waiting} waiting.",
+            f"{self.counts}.",
         ]
         if self.interval is not None and self.accuracy is not None:
             low, high = self.interval
-            lines.append(
-                f"Estimated accuracy: {self.accuracy:.0%} ({low:.0%} to {high:.0%}, 95 % interval of Wilson), from "
-                f"{self.held_out} answers that were held out: one picture in five, drawn at random from those that may "
-                "be asked about, not learned from and not uploaded. Protected pictures may look different."
-            )
+            wilson = f"({low:.0%} to {high:.0%}, 95 % interval of Wilson)"
+            lines.append(f"Estimated accuracy: {self.accuracy:.0%} {wilson}, {self.held}")
         else:
             lines.append("No estimate of the accuracy yet: it needs a training and an answer that is held out.")
-        lines.append(
-            "Answers: " + (", ".join(f"{name} {n}" for name, n in sorted(self.classes.items())) or "none") + "."
-        )
-        lines.append("By: " + (", ".join(f"{who} {n}" for who, n in sorted(self.people.items())) or "nobody") + ".")
+        lines += self.sources
         for path, said in self.disagreements.items():
             lines.append(
                 f"Not of one mind on {path}: " + ", ".join(f"{who}: {label}" for who, label in said.items()) + "."
             )
-        if self.untrained:
-            lines.append(f"{self.untrained} answers are new since the last training.")
-        if self.gone:
-            lines.append(f"{self.gone} answered pictures are gone or have changed; nothing is learned from them.")
-        if self.protected_since:
-            lines.append(f"{self.protected_since} pictures were uploaded before a rule protected them.")
+        lines += self.changes
         for upload in self.ledger.get("uploads", ()):
             lines.append(
                 f"Uploaded {upload['when']}: {upload['pictures']} labelled pictures, {upload['bytes']:,} bytes, "

@@ -7,20 +7,21 @@ about all other pictures it answers there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from pslcore.data import Dataset, Plan, Split, chunks
+from pslcore.data import Dataset, Split, chunks
 from pslcore.models import NetworkName
 from pslcore.recipe import Recipe, answer
 from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
 from pslcore.settings import Seed, Settings, Whole
 from pslcore.sides import Pools, task_learner
-from pslcore.strategies import ClientLearner
 from psllab.album.pictures import Picture
+from psllab.retrain import Watched
+from psllab.widgets.job import Stopped
 
 Progress = Callable[[int, int], object]
 
@@ -61,10 +62,6 @@ class Learning(Settings):
         )  # fmt: skip
 
 
-class Stopped(Exception):
-    """A training was stopped between two epochs; the album is as it was before."""
-
-
 @dataclass(frozen=True)
 class _Protocol(Protocol):
     """A protocol whose pools come from an album. ``labels`` holds people's answers, -1 where there is none."""
@@ -73,26 +70,6 @@ class _Protocol(Protocol):
 
     def pools(self) -> Pools:
         return self.start
-
-
-class _Watched:
-    """A learner on the client, or none, with a look at the clock after each epoch."""
-
-    def __init__(self, learner: ClientLearner | None, epochs: int, progress: Progress | None, stop):
-        self._learner, self._epochs, self._progress, self._stop, self._done = learner, epochs, progress, stop, 0
-
-    def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:
-        if self._learner is not None:
-            self._learner.study(plan, teacher_logits)
-
-    def check(self) -> None:
-        if self._learner is not None:
-            self._learner.check()
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._epochs)
-        if self._stop is not None and self._stop():
-            raise Stopped
 
 
 @dataclass(frozen=True)
@@ -180,7 +157,14 @@ def train(
         session.client.annotate(session.cloud, now)
         crossed(session.cloud.ledger.state())
     learner = session.begin(cycle)
-    session.train(cast(ClientLearner, _Watched(learner, recipe.epochs, progress, stop)), cycle)
+
+    def after(epoch: int) -> None:
+        if progress is not None:
+            progress(epoch, recipe.epochs)
+        if stop is not None and stop():
+            raise Stopped
+
+    session.train(Watched(learner, epoch=after), cycle)
     # Down come the task learner's weights, so that no picture has to go up to be answered for.
     weights = {name.removeprefix("0."): tensor for name, tensor in session.cloud.weights().items()}
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pslcore.data import leftover
+from psllab.extend.leftovers import leftover
 
 MOST = 100_000
 """Folders on all routes: links that lead to one another can make more ways than anybody can follow."""

@@ -17,7 +17,7 @@ from pslcore.runs import Config, Record
 from pslcore.sides import Pools, protected_setting
 from psllab.analysis import statistics, style
 from psllab.analysis.style import COLOURS, LAYOUT, SYMBOLS
-from psllab.grid import CEILING, Cell, Results
+from psllab.grid import CEILING, Cell, Results, seconds_of
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -361,11 +361,6 @@ def _remarks(results: Results) -> list[str]:
     if results.stale:
         parts.append(f"{len(results.stale)} runs were made by other code than today's.")
     return [part for part in parts if part]
-
-
-def seconds_of(record: Record) -> float:
-    """All clocked seconds of a run, one process."""
-    return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
 
 
 def cost(results: Results) -> float:

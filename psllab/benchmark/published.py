@@ -7,6 +7,7 @@ seconds, precision, code, machine, and a hash of all that its record says, so th
 
 import json
 import lzma
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,20 +89,23 @@ def find(key: str, file: Path | None = None) -> tuple[Published, Cell, Record] |
 
 def brief(record: Record) -> Record:
     """What the table keeps of a record, as ``load`` gives it back."""
-    cycles = [
-        {"labelled": entry["labelled"], "metric": entry["metric"], "picked": [],
-         "unlabelled_seen": entry["unlabelled_seen"], "crossed": {}, "seconds": {}}
-        for entry in record["cycles"]
-    ]  # fmt: skip
-    cycles[-1] |= {
-        "crossed": record["cycles"][-1]["crossed"],
-        "seconds": {"run": round(figures.seconds_of(record), 1)},
-    }
+    rows = ([entry[name] for name in ("labelled", "metric", "unlabelled_seen")] for entry in record["cycles"])
+    cycles = _cycles(rows, record["cycles"][-1]["crossed"], round(figures.seconds_of(record), 1))
     kept = ("key", "metric", "precision", "source", "data", "hardware", "versions")
     return {name: record[name] for name in kept} | {
         "config": record["config"], "cycles": cycles, "pools": record["pools"][:_POOLS],
         "content": machines.digest(record),
     }  # fmt: skip
+
+
+def _cycles(rows: Iterable[Iterable[Any]], crossed: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    """Of each cycle what is labelled, the metric, what was seen; of the whole run what crossed, and its seconds."""
+    cycles = [
+        {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
+        for n, metric, some in rows
+    ]
+    cycles[-1] |= {"crossed": crossed, "seconds": {"run": seconds}}
+    return cycles
 
 
 def write(
@@ -182,11 +186,7 @@ def _published(said: dict[str, Any]) -> Published:
             config = first.model_copy(update={"seed": seed})
             if source not in sources:
                 sources[source] = current(source, grid.source(first))
-            cycles = [
-                {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
-                for n, metric, some in zip(labelled, metrics, seen, strict=True)
-            ]
-            cycles[-1] |= {"crossed": crossed, "seconds": {"run": seconds}}
+            cycles = _cycles(zip(labelled, metrics, seen, strict=True), crossed, seconds)
             record = {
                 "key": key, "metric": said["metric"], "precision": precision, "source": source, "data": said["data"],
                 "hardware": hardware, "versions": versions, "config": settings | {"seed": seed}, "cycles": cycles,

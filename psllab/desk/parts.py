@@ -130,25 +130,10 @@ def estimate(report: Report) -> str:
 def page(report: Report) -> str:
     """A report as HTML, without any name of a picture."""
     first = f'<h3 class="psl-heading psl-estimate">{escape(estimate(report))}</h3>'
-    held = (
-        f"The 95 % interval of Wilson, from {report.held_out} answers that were held out: one picture in five, drawn "
-        "at random from those that may be asked about, not learned from and not uploaded. Protected pictures may look "
-        "different."
-    )
+    held = f"The 95 % interval of Wilson, {report.held}"
     lines = [held] if report.accuracy is not None else ["It needs a training and an answer that is held out."]
-    given = ", ".join(f"{name} {count}" for name, count in sorted(report.classes.items())) or "none"
-    people = ", ".join(f"{name} {count}" for name, count in sorted(report.people.items())) or "nobody"
-    lines.append(
-        f"After round {report.rounds}: {report.learned_from} answers to learn from, {report.held_out} held out, "
-        f"{report.skipped} skipped, {report.unsure} not sure, {report.waiting} waiting; {report.left} pictures may "
-        f"still be asked about. Answers: {given}. By: {people}."
-    )
-    if report.untrained:
-        lines.append(f"{report.untrained} answers are new since the last training.")
-    if report.gone:
-        lines.append(f"{report.gone} answered pictures are gone or have changed; nothing is learned from them.")
-    if report.protected_since:
-        lines.append(f"{report.protected_since} pictures were uploaded before a rule protected them.")
+    left = f"{report.counts}; {report.left} pictures may still be asked about."
+    lines += [" ".join([left, *report.sources]), *report.changes]
     if report.disagreements:
         lines.append(f"People are not of one mind on {len(report.disagreements)} pictures.")
     return first + "".join(map(told, lines)) + _ledger(report)

@@ -61,12 +61,7 @@ class Explorer:
         def work(part: Callable[[float], None]) -> Opened:
             return look(record, cycle, self._folder, self._root, self._device, part)
 
-        job = self.training.begin(work, self._opened)
-        if job is not None and wait:
-            job.wait()
-            if job.error is not None:
-                raise job.error
-        return job
+        return self.training.begin(work, self._opened, wait)
 
     def pick(self, rows: Sequence[int] | None) -> None:
         """What a lasso does: show these rows, of whatever bucket; None ends it."""

@@ -4,7 +4,6 @@ Notebooks take this from its file: it needs ipywidgets, which a command does not
 """
 
 import inspect
-import threading
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -18,6 +17,7 @@ from psllab.benchmark import comparison, published, tryout
 from psllab.benchmark.comparison import Standing
 from psllab.benchmark.tryout import Method
 from psllab.extend import contract
+from psllab.widgets.job import Job
 
 _FILE = '''"""A scoring function from a notebook, as a method."""
 
@@ -37,10 +37,6 @@ class {label}(Strategy):
     def pick(self, query):
         return top(query, {name}({given}))
 '''
-
-
-class Stopped(Exception):
-    """Somebody pressed stop."""
 
 
 def as_file(score: Callable[..., Any]) -> tuple[str, str | None]:
@@ -118,8 +114,7 @@ class Sketch:
         self._out, self._root, self._jobs = out, root, jobs
         self._file = Path(out) / scale / "tried" / "notebook.py"
         self.standing: Standing | None = None
-        self._halt = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._job: Job | None = None
         default = float(inspect.signature(score).parameters[self.option].default) if self.option else low
         self.slider = w.FloatSlider(
             value=min(max(default, low), high), min=low, max=high, step=step, description=self.option or "no option",
@@ -133,7 +128,7 @@ class Sketch:
         for name in ("slider", "button", "halt", "status", "figure", "rows"):
             getattr(self, name).add_class(f"psl-{name}")
         self.button.on_click(lambda _: self.run(wait=False))
-        self.halt.on_click(lambda _: self._halt.set())
+        self.halt.on_click(lambda _: self._job and self._job.stop())
         minutes = tryout.minutes(self.experiment, len(self._seeds), jobs)
         self.status.value = (
             f"{len(self._seeds)} seeds of {experiment} at {scale}: about {max(1, round(60 * minutes))} seconds on the "
@@ -145,38 +140,32 @@ class Sketch:
 
     def run(self, wait: bool = True) -> Standing | None:
         """Hold it to the contract, run it with what the slider says, judge it; in a thread unless one waits for it."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._job is not None and self._job.running:
             return None
-        self._halt.clear()
         self.button.disabled, self.halt.disabled = True, False
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._job = Job(self._work, lambda part: setattr(self.bar, "value", part), self._ended).start()
         if wait:
-            self._thread.join()
+            self._job.wait()
         return self.standing if wait else None
 
-    def _work(self) -> None:
-        try:
-            self._told("Held to the contract …")
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(self._text)
-            options = {self.option: round(self.slider.value, 6)} if self.option else {}
-            method = tryout.look(str(self._file), options, self.experiment.shared, self._root)
-            own = tryout.run(method, self.experiment, self._seeds, self._out, self._root, self._jobs, told=self._part)
-            self.standing = comparison.judge(own[0][0].label, self.experiment, own)
-            self._show(method, options)
-        except Stopped:
-            self._told("Stopped; what was finished is kept, and the same again goes on from there.")
-        except (ValueError, OSError) as error:
-            self._told(str(error))
-        finally:
-            self.button.disabled, self.halt.disabled = False, True
+    def _work(self, told: Callable[[float], None]) -> None:
+        def finished(done: int, total: int) -> None:
+            told(done / total)
+            self._told(f"{done} of {total} runs …")
 
-    def _part(self, done: int, total: int) -> None:
-        if self._halt.is_set():
-            raise Stopped
-        self.bar.value = done / total
-        self._told(f"{done} of {total} runs …")
+        self._told("Held to the contract …")
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(self._text)
+        options = {self.option: round(self.slider.value, 6)} if self.option else {}
+        method = tryout.look(str(self._file), options, self.experiment.shared, self._root)
+        own = tryout.run(method, self.experiment, self._seeds, self._out, self._root, self._jobs, told=finished)
+        self.standing = comparison.judge(own[0][0].label, self.experiment, own)
+        self._show(method, options)
+
+    def _ended(self, job: Job) -> None:
+        if job.stopped or job.error:
+            self._told(str(job.error or "Stopped; what was finished is kept, and the same again goes on from there."))
+        self.button.disabled, self.halt.disabled = False, True
 
     def _told(self, text: str) -> None:
         self.status.value = escape(text)

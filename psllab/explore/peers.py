@@ -73,12 +73,7 @@ class Trainer:
             assert self.progress.job is not None
             return self.progress.job
 
-        started = self.progress.begin(work, self._ended)
-        if started is not None and wait:
-            started.wait()
-            if started.error is not None:
-                raise started.error
-        return started
+        return self.progress.begin(work, self._ended, wait)
 
     def keep(self) -> str:
         """Write what is set as an experiment; its text."""

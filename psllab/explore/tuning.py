@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pslcore import models
 from pslcore.runs import Config, OutOfTime, Record, Shelf, load, records, resolve, run, schema
 from pslcore.settings import Name
+from psllab.grid import seconds_of
 
 NAMED = {"alpha": "α", "temperature": "τ", "margin": "ξ"}
 """Signs of the paper for the settings."""
@@ -146,7 +147,7 @@ class Tries:
                     "labels": last["labelled"],
                     f"{record['metric']} (%)": round(100 * last["metric"], 1),
                     "mean of the curve (%)": round(100 * sum(c["metric"] for c in cycles) / len(cycles), 1),
-                    "seconds": round(sum(sum(cycle["seconds"].values()) for cycle in cycles), 1),
+                    "seconds": round(seconds_of(record), 1),
                     "parameters": parameters(
                         options["student"], options["peers"], len(dataset.classes), dataset.channels
                     ),

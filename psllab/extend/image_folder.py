@@ -13,7 +13,6 @@ frame, and what stands over at two sides is cut off.
 ``test-files.txt`` beside the arrays name the picture of each row.
 """
 
-import json
 import os
 import warnings
 from collections import Counter
@@ -30,12 +29,14 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from pslcore.data import packed, pictures
+from pslcore.data import packed
 from pslcore.data.arrays import Bytes, Parts
-from pslcore.data.depth import Range
-from pslcore.data.packed import Entry, Index, Writer
+from pslcore.data.packed import Entry, Index
 from pslcore.data.splits import SPLITS
+from psllab.extend import pictures, resumable
+from psllab.extend.depth import Range
 from psllab.extend.image_folder_scan import Tree, find, form
+from psllab.extend.resumable import Writer
 
 ONE_SIZE = 0.9
 """So many of the pictures looked at must have the size that all are given."""
@@ -173,7 +174,8 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
     def read_one(one: tuple[str, int]) -> tuple[Bytes, tuple[int, int]] | str:
         return decode(tree.base / one[0], size, depth)
 
-    kept = _kept(part, tree, size)
+    fresh = {"arrays": {}, "left_out": dict(tree.left_out), "sizes": {}, "done": {}, "rows": 0, "listed": 0}
+    kept = resumable.progress(part, {"source": tree.signature, "size": list(size)}, fresh)
     depth = _Depth(tree, name, Range.of(kept["depth"]) if kept.get("depth") else None)
     left_out, sizes = kept["left_out"], Counter(kept["sizes"])
     for split in SPLITS:
@@ -213,7 +215,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
                     kept |= {"rows": images.rows, "listed": listed.tell(), "sizes": dict(sizes)}
                     kept["depth"] = depth.known and depth.known.model_dump()
                     kept["done"][split] = done
-                    packed.write(part / "progress.json", json.dumps(kept))
+                    resumable.keep(part, kept)
                     last = monotonic()
             if not images.rows:
                 path = next(iter(left_out))
@@ -224,26 +226,13 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
             labels.cut()
         for what, writer in (("images", images), ("labels", labels)):
             kept["arrays"][f"{split}-{what}"] = writer.entry().model_dump()
-        packed.write(part / "progress.json", json.dumps(kept))
+        resumable.keep(part, kept)
     index = Index(
         source=tree.signature, classes=tree.classes, note=_note(sizes, size, len(left_out), depth.known),
-        left_out=left_out, sizes=dict(sizes), deep=depth.known,
+        left_out=left_out, sizes=dict(sizes), deep=kept.get("depth"),
         arrays={what: Entry.of(entry) for what, entry in kept["arrays"].items()},
     )  # fmt: skip
-    packed.write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
-    (part / "progress.json").unlink()
-
-
-def _kept(part: Path, tree: Tree, size: tuple[int, int]) -> dict:
-    """How far an interrupted call of the same tree came."""
-    this = {"source": tree.signature, "size": list(size)}
-    try:
-        kept = json.loads((part / "progress.json").read_bytes())
-    except (OSError, ValueError):
-        kept = {}
-    if {what: kept.get(what) for what in this} == this:
-        return kept
-    return this | {"arrays": {}, "left_out": dict(tree.left_out), "sizes": {}, "done": {}, "rows": 0, "listed": 0}
+    resumable.finish(part, index)
 
 
 def _note(sizes: Counter, size: tuple[int, int], left_out: int, deep: Range | None) -> str:

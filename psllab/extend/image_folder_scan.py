@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from pslcore.data.leftovers import leftover
 from pslcore.data.splits import SPLITS, WORDS, chosen, split_of
 from pslcore.losses import VOID
+from psllab.extend.leftovers import leftover
 
 _FORMAT = 2
 """Part of the signature: where pictures are read in another way, all are packed again."""

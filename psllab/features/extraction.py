@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from pslcore import data
 from pslcore.data import Dataset, Split, packed
-from pslcore.data.packed import Entry, Index, Writer
-from psllab.extend import image_folder
+from pslcore.data.packed import Entry, Index
+from psllab.extend import image_folder, resumable
+from psllab.extend.resumable import Writer
 from psllab.features import backbones
 from psllab.features.backbones import Backbone
 
@@ -95,13 +96,7 @@ def load(name: str, root: str | Path = "data") -> Dataset:
 
 def _fill(part: Path, base: Dataset, backbone: Backbone, size: int, source: str, note: str) -> None:
     """Write all arrays and then the index, from where an interrupted call stopped."""
-    progress = part / "progress.json"
-    try:
-        kept = json.loads(progress.read_bytes())
-    except (OSError, ValueError):
-        kept = {}
-    if kept.get("source") != source:
-        kept = {"source": source, "arrays": {}, "rows": 0}
+    kept = resumable.progress(part, {"source": source}, {"arrays": {}, "rows": 0})
     for split, what in (("train", base.train), ("test", base.test)):
         if f"{split}-labels" in kept["arrays"]:
             continue
@@ -116,18 +111,16 @@ def _fill(part: Path, base: Dataset, backbone: Backbone, size: int, source: str,
                     bar.update(len(block))
                     if monotonic() - last > _KEPT_EVERY:
                         vectors.flush()
-                        packed.write(progress, json.dumps(kept | {"rows": vectors.rows}))
+                        resumable.keep(part, kept | {"rows": vectors.rows})
                         last = monotonic()
         with Writer(part / f"{split}-labels.npy", np.int64, shape[:1]) as labels:
             for label in np.asarray(what.labels):
                 labels.append(label)
         arrays = {f"{split}-images": vectors.entry().model_dump(), f"{split}-labels": labels.entry().model_dump()}
         kept = {"source": source, "arrays": kept["arrays"] | arrays, "rows": 0}
-        packed.write(progress, json.dumps(kept))
+        resumable.keep(part, kept)
     entries = {name: Entry.of(entry) for name, entry in kept["arrays"].items()}
-    index = Index(source=source, classes=list(base.classes), note=note, arrays=entries)
-    packed.write(part / "index.json", index.model_dump_json(indent=1, exclude_none=True))
-    progress.unlink()
+    resumable.finish(part, Index(source=source, classes=list(base.classes), note=note, arrays=entries))
 
 
 def _encoded(images, done: int, backbone: Backbone, size: int):

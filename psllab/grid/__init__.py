@@ -18,4 +18,4 @@ from psllab.grid.params import (
     top,
 )
 from psllab.grid.precision import settle
-from psllab.grid.runner import GridError, Results, collect, pack, read, run, runs_folder, stored, take_in
+from psllab.grid.runner import GridError, Results, collect, pack, read, run, runs_folder, seconds_of, stored, take_in

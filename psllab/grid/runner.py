@@ -163,7 +163,7 @@ def run(
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
     size = max(1, min(jobs or cpu_count(), len(todo)))
-    known = {cell.label: _seconds(record) for cell, record in kept}
+    known = {cell.label: seconds_of(record) for cell, record in kept}
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
         for cell, trouble in _attempts(todo, root, folder, device, deadline, size, known):
@@ -240,7 +240,8 @@ def _attempt(
     return number, True, trouble, time.perf_counter() - begun
 
 
-def _seconds(record: Record) -> float:
+def seconds_of(record: Record) -> float:
+    """All clocked seconds of a run, one process."""
     return sum(sum(entry["seconds"].values()) for entry in record["cycles"])
 
 

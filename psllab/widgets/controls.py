@@ -57,8 +57,10 @@ class Progress:
         if self.job is not None:
             self.job.stop()
 
-    def begin(self, work: Callable[[Callable[[float], None]], Any], done: Callable[[Job], None]) -> Job | None:
-        """Start a job, unless one is running."""
+    def begin(
+        self, work: Callable[[Callable[[float], None]], Any], done: Callable[[Job], None], wait: bool = False
+    ) -> Job | None:  # fmt: skip
+        """Start a job, unless one is running; whoever waits for it gets its error."""
         if self.job is not None and self.job.running:
             return None
         self.bar.value, self.bar.bar_style, self.stop.disabled = 0, "", False
@@ -69,4 +71,6 @@ class Progress:
             done(job)
 
         self.job = Job(work, lambda part: setattr(self.bar, "value", part), ended).start()
+        if wait and (error := self.job.wait().error) is not None:
+            raise error
         return self.job

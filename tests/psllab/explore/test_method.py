@@ -64,7 +64,7 @@ def test_run_stop_and_run_again(made, tmp_path):
     assert sketch.run(wait=False) is None
     assert sketch.button.disabled
     sketch.halt.click()
-    sketch._thread.join()
+    sketch._job.wait()
     assert "Stopped; what was finished is kept" in sketch.status.value
     assert not sketch.button.disabled
     found = sketch.run()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pslcore import data
-from pslcore.data import LEFTOVERS, leftover, packed
+from pslcore.data import packed
+from psllab.extend.leftovers import LEFTOVERS, leftover
 
 NAMES = [name for names in LEFTOVERS.values() for name in names]
 

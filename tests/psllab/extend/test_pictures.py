@@ -12,10 +12,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from pslcore import data
-from pslcore.data import as_rgb, packed
-from pslcore.data.depth import Range
+from pslcore.data import packed
 from psllab.album.pictures import decode
 from psllab.extend import dataset_summary
+from psllab.extend.depth import Range
+from psllab.extend.pictures import as_rgb
 
 SIZE = (16, 24)  # height, width
 CORNERS = ((220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 220, 20))
