@@ -221,7 +221,7 @@ def minutes(experiment: Published, n: int, jobs: int | None = None) -> float:
 def may_write(path: Path) -> None:
     """``ValueError`` if something else than such a page stands there; it is left alone."""
     if path.exists() and (not path.is_file() or _MARK not in path.read_text(errors="replace")[:2000]):
-        raise ValueError(f"{path} is there and was not written by `pslcore try`: name another with --page.")
+        raise ValueError(f"{path} is there and was not written by `pslcore benchmark`: name another with --page.")
 
 
 def write_page(found: Standing, method: Method, path: Path) -> None:

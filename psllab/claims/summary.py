@@ -101,7 +101,7 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
         if _lead(row) and row["verdict"] != NOT_RUN:
             one = row["comparisons"][0]
             seeds = f"{one['seeds']} seed{'s' * (one['seeds'] != 1)}"
-            yet = "" if one["judged"] else ", before the first look"
+            yet = "" if one["judged"] else ", before the first interim analysis"
             words = f"{one['name']}, {row['experiment']}: {measured(one, 'points')} points ({seeds}{yet}), "
             words += f"{row['paper']} in the paper."
             said.append(Sentence(row["verdict"], words, [row]))

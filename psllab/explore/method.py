@@ -94,7 +94,7 @@ class Sketch:
     experiment, scale : str
         A published experiment.
     seeds : int, optional
-        So many of the published seeds, in order; those of the first look if it is not given.
+        So many of the published seeds, in order; those of the first interim analysis if it is not given.
     out, root : path
         As for ``trying.run``.
     table : path, optional
