@@ -1,8 +1,8 @@
 """What seeds decide: the tests behind a verdict, for one claim or, vectorised, for thousands of simulated ones.
 
-A comparison is a mean over paired seeds and the region that the claim wants it in. Where a scale has interim analyses, the error
-probability of 0.05 is split over them evenly (union bound): each tests at 0.05 over their number, so that the
-chance that *any* of them finds what is not there is at most 0.05, however they depend on each other.
+A comparison is a mean over paired seeds and the region that the claim wants it in. Where a scale has interim analyses
+(``looks``), the error probability of 0.05 is split evenly (union bound): each tests at 0.05 over their number,
+so that the chance that *any* of them finds what is not there is at most 0.05, however they depend on each other.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,9 @@ def attempt(options: argparse.Namespace) -> int:
     for number, n in enumerate(looks, start=1):
         seeds = experiment.seeds[:n]
         if number > 1 and len(seeds) < n:
-            print(f"\nInterim analysis {number}, at {n} seeds, waits for the published runs: there are {len(seeds)} so far.")
+            print(
+                f"\nInterim analysis {number}, at {n} seeds, waits for published runs: there are {len(seeds)} so far."
+            )
             break
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = tryout.minutes(experiment, len(seeds), options.jobs)

@@ -65,7 +65,7 @@ class Missing(Exception):
 
 
 class Early(Missing):
-    """Says how many seeds a comparison has so far, fewer than at its first interim analysis; ``values`` are for forecasts alone."""
+    """How many seeds a comparison has before its first interim analysis; ``values`` are for forecasts alone."""
 
     values: pd.DataFrame | pd.Series | None = None
 
@@ -124,7 +124,7 @@ class Evidence:
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
 
     def runs(self, experiment: str, label: str = "") -> list[tuple[Cell, Record]]:
-        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without interim analyses, if one lacks."""
+        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without ``looks``, if one lacks."""
         runs, missing = self.found(experiment, label)
         if missing and not (runs and self.looks):
             raise Missing(missing[0])
@@ -171,7 +171,7 @@ class Evidence:
         return both.iloc[:, 0] - both.iloc[:, 1]
 
     def counted(self, rows: Any, name: str) -> Any:
-        """Of rows by seed, in order, those that count: all, or those of the last interim analysis reached (``Early``)."""
+        """Of rows by seed, in order, those that count: all, or those up to the last interim analysis (``Early``)."""
         if not self.looks:
             return rows
         reached = [look for look in self.looks if look <= len(rows)]

@@ -17,10 +17,10 @@ The rules, which no result of ours had a part in:
   test images of Fig. 7 (their accuracies differ by tens of points), counts and seconds.
 * **Interim analyses.** A scale may name them under `looks` (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200).
   They are fixed before the first run, and verdicts are passed at these numbers alone: a comparison is judged on its
-  first so many seeds, in order, at the last analysis that is fully reached; seeds beyond it wait for the next. The error
-  probability of 0.05 is split evenly over the analyses (union bound), so that stopping at any of them is valid; the
-  intervals shown are those of one analysis (98.3 % with three). Before the first a claim is *too small to tell*. A seed
-  that is not finished yet is passed over: which seeds are finished has nothing to do with what they say.
+  first so many seeds, in order, at the last analysis that is fully reached; seeds beyond it wait for the next. The
+  error probability of 0.05 is split evenly over the analyses (union bound), so that stopping at any of them is valid;
+  the intervals shown are those of one analysis (98.3 % with three). Before the first a claim is *too small to tell*.
+  A seed that is not finished yet is passed over: which seeds are finished has nothing to do with what they say.
 * **One precision a pair.** A pair of runs counts only if both trained in the same precision; a seed whose runs are
   mixed is left out and named.
 * **Many comparisons** are corrected for their number (Holm) within the claim, in each direction (within ±0.5 by
@@ -28,9 +28,9 @@ The rules, which no result of ours had a part in:
   it need be.
 * **No verdict without spread.** Fewer than two shared seeds, a metric that is no number, or differences that are equal
   in all seeds (on a small test set they may coincide) leave a comparison undecided.
-* **Missing runs.** At a scale without interim analyses a curve with an unfinished seed counts as missing, so that nobody stops
-  where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest can refute it,
-  but it cannot hold.
+* **Missing runs.** At a scale without interim analyses a curve with an unfinished seed counts as missing, so that
+  nobody stops where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest
+  can refute it, but it cannot hold.
 * **Levels** ("78.06 %", "0.001 s") belong to the paper's protocol: they are judged at scale ``paper`` alone, on the
   paper's data. All other verdicts are of the scale, data and hardware that their row names.
 * **Counts are exact**: what crossed and what was picked needs no seeds. Such a claim holds if it does in all runs that

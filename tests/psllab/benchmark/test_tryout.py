@@ -201,7 +201,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
     assert main([*line, "--until-settled"]) == 0
     said = capsys.readouterr().out
     assert "It keeps the contract of a method, uploads the safe images." in said
-    assert "Look 1 of 2: 2 seeds of fig at little" in said
+    assert "Interim analysis 1 of 2: 2 seeds of fig at little" in said
     assert "Look 2 of 2: 4 seeds" in said
     assert "Margin against" in said
     assert "4 of 4 of your runs give the very number of the published ones" in said
