@@ -1,4 +1,4 @@
-"""What seeds decide: the tests behind a verdict, for one claim or, vectorised, for thousands of simulated ones.
+"""The tests behind a verdict, for one claim or, vectorised, for thousands of simulated ones.
 
 A comparison is a mean over paired seeds and the region that the claim wants it in. Where a scale has interim analyses
 (``looks``), the error probability of 0.05 is split evenly (union bound): each tests at 0.05 over their number,

@@ -316,7 +316,7 @@ def scene(
 
 
 def pixel_colours(n: int) -> list[str]:
-    """As many colours that can be told apart."""
+    """As many distinguishable colours."""
     return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
 
 

@@ -1,4 +1,4 @@
-"""Where a method of somebody's own stands among the published ones: pairs, differences, verdicts, the page of it.
+"""A user's method compared with the published ones: pairs, differences, verdicts, the page that shows them.
 
 A published run stands for its method where it makes a pair: today's code would make the same, and it was trained in the
 same precision, from the same pools of the same data. What does not is counted, with the reason.

@@ -1,4 +1,4 @@
-"""What a claim is, and what the records of one scale have to say about it: curves, seconds, where they are from."""
+"""What a claim is, and the evidence on it in the records of one scale: curves, seconds, provenance."""
 
 import re
 from dataclasses import dataclass, field

@@ -36,11 +36,11 @@ def run(
     Parameters
     ----------
     scale, params, root, out, jobs, device
-        As for ``campaign.run``.
+        As for ``grid.run``.
     minutes : float
         After so much time no further cycle is begun.
     say : callable
-        Is told each choice.
+        Called with a sentence on each choice.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def run(
     Raises
     ------
     ValueError, OSError, GridError
-        As ``campaign.run``.
+        As ``grid.run``.
     """
     deadline = time.time() + 60 * minutes
     path = grid.runs_folder(out, scale).parent / "settle.json"

@@ -81,7 +81,7 @@ def brief(row: dict) -> str:
 def found(rows: Sequence[dict]) -> list[Sentence]:
     """The main findings: what holds, by theme; what does not, by name; leads with a number; what is open or not run.
 
-    Too small to tell is told as such, never as no difference.
+    Too small to tell is reported as such, never as no difference.
     """
     by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in SYMBOLS}
     said = []

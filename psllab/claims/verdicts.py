@@ -36,7 +36,7 @@ The rules, which no result of ours had a part in:
 * **Counts are exact**: what crossed and what was picked needs no seeds. Such a claim holds if it does in all runs that
   exist, with what is missing named; one counterexample refutes. A printed figure is met if ours, rounded or truncated,
   prints as it.
-* **Seconds** of two methods are told apart if they differ by more than 10 %.
+* **Seconds** of two methods count as different if they differ by more than 10 %.
 """
 
 import json
@@ -102,7 +102,7 @@ def judge(
         ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code), ``forecast``
         (text: what would settle it, empty where it is settled or seeds cannot), ``more_seeds`` and ``core_minutes``
         (the same as numbers, or None), ``kind`` (of its check), ``curves`` (pairs of experiment and label that it rests
-        on) and the fields of ``numbers.of``; in the order of ``claims.yaml``.
+        on) and the fields of ``intervals.of``; in the order of ``claims.yaml``.
 
     Raises
     ------
