@@ -267,24 +267,13 @@ def _benchmark(command: argparse.ArgumentParser) -> Body:
     _add(command, "--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
     _add(command, "--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
     _add(command, "--looks", type=int, default=1, help="go on to this interim analysis (1, the first)")
-    _add(
-        command,
-        "--until-settled",
-        action="store_true",
-        help="go on until every comparison is decided, or to the last analysis",
-    )
+    _add(command, "--until-settled", action="store_true", help="go on until all is decided, or to the last analysis")
     _add(command, "--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
     _add(command, "--with-rivals", nargs="?", const="", metavar="LABELS",
          help="run published methods here too: those that make no pair, or 'A;B'")  # fmt: skip
     _add(command, "--limit", type=float, default=120, help="seconds that a pick may take (120)")
     _add(command, "--page", help="where the figure goes (mine.html for mine.py, in this folder)")
-    _add(
-        command,
-        "--out",
-        complete=FOLDER,
-        default="outputs",
-        help="its records go to OUT/SCALE/tried/<hash of the file>",
-    )
+    _add(command, "--out", complete=FOLDER, default="outputs", help="its records go to OUT/SCALE/tried/<file's hash>")
     _machine(command)
 
     return _evidence("attempt")
