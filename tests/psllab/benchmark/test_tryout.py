@@ -202,7 +202,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "It keeps the contract of a method, uploads the safe images." in said
     assert "Interim analysis 1 of 2: 2 seeds of fig at little" in said
-    assert "Look 2 of 2: 4 seeds" in said
+    assert "Interim analysis 2 of 2: 4 seeds" in said
     assert "Margin against" in said
     assert "4 of 4 of your runs give the very number of the published ones" in said
     assert (here / "mine.html").exists()
@@ -220,7 +220,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
         capsys.readouterr()
         assert main([*line, "--until-settled"]) == 0
         said = capsys.readouterr().out
-        assert "Look 3, at 9 seeds, waits for the published runs: there are 4 so far." in said
+        assert "Interim analysis 3, at 9 seeds, waits for published runs: there are 4 so far." in said
         assert "goes on" not in said
     assert main([*line, "--set", "power=2.0"]) == 0
     assert len(list((folder / "runs").iterdir())) == 6
