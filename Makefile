@@ -6,8 +6,8 @@
 # make lab     JupyterLab on the notebooks
 # make bench   the timings of bench/, side by side
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
-# make publish the table of published runs in the package written anew from the records, for `pslcore try` and `verify`
-# make house   the rooms and their imports in docs/house.md, drawn anew
+# make publish the table of published runs in the package written anew from the records, for `pslcore benchmark` and `verify`
+# make house   the parts of both packages and their imports in docs/house.md, drawn anew
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once)

@@ -17,6 +17,7 @@ Body = Callable[[argparse.Namespace], int]
 Declare = Callable[[argparse.ArgumentParser], Body]
 
 _COMMANDS: dict[str, tuple[Declare, str, tuple[str, ...]]] = {}
+_RENAMED = {"try": "benchmark", "settle": "schedule", "attest": "check-equivalence"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks
         shell.complete(commands)
-    options = commands.parse_args(arguments)
+    options = commands.parse_args(_renamed(sys.argv[1:] if arguments is None else arguments))
     try:
         return options.body(options)
     except KeyboardInterrupt:
@@ -39,6 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"pslcore: {error}", file=sys.stderr)
         return 2 if bad_input else 1
+
+
+def _renamed(words: list[str]) -> list[str]:
+    """The command line with today's name of a renamed command, which one line on stderr tells."""
+    at = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
+    new = _RENAMED.get("".join(words[at : at + 1]))
+    if new is None:
+        return words
+    print(f"pslcore: `{words[at]}` is now called `{new}`.", file=sys.stderr)
+    return [*words[:at], new, *words[at + 1 :]]
 
 
 def _runs_failed(error: Exception) -> bool:
@@ -215,10 +226,9 @@ def _claims(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command(
-    "settle", "run what would decide most of the open claims for the least time", "settle --scale laptop --minutes 60"
-)
-def _settle(command: argparse.ArgumentParser) -> Body:
+@_command("schedule", "run what would decide most of the open claims for the least time",
+          "schedule --scale laptop --minutes 60")  # fmt: skip
+def _schedule(command: argparse.ArgumentParser) -> Body:
     _scale(command, required=True)
     _add(command, "--minutes", type=float, required=True, help="begin no further cycle after so many minutes")
     _places(command, "records go to OUT/SCALE/runs")
@@ -250,20 +260,21 @@ def _new(command: argparse.ArgumentParser) -> Body:
     return body
 
 
-@_command("try", "try a method of your own: its contract, its cost, where it stands among the published ones",
-          "try mine.py", "try mine.py --until-settled", "try mine.py:Second --set width=3 --looks 2")  # fmt: skip
-def _try(command: argparse.ArgumentParser) -> Body:
+@_command("benchmark", "benchmark a method of your own: its contract, its cost, its place among the published ones",
+          "benchmark mine.py", "benchmark mine.py --until-settled",
+          "benchmark mine.py:Second --set width=3 --looks 2")  # fmt: skip
+def _benchmark(command: argparse.ArgumentParser) -> Body:
     _add(command, "file", help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
     _add(command, "--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
     _add(command, "--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
-    _add(command, "--looks", type=int, default=1, help="go on to so many looks (1)")
-    _add(command, "--until-settled", action="store_true", help="go on until all is settled, or the last look is done")
+    _add(command, "--looks", type=int, default=1, help="go on to this interim analysis (1, the first)")
+    _add(command, "--until-settled", action="store_true", help="go on until all is decided, or to the last analysis")
     _add(command, "--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
     _add(command, "--with-rivals", nargs="?", const="", metavar="LABELS",
          help="run published methods here too: those that make no pair, or 'A;B'")  # fmt: skip
     _add(command, "--limit", type=float, default=120, help="seconds that a pick may take (120)")
     _add(command, "--page", help="where the figure goes (mine.html for mine.py, in this folder)")
-    _out(command, "its records go to OUT/SCALE/tried/<hash of the file>")
+    _out(command, "its records go to OUT/SCALE/tried/<file's hash>")
     _machine(command)
 
     return _of("psllab.benchmark.commands", "attempt")
@@ -281,8 +292,9 @@ def _verify(command: argparse.ArgumentParser) -> Body:
     return _of("psllab.benchmark.commands", "check")
 
 
-@_command("attest", "prove that a change of the code since a revision changed no record", "attest HEAD~1")
-def _attest(command: argparse.ArgumentParser) -> Body:
+@_command("check-equivalence", "check that changes of the code since a revision changed no record",
+          "check-equivalence HEAD~1")  # fmt: skip
+def _check_equivalence(command: argparse.ArgumentParser) -> Body:
     _add(command, "revision", help="a commit, as git knows it")
     _add(command, "--dry", action="store_true", help="write nothing down")
 

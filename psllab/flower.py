@@ -64,7 +64,7 @@ def bundle(
         The server's: where ``<key>.json`` and ``<key>.weights.pt``, its global model, go; the data sets; the device.
         A client's own ``folder``, ``root``, ``device`` stand in its node config.
     patience, timeout : float
-        Seconds to wait at most for all clients to be there, and for their replies; whoever is late has failed in
+        Seconds to wait at most for all clients to be there, and for their replies; a late one has failed in
         that round.
     """
     given = {

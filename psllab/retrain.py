@@ -1,4 +1,4 @@
-"""One cycle trained and kept in memory, for who wants to time or to look at networks; records do not hold them."""
+"""One cycle retrained and kept in memory, to time or to inspect its networks; records hold no weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Trial:
     def local_copy(self) -> Network:
         """The task learner brought down to this machine, *for looking only*.
 
-        In a run the client never gets its weights, and the teacher answers about images that went through the door.
+        In a run the client never gets its weights, and the teacher answers about images that were uploaded.
         Whoever trains both sides on one machine may look at what the teacher would say of any image, protected ones
         included, without an image crossing: its weights cross in place, and no ledger says so.
         """
@@ -158,7 +158,7 @@ class Watched(ClientLearner):
 def segment(trial: Trial, index: int, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What teacher and students of PSL make of one safe image with pixel labels.
 
-    The teacher gets to see it through the door, like any image that a method has it score.
+    The teacher gets it through ``Cloud.upload``, like any image that a method has it score.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a shell completes: the words of the commands, and the names in params.yaml of the folder that one stands in."""
+"""Shell completion: the words of the commands, and the names in params.yaml of the current folder."""
 
 import argparse
 import re

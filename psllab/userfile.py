@@ -1,6 +1,6 @@
-"""Somebody's own file, named by its path: loaded as a module under the name of its contents, or refused in a sentence.
+"""A user's file, named by its path: loaded as a module named by the hash of its bytes, or refused in one sentence.
 
-A file that is loaded is run, with all rights of whoever runs it.
+A file that is loaded is run, with all rights of its user.
 """
 
 import hashlib

@@ -75,3 +75,25 @@ def test_the_readme_counts_the_claims():
         f"The paper makes {len(papers)} claims that can be checked; we add {WORDS[len(claims) - len(papers)]}" in readme
     )
     assert len(readme.splitlines()) <= 160
+
+
+def test_the_glossary_is_short_and_reached():
+    rows = (DOCS / "glossary.md").read_text().splitlines()[4:]
+    assert 0 < len(rows) <= 15
+    for page, link in ((TOP / "README.md", "(docs/glossary.md)"), (DOCS / "house.md", "(glossary.md)")):
+        assert link in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "line"),
+    [
+        ("pslcore/losses.py", "margin_loss", r"return \(margin - gap\)\.clamp_min\(0\)"),
+        ("pslcore/strategies/psl.py", "PSL.pick", r"return top\(query, query\.scores\)"),
+        ("pslcore/sides/guard.py", "refuse_protected", r"raise ProtectedDataError"),
+    ],
+)
+def test_the_readme_leads_to_the_heart_of_the_code(place, name, line):
+    (said,) = (text for text in (TOP / "README.md").read_text().split("\n* ") if f"`{name}`" in text)
+    assert f"]({place})" in said
+    body = (TOP / place).read_text().split(f"def {name.split('.')[-1]}(")[1].split("\ndef ")[0]
+    assert re.search(line, body)

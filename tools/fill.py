@@ -74,7 +74,7 @@ def _opening(page: Path, results: grid.Results, name: str, shows: str) -> list[s
 
 
 def curves(page: Path, scale: str, experiment: str, shows: str = "accuracy against labels") -> str:
-    """Picture, protocol, curves in numbers, what can be told between the methods, and what choice can win."""
+    """Picture, protocol, curves in numbers, which methods differ, and how much headroom there is."""
     results = collected(scale, experiment)
     if not results.runs:
         return none(scale, experiment)
@@ -149,7 +149,7 @@ def counts(page: Path, scale: str) -> str:
 
 
 def claims(page: Path, *scales: str) -> str:
-    """Every claim with the verdict of each scale; then what was found, for those that were looked at."""
+    """Every claim with the verdict of each scale; then what was found, for those that were run."""
     rows = {scale: {row["id"]: row for row in judged(scale)} for scale in scales}
     table = pd.DataFrame(
         {"claim": claim.claim, "where": ", ".join(claim.experiments), "paper": claim.paper}

@@ -1,7 +1,7 @@
-"""Write the rooms of the packages and who imports whom into ``docs/house.md`` (``make house``), as the imports are.
+"""Write the parts of both packages and their imports into ``docs/house.md`` (``make house``).
 
-A room is a package or a module right below one of ours. Contracts in ``pyproject.toml`` say what may import what
-(``lint-imports``). The diagram leaves out an arrow where a longer way says the same.
+A part (``room``) is a module or package right below one of ours. Contracts in ``pyproject.toml`` say what may import
+what (``lint-imports``). The diagram leaves out an arrow where a longer way says the same.
 """
 
 import ast
@@ -28,7 +28,7 @@ def room(module: str) -> str:
 
 @cache
 def arrows() -> dict[str, set[str]]:
-    """The rooms that each room imports from."""
+    """The parts that each part imports from."""
     found: dict[str, set[str]] = {room(module): set() for module in graph().modules}
     for module in graph().modules:
         for target in graph().find_modules_directly_imported_by(module):
@@ -37,12 +37,12 @@ def arrows() -> dict[str, set[str]]:
 
 
 def floor(name: str) -> int:
-    """1 for what imports from no other room."""
+    """The layer: 1 for what imports from no other part."""
     return 1 + max((floor(target) for target in arrows()[name]), default=0)
 
 
 def about(name: str) -> str:
-    """The first sentence of a room's docstring."""
+    """The first sentence of a part's docstring."""
     place = TOP / name.replace(".", "/")
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     text = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")[0].replace("\n", " ")
@@ -50,7 +50,7 @@ def about(name: str) -> str:
 
 
 def drawn() -> str:
-    """A mermaid diagram and a table of the rooms, from the top floor down."""
+    """A mermaid diagram and a table of the parts, from the top layer down."""
     rooms = sorted((name for name in arrows() if name not in PACKAGES), key=lambda name: (-floor(name), name))
     lines = ["```mermaid", "flowchart TD"]
     for package in PACKAGES:
@@ -60,7 +60,7 @@ def drawn() -> str:
         targets = arrows()[name] & set(rooms)
         longer = {far for target in targets for far in reached(target)}
         lines += [f"  {name} --> {target}" for target in sorted(targets - longer)]
-    table = ["| floor | room | what it holds |", "|---|---|---|"]
+    table = ["| layer | part | what it holds |", "|---|---|---|"]
     table += [f"| {floor(name)} | `{name}` | {about(name)} |" for name in rooms]
     return "\n".join([*lines, "```", "", *table]) + "\n"
 

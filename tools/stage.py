@@ -51,7 +51,7 @@ def execute(notebook: str, output: str, parameters: str) -> None:
 
 @contextmanager
 def told(file: Path, terminal=sys.stderr):
-    """Says on the terminal, in one line, what the file of ``campaign.progress`` holds; quiet where there is none."""
+    """Says on the terminal, in one line, what the file of ``progress.tell`` holds; quiet where there is none."""
     end, begun = threading.Event(), time.monotonic()
 
     def watch() -> None:

@@ -52,7 +52,7 @@ class Album(Labelling):
         How networks learn.
     progress : callable, optional
         Told (files read, files to read) while new pictures are read. Of more than 500 new ones only content and EXIF
-        are looked at now; ``read`` or ``train`` decode them.
+        are examined now; ``read`` or ``train`` decode them.
     new : bool
         Begin another album, though this machine knows one of these pictures; what that one protects stays protected.
 
@@ -66,7 +66,7 @@ class Album(Labelling):
     KnownPictures
         If these are pictures of another album, say of a folder that was copied or moved: go on with it?
     ValueError, OSError
-        In one sentence: no such folder, no picture, all protected, bad rules, open elsewhere, no room.
+        In one sentence: no such folder, no picture, all protected, bad rules, open elsewhere, disk full.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Album(Labelling):
         return self._cache.thumbnail(self.folder, self._roll.pictures[self._roll.find(picture)])
 
     def view(self, picture: Picture, side: int) -> Image.Image:
-        """A picture as it was when the folder was looked at, for the screen; ``ValueError`` if it is not there so."""
+        """A picture as it was when the folder was read, for the screen; ``ValueError`` if it is not there so."""
         self._alive()
         return self._cache.view(self.folder, self._roll.pictures[self._roll.find(picture)], side)
 

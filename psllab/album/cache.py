@@ -29,7 +29,7 @@ _SIDECAR = 1 << 20
 
 
 class Cache(Store):
-    """What is known of each picture, and small copies; looked at or decoded again only when its file has changed.
+    """What is known of each picture, and small copies; read or decoded again only when its file has changed.
 
     Names are kept as hashes. It stays on this machine: it holds the protected pictures too. Several threads may use it.
 
@@ -62,7 +62,7 @@ class Cache(Store):
         beside : mapping
             Path to the sidecar files of a picture.
         progress : callable, optional
-            Told how many of how many new files were looked at.
+            Called with how many new files were read, and how many there are.
 
         Returns
         -------

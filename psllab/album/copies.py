@@ -77,7 +77,7 @@ class Copies(Store):
         self._commit()
 
     def forget(self, digests: Iterable[str]) -> None:
-        """Of pictures that were released: what looks like them may be looked at anew."""
+        """Of pictures that were released: what resembles them is compared anew."""
         for digest in digests:
             self._run("delete from protected where digest = ?", (digest,))
             self._run("delete from compared where near = ?", (digest,))

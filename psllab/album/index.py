@@ -71,7 +71,7 @@ class Roll:
         self._hidden = [one for one in found if one.hidden]
 
     def contents(self) -> set[str]:
-        """Digests of all that was looked at."""
+        """Digests of all that was read."""
         return {seen.picture.digest for seen in (*self._seen, *self._hidden)}
 
     def refresh(
@@ -285,7 +285,7 @@ class Roll:
         self, known: dict[Picture, str], tally: Tally, classes: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray, dict[int, Picture], np.ndarray]:
         """For a training on the answers ``known``: labels [N], -1 where there is none to learn from; the pictures that
-        the cloud has with that label; those to upload; those that the door refuses."""
+        the cloud has with that label; those to upload; those that ``Cloud.upload`` refuses."""
         labels = np.full(len(self.pictures), -1, np.int64)
         for key, label in known.items():
             labels[self.at[key]] = classes.index(label)

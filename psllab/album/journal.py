@@ -37,7 +37,7 @@ class Journal:
         Raises
         ------
         OSError
-            In one sentence, if there is no room; then nothing of it is there.
+            In one sentence, if the disk is full; then nothing of it is there.
         """
         return self.add_all([{"what": what, **said}])[0]
 

@@ -78,7 +78,7 @@ class Labelling:
 
         Before anything was learned they are drawn at random; later PSL picks them. One of five is drawn at random at
         any time, and its answer held out to estimate the accuracy. None is a near copy of a protected picture: these
-        are all decoded before, which ``progress`` is told of as when an album is opened.
+        are all decoded before, which ``progress`` reports as when an album is opened.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Labelling:
         ValueError
             If the picture is unknown, protected, gone, changed, or was not asked about; or the label is no class.
         OSError
-            If there is no room on the disk; then nothing was taken in.
+            If the disk is full; then nothing was taken in.
         """
         self.check_answer(picture, label)
         self._say("answer", picture, by, label=label)

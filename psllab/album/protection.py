@@ -31,7 +31,7 @@ class Protection:
     contents : dict
         Digest to the reason.
     names : dict
-        Hash of a name (see ``protect.hidden``) to the reason.
+        Hash of a name (see ``rules.hidden``) to the reason.
     released : set of str
         Digests of what the person released.
     """
@@ -56,7 +56,7 @@ class Protection:
         Raises
         ------
         OSError
-            If there is no room on the disk.
+            If the disk is full.
         """
         fresh = defaultdict(list)
         for (digest, name), why in pictures.items():

@@ -1,4 +1,4 @@
-"""What an album tells: plain data, and the same in words."""
+"""The report of an album: plain data, and the same as sentences."""
 
 from collections import Counter
 from collections.abc import Iterable

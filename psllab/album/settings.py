@@ -1,4 +1,4 @@
-"""What an album was told to do: its classes, rules and way of learning, kept in its journal."""
+"""How an album is set up: its classes, rules and way of learning, kept in its journal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a journal amounts to: what was asked, who said what, what was uploaded and trained."""
+"""The state of an album, computed from its journal: questions, answers, uploads, trainings."""
 
 import hashlib
 import json

@@ -48,7 +48,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     Raises
     ------
     ValueError, OSError
-        In one sentence: ``pictures`` holds something else, a picture has changed, no room.
+        In one sentence: ``pictures`` holds something else, a picture has changed, the disk is full.
     """
     alone = path is not None and Path(path).suffix.lower() == ".json"
     root = album.home / "label-studio" if path is None or alone else Path(path).resolve()

@@ -1,4 +1,4 @@
-"""A round of the album: the very sides, door, ledger and training of the experiments, on people's answers.
+"""A round of the album: the client, cloud, ledger and training of the experiments, on people's answers.
 
 The cloud gets labelled pictures only. The task learner's weights come down to the client, and whatever it is asked
 about all other pictures it answers there.
@@ -123,7 +123,7 @@ def train(
     before, now : int arrays
         Labelled pictures that the cloud has, and those to upload.
     kept_back : int array
-        Pictures that the door refuses: protected ones, and those whose answer is held out or that nobody could give.
+        Pictures that ``Cloud.upload`` refuses: protected ones, and those whose answer is held out or unknown.
     cycle : int
     ledger : dict or None
         State after the last crossing.
@@ -187,7 +187,7 @@ class Shelf:
         self._home = home
 
     def put(self, number: int, done: Round, pictures: Sequence[Picture]) -> None:
-        """Write training ``number`` down; ``OSError`` in one sentence if there is no room."""
+        """Write training ``number`` down; ``OSError`` in one sentence if the disk is full."""
         ranking = [[pictures[at].path, pictures[at].digest] for at in done.ranking]
         records.write_bytes(self._file("task-learner", number), packed(done.weights))
         records.write(self._file("ranking", number), {"ranking": ranking})

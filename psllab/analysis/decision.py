@@ -1,8 +1,8 @@
-"""What seeds decide: the tests behind a verdict, for one claim or, vectorised, for thousands of simulated ones.
+"""The tests behind a verdict, for one claim or, vectorised, for thousands of simulated ones.
 
-A comparison is a mean over paired seeds and the region that the claim wants it in. Where a scale has looks, the error
-probability of 0.05 is split over them evenly (union bound): each look tests at 0.05 over their number, so that the
-chance that *any* of them finds what is not there is at most 0.05, however the looks depend on each other.
+A comparison is a mean over paired seeds and the region that the claim wants it in. Where a scale has interim analyses
+(``looks``), the error probability of 0.05 is split evenly (union bound): each tests at 0.05 over their number,
+so that the chance that *any* of them finds what is not there is at most 0.05, however they depend on each other.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Region:
     matters : float
         A mean within so much of 0 is no difference that matters; 0 for claims that have no such verdict.
     looks : int
-        Looks that share the error probability.
+        Interim analyses that share the error probability.
     """
 
     low: float = 0.0

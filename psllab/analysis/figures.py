@@ -316,7 +316,7 @@ def scene(
 
 
 def pixel_colours(n: int) -> list[str]:
-    """As many colours that can be told apart."""
+    """As many distinguishable colours."""
     return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
 
 
@@ -357,7 +357,7 @@ def _remarks(results: Results) -> list[str]:
     if missing := sum(cell.config.seed in shown for cell in results.unfinished):  # seeds that nobody has lack nowhere
         parts.append(f"Missing here, not finished: {missing} of {missing + len(results.runs)} runs.")
     if results.later:
-        parts.append(f"{len(results.later)} finished runs wait for the next look.")
+        parts.append(f"{len(results.later)} finished runs wait for the next interim analysis.")
     if results.stale:
         parts.append(f"{len(results.stale)} runs were made by other code than today's.")
     return [part for part in parts if part]

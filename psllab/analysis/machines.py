@@ -1,4 +1,4 @@
-"""What is published of a scale, to hold a reproduction against: digest and area of every record, by kind of machine.
+"""The published results of a scale to compare a reproduction with: digest and area of every record, by kind of machine.
 
 One kind of machine gives the same records bit for bit; another kind gives others, since it adds up in another order.
 ``outputs/machines.json`` holds both for those that were published; ``make machine`` adds what this machine has made.

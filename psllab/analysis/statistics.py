@@ -1,4 +1,4 @@
-"""What a trustworthy comparison needs: areas, intervals, paired tests, wins, overlaps. From tables and sets alone.
+"""Statistics of comparisons: areas, intervals, paired tests, wins, overlaps. From tables and sets alone.
 
 A ``table`` has one row a cycle: ``method``, ``seed``, ``labelled``, ``metric``; the seeds of all methods are paired
 (same pools, same first weights). Lüth et al. 2023, Munjal et al. 2022 and Ji et al. 2023 say why each of these.

@@ -1,1 +1,1 @@
-"""Published runs, one's own method against them, a published run made again."""
+"""Published runs, a user's method benchmarked against them, and a published run verified by repeating it."""

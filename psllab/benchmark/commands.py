@@ -1,4 +1,4 @@
-"""What ``pslcore try`` and ``verify`` do, in words: the bodies of the commands."""
+"""What ``pslcore benchmark`` and ``verify`` do, in words: the bodies of the commands."""
 
 import argparse
 import os
@@ -20,30 +20,32 @@ _SHOWN = 5  # lines of what a file prints
 
 
 def attempt(options: argparse.Namespace) -> int:
-    """``pslcore try``: 0 when all comparisons are settled or the looks asked for are done."""
+    """``pslcore benchmark``: 0 when all comparisons are decided or the interim analyses asked for are done."""
     experiment = published.load(options.experiment, options.scale)
     if "clients" in experiment.shared:
-        raise ValueError(f"{options.experiment} has several clients, for which `try` has no form: name another.")
+        raise ValueError(f"{options.experiment} has several clients, for which `benchmark` has no form: name another.")
     if not options.limit > 0:
         raise ValueError(f"--limit {options.limit} is no length of time: give seconds above 0.")
     looks = experiment.looks or (len(experiment.seeds),)
     if options.looks < 1:
-        raise ValueError(f"--looks {options.looks} is no number of looks: give 1 to {len(looks)}.")
+        raise ValueError(f"--looks {options.looks} is no interim analysis: give 1 to {len(looks)}.")
     page = Path(options.page or userfile.split(options.file)[0].with_suffix(".html").name)
     tryout.may_write(page)
-    print(f"{options.file} is looked at ... (a file that is tried runs with all your rights)", flush=True)
+    print(f"{options.file} is checked ... (the file runs with all your rights)", flush=True)
     method = tryout.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
     _told(method)
     for number, n in enumerate(looks, start=1):
         seeds = experiment.seeds[:n]
         if number > 1 and len(seeds) < n:
-            print(f"\nLook {number}, at {n} seeds, waits for the published runs: there are {len(seeds)} so far.")
+            print(
+                f"\nInterim analysis {number}, at {n} seeds, waits for published runs: there are {len(seeds)} so far."
+            )
             break
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = tryout.minutes(experiment, len(seeds), options.jobs)
         print(
-            f"\nLook {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at {options.scale}{few}. All "
-            f"of them take about {_time(minutes)}, going by the published runs.",
+            f"\nInterim analysis {number} of {len(looks)}: {len(seeds)} seeds of {options.experiment} at "
+            f"{options.scale}{few}. All of them take about {_time(minutes)}, going by the published runs.",
             flush=True,
         )
         where = options.out, options.data, options.jobs, options.device

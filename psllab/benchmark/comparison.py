@@ -1,4 +1,4 @@
-"""Where a method of somebody's own stands among the published ones: pairs, differences, verdicts, the page of it.
+"""A user's method compared with the published ones: pairs, differences, verdicts, the page that shows them.
 
 A published run stands for its method where it makes a pair: today's code would make the same, and it was trained in the
 same precision, from the same pools of the same data. What does not is counted, with the reason.
@@ -37,9 +37,9 @@ class Comparison:
     ----------
     other : str
     differences : float array
-        In area, percentage points, own minus other, of the paired seeds of this look, in order.
+        In area, percentage points, own minus other, of the paired seeds of this interim analysis, in order.
     half : float
-        Of its interval, of this look.
+        Of its interval, at this interim analysis.
     verdict : str
         One of ``WORDS``' values.
     unpaired : dict
@@ -84,14 +84,14 @@ class Standing:
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Seeds of each look; all published ones where the scale has none."""
+        """Seeds of each interim analysis; all published ones where the scale has none."""
         return self.published.looks or (len(self.published.seeds),)
 
 
 def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> Standing:
-    """Hold one's own runs against the published ones, at the last look that they reach.
+    """Hold one's own runs against the published ones, at the last interim analysis that they reach.
 
-    Verdicts are corrected for the number of comparisons (Holm, in each direction), intervals are those of the look.
+    Verdicts are corrected for the number of comparisons (Holm, in each direction), intervals are those of the analysis.
     """
     mine = {cell.config.seed: record for cell, record in own}
     standing = Standing(label, published, own, 0, results=Results(published.experiment, published.scale))
@@ -202,9 +202,9 @@ def notes(standing: Standing) -> list[str]:
     """What anyone who quotes the table must know, a sentence each."""
     mine = {cell.config.seed: record for cell, record in standing.own}
     looks, found = standing.looks, []
-    at = f"Look {standing.look} of {len(looks)}" if standing.look else "Before the first look"
+    at = f"Interim analysis {standing.look} of {len(looks)}" if standing.look else "Before the first interim analysis"
     found.append(
-        f"{at} ({' / '.join(map(str, looks))} paired seeds): intervals are those of a look "
+        f"{at} ({' / '.join(map(str, looks))} paired seeds): intervals are those of one analysis "
         f"({100 * (1 - 0.05 / len(looks)):.1f} %), verdicts are corrected for {len(standing.comparisons)} comparisons "
         f"(Holm), and {decision.MATTERS} points of area is the smallest difference that matters."
     )

@@ -1,6 +1,6 @@
 """The published runs as one compact table that travels with the package: what each came to, not how it picked.
 
-``write`` makes it from records; ``load`` gives an experiment of it as ``campaign.collect`` would give the records, but
+``write`` makes it from records; ``load`` gives an experiment of it as ``grid.collect`` would give the records, but
 for the picks. A run is there with its key, metric and unlabelled images of every cycle, what crossed in the end, its
 seconds, precision, code, machine, and a hash of all that its record says, so that the run itself can be checked.
 """

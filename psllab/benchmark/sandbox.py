@@ -1,6 +1,6 @@
-"""Processes for what somebody's own method does (see ``guest``): a file that hangs, floods or dies harms nothing here.
+"""Subprocesses that run a user's method (``sandbox_worker``): a file that hangs, floods or crashes does no harm here.
 
-It is no prison: the file runs with all rights of whoever runs it.
+It is no security sandbox: the file runs with all rights of its user.
 """
 
 import json
@@ -30,7 +30,7 @@ Event = dict[str, Any]
 
 
 class Guest:
-    """A process that does one order of ``guest``; it ends with this one, or when it is told to.
+    """A subprocess that does one task of ``sandbox_worker``; it ends with this process, or by ``end``.
 
     ``number`` is its place among the orders, ``seed`` that of its present run, ``printed`` the beginning of what it
     wrote to standard output and ``written`` all of it, in bytes.
@@ -105,7 +105,7 @@ class Guest:
 def listen(orders: list[dict[str, Any]], limit: float = LIMIT) -> Iterator[tuple[Guest, Event]]:
     """Start a process for each order, and give what they tell as they tell it, until all have ended.
 
-    Beside what ``guest`` tells there is ``late``, where one was at one thing for longer than ``limit`` seconds (it is
+    Beside the events of ``sandbox_worker`` there is ``late``, where one thing took longer than ``limit`` seconds (it is
     ended then), and ``gone`` where it ended before its end; both with a ``sentence``. Whoever stops listening ends all.
     """
     heard: queue.Queue[tuple[Guest, Event]] = queue.Queue()

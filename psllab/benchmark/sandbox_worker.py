@@ -1,6 +1,6 @@
-"""Somebody's own method, in the process that ``host`` started for it: looked at, timed, run.
+"""A user's method in the subprocess that ``sandbox`` started for it: checked, timed, run.
 
-What happens is told line by line through a pipe, so that the host knows where a file hangs or ends its process.
+Events go line by line through a pipe, so that the parent knows where a file hangs or ends its process.
 """
 
 import json
@@ -77,7 +77,7 @@ def look(order: dict[str, Any], tell: Tell) -> None:
 def run(order: dict[str, Any], tell: Tell) -> None:
     """Run ``configs`` one after the other into ``folder``; what is there already, made by this code, stays.
 
-    Each is told as ``done``; the first that fails as ``failed``, and ends it. ``precisions`` settles what a recipe of
+    Each is reported as ``done``; the first failure as ``failed``, and ends it. ``precisions`` settles what a recipe of
     precision ``auto`` leaves open, config by config.
     """
     if order.get("file"):
@@ -120,7 +120,7 @@ def _there(path: Path, config: Config) -> bool:
 
 
 def _guard(cls: type[Strategy], tell: Tell) -> None:
-    """Have every pick of a run held to the contract, and told before and after it."""
+    """Have every pick of a run checked against the contract, and reported before and after it."""
     pick = cls.pick
 
     def watched(self: Strategy, query: Query) -> Indices:

@@ -1,6 +1,6 @@
-"""A method of somebody's own, from its file to where it stands: looked at, timed, run on the published seeds, judged.
+"""A user's method benchmarked, from its file: checked, timed, run on the published seeds, compared.
 
-Nothing of the file is run in this process (see ``campaign.host``). Its records stand in ``tried/<hash of the file>``,
+Nothing of the file is run in this process (see ``sandbox``). Its records stand in ``tried/<hash of the file>``,
 so that they never mix with published ones, beside the very bytes that made them.
 """
 
@@ -33,7 +33,7 @@ class Refused(ValueError):
 
 @dataclass
 class Method:
-    """What a file holds, as its process told it.
+    """What a file holds, as its process reported it.
 
     Attributes
     ----------
@@ -221,7 +221,7 @@ def minutes(experiment: Published, n: int, jobs: int | None = None) -> float:
 def may_write(path: Path) -> None:
     """``ValueError`` if something else than such a page stands there; it is left alone."""
     if path.exists() and (not path.is_file() or _MARK not in path.read_text(errors="replace")[:2000]):
-        raise ValueError(f"{path} is there and was not written by `pslcore try`: name another with --page.")
+        raise ValueError(f"{path} is there and was not written by `pslcore benchmark`: name another with --page.")
 
 
 def write_page(found: Standing, method: Method, path: Path) -> None:
@@ -284,7 +284,7 @@ def _named(path: Path, what: str) -> str:
 
 
 def _own_words(sentence: str, copy: Path, file: str) -> str:
-    """A sentence about the copy of a file, told of the file."""
+    """A sentence about the copy of a file, reworded for the file."""
     path = str(userfile.split(file)[0])
     sentence = sentence.replace(str(copy), path)
     return sentence if sentence.startswith((path, "there is no file")) else f"{path}: {sentence}"

@@ -1,4 +1,4 @@
-"""A published run made again, and what came of it in a sentence: the same bits, within the spread of its seeds, or not.
+"""A published run repeated, and the outcome in a sentence: the same bits, within the spread of its seeds, or not.
 
 On a machine of the same kind, with the same versions of the libraries and the same code, every bit must come again. On
 another the last bits of a sum differ and, a few steps later, so do weights and picks: there the area under the curve

@@ -1,4 +1,4 @@
-"""What a claim is, and what the records of one scale have to say about it: curves, seconds, where they are from."""
+"""What a claim is, and the evidence on it in the records of one scale: curves, seconds, provenance."""
 
 import re
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class Missing(Exception):
 
 
 class Early(Missing):
-    """Says how many seeds a comparison has so far, fewer than its first look; ``values`` are for forecasts alone."""
+    """How many seeds a comparison has before its first interim analysis; ``values`` are for forecasts alone."""
 
     values: pd.DataFrame | pd.Series | None = None
 
@@ -124,7 +124,7 @@ class Evidence:
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
 
     def runs(self, experiment: str, label: str = "") -> list[tuple[Cell, Record]]:
-        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without looks, if one lacks."""
+        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without ``looks``, if one lacks."""
         runs, missing = self.found(experiment, label)
         if missing and not (runs and self.looks):
             raise Missing(missing[0])
@@ -141,12 +141,12 @@ class Evidence:
         return 100 * rows.iloc[:, at]
 
     def pair(self, one: Curve, other: Curve, at: At) -> pd.DataFrame:
-        """Two curves by seed, [seeds, 2]: over the seeds that both have, in one precision, up to the look.
+        """Two curves by seed, [seeds, 2]: over the seeds that both have, in one precision, up to the interim analysis.
 
         Raises
         ------
         Missing
-            As ``runs``; ``Early`` before the first look.
+            As ``runs``; ``Early`` before the first.
         """
         both = pd.concat([self.curve(*one, at), self.curve(*other, at)], axis=1, join="inner").sort_index()
         kinds = [
@@ -171,13 +171,13 @@ class Evidence:
         return both.iloc[:, 0] - both.iloc[:, 1]
 
     def counted(self, rows: Any, name: str) -> Any:
-        """Of rows by seed, in order, those that count: all, or those of the last look that is reached (``Early``)."""
+        """Of rows by seed, in order, those that count: all, or those up to the last interim analysis (``Early``)."""
         if not self.looks:
             return rows
         reached = [look for look in self.looks if look <= len(rows)]
         if reached:
             return rows.iloc[: reached[-1]]
-        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next look at {self.looks[0]})")
+        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.looks[0]})")
         early.values = rows
         raise early
 

@@ -1,7 +1,7 @@
-"""What would settle an open claim: how many more seeds, which runs, how many core-minutes, by what is known so far.
+"""What would decide an open claim: how many more seeds, which runs, how many core-minutes, by what is known so far.
 
 It is a forecast and no verdict: mean and spread of each comparison are taken as they are now, and the very rule of the
-verdicts is asked at which of the coming looks they would decide. Seconds a run are those of the finished runs.
+verdicts is asked at which of the coming interim analyses they would decide. Seconds a run are those of finished runs.
 """
 
 from collections import Counter

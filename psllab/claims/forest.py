@@ -97,7 +97,9 @@ def _drawn(row: dict, one: dict, axis: tuple[float, float]) -> dict:
     unit = summary.UNITS.get(row["unit"], "")
     paper = "" if row["paper_value"] is None else f"paper {summary.number(row['paper_value'], row['unit'])}{unit}; "
     ours = summary.measured(one, row["unit"]) + (unit if one["estimate"] is not None else "")
-    yet = "" if one["judged"] or one["estimate"] is None else f", {one['seeds']} seeds, before the first look"
+    yet = (
+        "" if one["judged"] or one["estimate"] is None else f", {one['seeds']} seeds, before the first interim analysis"
+    )
     return {
         "name": one["name"], "verdict": one["verdict"], "seeds": one["seeds"], "judged": one["judged"],
         "ours": summary.measured(one, row["unit"]), "place": None if mean is None else at(mean),

@@ -19,8 +19,8 @@ def of(finding: Finding) -> dict:
         ``unit``: ``points`` (percentage points), ``%``, ``ratio`` (logarithm of two spreads), ``M`` (millions of
         parameters), ``times`` or ``s``; ``paper_value``, the printed number, or None; ``region``, two ends, None where
         one is infinite; ``comparisons``: list of dict with ``name``, ``seeds``, ``estimate`` (a mean), ``low`` and
-        ``high`` (its interval at this look, not corrected for the number of comparisons; None where there is none),
-        ``judged`` (False before its first look) and ``verdict`` (corrected for their number, as in the claim's own).
+        ``high`` (its interval at this interim analysis, not corrected for the number of comparisons; None where there
+        is none), ``judged`` (False before the first) and ``verdict`` (corrected, as in the claim's own).
         Comparisons without a single value are there as well, as *not run*.
     """
     region = finding.region

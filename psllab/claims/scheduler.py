@@ -1,7 +1,7 @@
 """Run what decides most: the open claims of a scale, their cheapest runs first, seed by seed, until the time is up.
 
 A choice is one seed of all methods that one claim needs. It follows from the finished records alone, and is written
-down (``<out>/<scale>/settle.json``) before its first run, so that a ``settle`` that was killed goes on with that very
+down (``<out>/<scale>/settle.json``) before its first run, so that a ``schedule`` that was killed goes on with that very
 choice, and from there with those that it would have made anyhow. The runs are those of ``grid``.
 """
 
@@ -36,11 +36,11 @@ def run(
     Parameters
     ----------
     scale, params, root, out, jobs, device
-        As for ``campaign.run``.
+        As for ``grid.run``.
     minutes : float
         After so much time no further cycle is begun.
     say : callable
-        Is told each choice.
+        Called with a sentence on each choice.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def run(
     Raises
     ------
     ValueError, OSError, GridError
-        As ``campaign.run``.
+        As ``grid.run``.
     """
     deadline = time.time() + 60 * minutes
     path = grid.runs_folder(out, scale).parent / "settle.json"

@@ -81,7 +81,7 @@ def brief(row: dict) -> str:
 def found(rows: Sequence[dict]) -> list[Sentence]:
     """The main findings: what holds, by theme; what does not, by name; leads with a number; what is open or not run.
 
-    Too small to tell is told as such, never as no difference.
+    Too small to tell is reported as such, never as no difference.
     """
     by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in SYMBOLS}
     said = []
@@ -101,7 +101,7 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
         if _lead(row) and row["verdict"] != NOT_RUN:
             one = row["comparisons"][0]
             seeds = f"{one['seeds']} seed{'s' * (one['seeds'] != 1)}"
-            yet = "" if one["judged"] else ", before the first look"
+            yet = "" if one["judged"] else ", before the first interim analysis"
             words = f"{one['name']}, {row['experiment']}: {measured(one, 'points')} points ({seeds}{yet}), "
             words += f"{row['paper']} in the paper."
             said.append(Sentence(row["verdict"], words, [row]))

@@ -15,12 +15,12 @@ The rules, which no result of ours had a part in:
   the growth of a lead, which are in the same points. It has no meaning, and is not used, where a claim names its own
   margin ("about k", "similar", levels), and where the unit is another: steadiness (a ratio of spreads), the groups of
   test images of Fig. 7 (their accuracies differ by tens of points), counts and seconds.
-* **Looks.** Where a scale names looks (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200), fixed before the first
-  run, verdicts are passed at these numbers alone: a comparison is judged on its first so many seeds, in order, at the
-  last look that is fully reached; seeds beyond it wait for the next. The error probability of 0.05 is split over the
-  looks evenly (union bound), so that stopping at any of them is honest; the intervals shown are those of the look
-  (98.3 % with three). Before the first look a claim is *too small to tell*. A seed that is not finished yet is passed
-  over: which seeds are finished has nothing to do with what they say.
+* **Interim analyses.** A scale may name them under `looks` (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200).
+  They are fixed before the first run, and verdicts are passed at these numbers alone: a comparison is judged on its
+  first so many seeds, in order, at the last analysis that is fully reached; seeds beyond it wait for the next. The
+  error probability of 0.05 is split evenly over the analyses (union bound), so that stopping at any of them is valid;
+  the intervals shown are those of one analysis (98.3 % with three). Before the first a claim is *too small to tell*.
+  A seed that is not finished yet is passed over: which seeds are finished has nothing to do with what they say.
 * **One precision a pair.** A pair of runs counts only if both trained in the same precision; a seed whose runs are
   mixed is left out and named.
 * **Many comparisons** are corrected for their number (Holm) within the claim, in each direction (within ±0.5 by
@@ -28,15 +28,15 @@ The rules, which no result of ours had a part in:
   it need be.
 * **No verdict without spread.** Fewer than two shared seeds, a metric that is no number, or differences that are equal
   in all seeds (on a small test set they may coincide) leave a comparison undecided.
-* **Missing runs.** At a scale without looks a curve with an unfinished seed counts as missing, so that nobody stops
-  where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest can refute it,
-  but it cannot hold.
+* **Missing runs.** At a scale without interim analyses a curve with an unfinished seed counts as missing, so that
+  nobody stops where the numbers please. With nothing to compare a claim is *not run*; with a part missing the rest
+  can refute it, but it cannot hold.
 * **Levels** ("78.06 %", "0.001 s") belong to the paper's protocol: they are judged at scale ``paper`` alone, on the
   paper's data. All other verdicts are of the scale, data and hardware that their row names.
 * **Counts are exact**: what crossed and what was picked needs no seeds. Such a claim holds if it does in all runs that
   exist, with what is missing named; one counterexample refutes. A printed figure is met if ours, rounded or truncated,
   prints as it.
-* **Seconds** of two methods are told apart if they differ by more than 10 %.
+* **Seconds** of two methods count as different if they differ by more than 10 %.
 """
 
 import json
@@ -102,7 +102,7 @@ def judge(
         ``scale``, ``data``, ``hardware``, ``verdict``, ``reason``, ``stale`` (records made by other code), ``forecast``
         (text: what would settle it, empty where it is settled or seeds cannot), ``more_seeds`` and ``core_minutes``
         (the same as numbers, or None), ``kind`` (of its check), ``curves`` (pairs of experiment and label that it rests
-        on) and the fields of ``numbers.of``; in the order of ``claims.yaml``.
+        on) and the fields of ``intervals.of``; in the order of ``claims.yaml``.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The widgets of an album."""
+"""The widgets that label an album in a notebook."""

@@ -302,7 +302,7 @@ class Desk(DeskView):
             self.tabs.selected_index = 0
 
     def _read_rest(self) -> None:
-        """Decode what was only looked at, beside the labelling."""
+        """Decode in the background what was only hashed so far."""
         album, unread = self._album(), self._album().unread
         self.reading.view.layout.display = "" if unread else "none"
         if not unread:

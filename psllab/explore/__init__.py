@@ -1,1 +1,1 @@
-"""For notebooks: discrepancy, the number of peers, one's own method."""
+"""Widgets for notebooks: the discrepancy of a pool, the number of peers, a method of one's own."""

@@ -1,4 +1,4 @@
-"""The widgets of ``explore_discrepancy.ipynb``, thin: what they do is done by ``buckets`` and ``panels``."""
+"""The widgets of ``explore_discrepancy.ipynb``, thin: the work is done by ``selection`` and ``plots``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

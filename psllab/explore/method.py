@@ -1,4 +1,4 @@
-"""The widgets of ``your_method.ipynb``, thin: a scoring function becomes a file; what is done with it is ``trying``'s.
+"""The widgets of ``your_method.ipynb``, thin: a scoring function becomes a file; ``tryout`` does the rest.
 
 Notebooks take this from its file: it needs ipywidgets, which a command does not.
 """
@@ -90,9 +90,9 @@ class Sketch:
     experiment, scale : str
         A published experiment.
     seeds : int, optional
-        So many of the published seeds, in order; those of the first look if it is not given.
+        So many of the published seeds, in order; those of the first interim analysis if it is not given.
     out, root : path
-        As for ``trying.run``.
+        As for ``tryout.run``.
     table : path, optional
         Another table than that of the package.
 

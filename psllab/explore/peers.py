@@ -1,4 +1,4 @@
-"""The widgets of ``explore_peers.ipynb``, thin: what they do is done by ``peers``."""
+"""The widgets of ``explore_peers.ipynb``, thin: the work is done by ``tuning``."""
 
 from collections.abc import Callable
 from html import escape

@@ -1,4 +1,4 @@
-"""Pictures of a pool for ``explorer``: two scatters with a lasso, the answers to one image, thumbnails; no widget knows
+"""Plots of a pool for ``discrepancy``: two scatters with a lasso, the answers to one image, thumbnails; no widget knows
 another here."""
 
 from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ def layout(title: str, x: str, y: str) -> dict:
 
 
 def responsive(figure: go.FigureWidget) -> go.FigureWidget:
-    """The figure, as wide as there is room."""
+    """The figure, as wide as the page."""
     figure._config = figure._config | {"responsive": True, "displaylogo": False}
     return figure
 

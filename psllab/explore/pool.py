@@ -87,7 +87,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Opened:
-    """A cycle of a finished run, ready to be looked at.
+    """A cycle of a finished run, ready to be explored.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ def look(
     root, device
         As for ``run``.
     watch : callable, optional
-        Is told the part that is done; what it raises ends the training.
+        Called with the fraction done; what it raises ends the training.
 
     Raises
     ------

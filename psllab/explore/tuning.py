@@ -1,4 +1,4 @@
-"""Settings of peer study tried out one after the other: real runs with records, compared and written down."""
+"""Settings of peer study compared one after the other: real runs with records, compared and written down."""
 
 import re
 import time
@@ -21,7 +21,7 @@ NAMED = {"alpha": "α", "temperature": "τ", "margin": "ξ"}
 
 
 class _Until(float):
-    """A deadline that is looked at between two cycles, and that somebody may bring forward: ``passed`` decides."""
+    """A deadline checked between two cycles, which a user may bring forward: ``passed`` decides."""
 
     passed: Callable[[], bool]
 

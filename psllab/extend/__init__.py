@@ -1,1 +1,1 @@
-"""What people bring: their own networks, data sets, methods."""
+"""Extensions: networks, data sets and methods of users, of timm and of installed packages."""

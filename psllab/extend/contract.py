@@ -72,7 +72,7 @@ def check(strategy: Strategy, begin: Callable[[str], None] = lambda what: None) 
     ----------
     strategy : Strategy
     begin : callable
-        Is told what is looked at next.
+        Called with what is checked next.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What was understood of a data set: classes, counts, sizes, duplicates of its splits, what was left out and why."""
+"""The summary of a data set: classes, counts, sizes, duplicates of its splits, what was left out and why."""
 
 from collections import Counter
 from hashlib import sha256
@@ -23,7 +23,7 @@ def duplicates(train: Bytes, test: Bytes) -> list[tuple[int, int]]:
     Parameters
     ----------
     train, test : uint8 array, [N, C, H, W]
-        They may lie on the disk: 1,024 at a time are looked at.
+        They may lie on the disk: 1,024 are compared at a time.
     """
     rows: dict[bytes, int] = {}
     for number, digest in _digests(train):

@@ -1,4 +1,4 @@
-"""Anybody's folder of pictures: ``train/<class>/…`` and ``test/<class>/…``, or ``images/`` with a table in CSV.
+"""A folder of images: ``train/<class>/…`` and ``test/<class>/…``, or ``images/`` with a table in CSV.
 
 Without ``test`` the folder ``val`` is the test split. Pictures may lie in folders below that of their class. The table
 has the columns ``file`` (below ``images/``), ``label`` and ``split`` (train or test). Whatever Pillow reads is read:

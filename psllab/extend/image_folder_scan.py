@@ -1,4 +1,4 @@
-"""What lies in a tree of pictures (see ``tree``): its folders, or its table; nothing but the table is opened."""
+"""The pictures of an image folder (see ``image_folder``) by its folders or its table; only the table is opened."""
 
 import csv
 import json
@@ -95,7 +95,7 @@ def form(base: Path) -> str:
 
 
 def unused(base: Path) -> list[str]:
-    """Folders beside those of the splits: nothing in them is looked at."""
+    """Folders beside those of the splits: nothing in them is read."""
     named = chosen(_inside(base), base).values()
     return [name for name in _inside(base) if name not in named] if form(base).endswith("class folders") else []
 
@@ -137,7 +137,7 @@ def _folders(split: Path, base: Path, left_out: dict[str, str]) -> dict[str, lis
 def _pictures(
     start: str, base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, str]
 ) -> list[str]:  # fmt: skip
-    """Pictures in a folder and those below it, sorted; a folder that links lead to again is looked at once, and one
+    """Pictures in a folder and those below it, sorted; a folder that links lead to again is listed once, and one
     that lies above never: its pictures are of other classes."""
     found: list[str] = []
     above = {os.path.realpath(start)}

@@ -28,7 +28,7 @@ NEEDS = {
 
 
 def methods() -> list[Row]:
-    """All methods; packages are imported for it, and one that fails is told in its row."""
+    """All methods; packages are imported for it, and an import that fails is named in its row."""
     rows = [(name, OURS, needs(strategies.kind(name))) for name in strategies.names()]
     return rows + _given(strategies.PACKAGES, strategies.names(), lambda given: needs(strategies.kind(given.name)))
 

@@ -1,4 +1,4 @@
-"""A method in a file of somebody's own: found in it, named by its bytes, and known to this process from then on."""
+"""A method in a user's file: found in it, named by the hash of its bytes, and registered in this process."""
 
 from pslcore.strategies.base import Strategy
 from psllab import userfile

@@ -1,4 +1,4 @@
-"""Networks that are not ours, as ``Network``: anybody's module with features and a linear head, timm's, given weights.
+"""Other networks as ``Network``: any module with features and a linear head, timm's, given weights.
 
 Whatever the module is made of, its last linear layer becomes the ``head``, and what goes into that layer are the
 features. ``try_out`` holds that the two together are the module, before anything is trained.

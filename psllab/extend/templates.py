@@ -5,7 +5,7 @@ from pathlib import Path
 KINDS = ("method", "network", "dataset")
 
 _NEXT = {
-    "method": "pslcore try {file}",
+    "method": "pslcore benchmark {file}",
     "network": "name it in params.yaml, `teacher: {file}:network`",
     "dataset": "python {file}",
 }

@@ -1,4 +1,4 @@
-"""Many runs: the grid of an experiment, and the proof that a change of the code changed no record."""
+"""The runs of an experiment in parallel, and the check that a change of the code changes no record."""
 
 from psllab.grid import archive
 from psllab.grid.equivalence import ATTESTED, attest, current, difference

@@ -1,4 +1,4 @@
-"""Proof by running that a change of the code changes no record: the golden set under two revisions on one machine.
+"""Check by running that a change of the code changes no record: the golden set under two revisions on one machine.
 
 A record names the fingerprint of the code that made it, which is strict: any change gives another. Where the golden
 set comes out the same bit for bit, ``attested.json`` says that two fingerprints stand for the same numbers, for which

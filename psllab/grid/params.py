@@ -45,7 +45,7 @@ Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 def _rising(looks: list[int]) -> list[int]:
     if looks != sorted(set(looks)):
-        raise ValueError(f"= {looks} must rise: each look has more seeds than the one before.")
+        raise ValueError(f"= {looks} must rise: each interim analysis has more seeds than the one before.")
     return looks
 
 

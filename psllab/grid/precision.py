@@ -34,7 +34,7 @@ def settle(config: Config, precision: str) -> Config:
 def fitting(
     todo: Sequence[Cell], finished: Sequence[tuple[Cell, Record]], device: torch.device
 ) -> tuple[list[Cell], list[int]]:
-    """The runs that this machine can pair with what is finished, each told its precision; and the seeds left for later.
+    """The runs that this machine can pair with finished ones, each with its precision set, and the seeds left over.
 
     With ``auto`` a seed goes on in the precision that most of its finished runs have. Float32 can be had everywhere;
     a seed begun in bfloat16 waits for a machine that computes it itself, since emulation is many times too slow.

@@ -1,4 +1,4 @@
-"""How far a grid is, for whoever watches: in a small file, if the environment names one (``PSL_PROGRESS``)."""
+"""The progress of a grid, in a small file, if the environment names one (``PSL_PROGRESS``)."""
 
 import json
 import os

@@ -42,7 +42,7 @@ class Results:
     unfinished : list of Cell
         Stopped by the time limit, or not begun.
     later : list of Cell
-        Finished, but left out of ``runs`` until the next look (``up_to_look``).
+        Finished, but left out of ``runs`` until the next interim analysis (``up_to_look``).
     archived : set of str
         Keys of the finished ones that stand in the archive beside the folder, not in files of their own.
     """
@@ -56,9 +56,9 @@ class Results:
     archived: set[str] = field(default_factory=set)
 
     def up_to_look(self, looks: Collection[int]) -> "Results":
-        """The runs of the last look that every curve has reached, so that nobody looks in between.
+        """The runs of the last interim analysis that every curve has reached: nothing is judged in between.
 
-        All runs where there are no looks, or before the first. A ceiling is no curve.
+        All runs where there are no interim analyses, or before the first. A ceiling is no curve.
         """
         seeds: dict[str, set[int]] = {cell.label: set() for cell in self.unfinished}
         for cell, _ in self.runs:

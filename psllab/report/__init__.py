@@ -1,1 +1,1 @@
-"""The page of a scale: its exhibits, and what is embedded."""
+"""The report of a scale: one HTML page of exhibits with the records they rest on embedded."""

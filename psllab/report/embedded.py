@@ -1,4 +1,4 @@
-"""The records that a page carries along, small: which run stands where, and what one click shows of it."""
+"""The records embedded in a page, reduced: which run stands where, and what one click shows of it."""
 
 import base64
 import json

@@ -104,7 +104,7 @@ def page(
     deviations : str
         HTML.
     results : list of Results
-        As ``carried.collected`` gives it: the records that a claim leads to.
+        As ``embedded.collected`` gives it: the records that a claim leads to.
     code : str
         As ``code`` gives it.
     """

@@ -1,1 +1,1 @@
-"""What the explorers and the desk share: gallery, controls, a job in the background."""
+"""Widgets shared by the notebooks' pages: gallery, controls, a job in the background."""

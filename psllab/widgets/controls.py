@@ -1,4 +1,4 @@
-"""What the notebooks' pages are put together from: words, rows, buttons, and a bar with a button that stops."""
+"""The building blocks of the notebooks' pages: text, rows, buttons, and a progress bar with a stop button."""
 
 from collections.abc import Callable
 from html import escape
@@ -15,7 +15,7 @@ def told(text: str) -> str:
 
 
 def row(*children: w.Widget, **layout: Any) -> w.Box:
-    """Side by side, below each other where there is no room."""
+    """Side by side, below each other where the page is narrow."""
     return w.Box(children, layout=w.Layout(flex_flow="row wrap", align_items="center", width="100%", **layout))
 
 

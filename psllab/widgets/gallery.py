@@ -50,7 +50,7 @@ class Gallery(anywidget.AnyWidget):
     lines : int
         Room for so many lines of caption.
     buttons : list of dict
-        ``key``, ``label`` and ``tone`` (``plain quiet``), under a single picture: a press is told as that key, and
+        ``key``, ``label`` and ``tone`` (``plain quiet``), under a single picture: a press is reported as that key, and
         names the picture that is on the screen as well.
     """
 

@@ -18,7 +18,7 @@ class Job:
         Is given the function ``told(part)``, to be called with the part that is done, from 0 to 1; it raises
         ``Stopped`` once ``stop`` was called.
     progress : callable, optional
-        What ``told`` passes the part on to.
+        What ``told`` passes the fraction on to.
     done : callable, optional
         Called in the thread at the end, with the job; ``result``, ``stopped`` or ``error`` say how it went.
     """

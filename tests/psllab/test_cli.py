@@ -364,6 +364,28 @@ def test_every_command_has_an_example_that_its_parser_takes(capsys):
         assert f"pslcore {examples[0]}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("old", commands._RENAMED)
+def test_a_former_name_goes_on_and_says_the_new_one(old, capsys):
+    new = commands._RENAMED[old]
+    assert new in commands._COMMANDS
+    assert old not in commands._COMMANDS  # hidden: neither help nor completion shows it
+    for before in ([], ["--traceback"]):
+        with pytest.raises(SystemExit) as end:
+            commands.main([*before, old, "--help"])
+        assert not end.value.code
+        shown = capsys.readouterr()
+        assert shown.err == f"pslcore: `{old}` is now called `{new}`.\n"
+        assert f"usage: pslcore {new}" in shown.out
+    with pytest.raises(SystemExit):
+        commands.main([new, "--help"])
+    assert not capsys.readouterr().err
+
+
+def test_a_former_name_is_a_command_only_where_a_command_stands(here):
+    result = here("show", "settle")
+    assert "unknown experiment 'settle'" in one_line(result)
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys; from psllab import cli; cli.parser().format_help(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""``try`` and ``verify`` end to end on a small published experiment, and every number of a standing by hand."""
+"""``benchmark`` and ``verify`` end to end on a small published experiment, and every number of a standing by hand."""
 
 import json
 import os
@@ -182,7 +182,7 @@ def test_the_page_holds_everything_and_nothing_else_is_overwritten(made, here):
     assert [curve["name"] for curve in curves] == ["Random", "Entropy", "Mine", campaign.CEILING]
     tryout.write_page(found, method, here / "mine.html")
     (here / "other.html").write_text("<p>somebody's</p>")
-    with pytest.raises(ValueError, match=r"other\.html is there and was not written by `pslcore try`"):
+    with pytest.raises(ValueError, match=r"other\.html is there and was not written by `pslcore benchmark`"):
         tryout.write_page(found, method, here / "other.html")
 
 
@@ -197,12 +197,12 @@ def tree(folder):
 def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
     (here / "mine.py").write_text(MARGIN)
     before = tree(made)
-    line = ["try", "mine.py", "--experiment", "fig", "--scale", "little", "--jobs", "2", "--device", "cpu"]
+    line = ["benchmark", "mine.py", "--experiment", "fig", "--scale", "little", "--jobs", "2", "--device", "cpu"]
     assert main([*line, "--until-settled"]) == 0
     said = capsys.readouterr().out
     assert "It keeps the contract of a method, uploads the safe images." in said
-    assert "Look 1 of 2: 2 seeds of fig at little" in said
-    assert "Look 2 of 2: 4 seeds" in said
+    assert "Interim analysis 1 of 2: 2 seeds of fig at little" in said
+    assert "Interim analysis 2 of 2: 4 seeds" in said
     assert "Margin against" in said
     assert "4 of 4 of your runs give the very number of the published ones" in said
     assert (here / "mine.html").exists()
@@ -220,7 +220,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
         capsys.readouterr()
         assert main([*line, "--until-settled"]) == 0
         said = capsys.readouterr().out
-        assert "Look 3, at 9 seeds, waits for the published runs: there are 4 so far." in said
+        assert "Interim analysis 3, at 9 seeds, waits for published runs: there are 4 so far." in said
         assert "goes on" not in said
     assert main([*line, "--set", "power=2.0"]) == 0
     assert len(list((folder / "runs").iterdir())) == 6
@@ -250,13 +250,13 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
         (MARGIN, ["--set", "bananas"], "--set bananas: write it as name=value."),
         (MARGIN, ["--experiment", "no"], "'no' is not published at 'little': choose one of fig."),
         (MARGIN, ["--with-rivals", "BADGE"], "'BADGE' is no published method of fig: Random, Entropy."),
-        (MARGIN, ["--looks", "0"], "--looks 0 is no number of looks"),
+        (MARGIN, ["--looks", "0"], "--looks 0 is no interim analysis"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_and_touches_nothing(made, here, capsys, text, arguments, said):
     (here / "mine.py").write_text(text)
     before = tree(made)
-    line = ["try", "mine.py", "--experiment", "fig", "--scale", "little", "--jobs", "1", "--device", "cpu"]
+    line = ["benchmark", "mine.py", "--experiment", "fig", "--scale", "little", "--jobs", "1", "--device", "cpu"]
     assert main([*line, *arguments]) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in told

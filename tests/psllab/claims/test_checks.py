@@ -273,7 +273,7 @@ def test_below_the_first_look_nothing_is_told(world):
     absent = {("fig3a", "Random", seed) for seed in range(2, 9)}
     finding = judged(looked(world, absent=absent), **ONE)
     assert (finding.verdict, finding.ours, finding.seeds) == (UNSURE, "–", 0)
-    assert finding.reason == "missing: PSL – Random of fig3a (2 seeds so far, next look at 3)"
+    assert finding.reason == "missing: PSL – Random of fig3a (2 seeds so far, next interim analysis at 3)"
     absent = {("fig3a", "Random", seed) for seed in range(9)}
     assert judged(looked(world, absent=absent), **ONE).verdict == NOT_RUN
 

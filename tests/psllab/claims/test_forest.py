@@ -51,7 +51,7 @@ def test_sizes_are_parts_of_the_printed_ones(row, compared):
 def test_what_is_early_says_so(row, compared):
     drawn = one(row, compared, compared("a", 1.0, 0.5, judged=False))["drawn"]
     assert not drawn["judged"]
-    assert "3 seeds, before the first look" in drawn["alt"]
+    assert "3 seeds, before the first interim analysis" in drawn["alt"]
 
 
 def test_a_block_a_unit_and_none_for_what_has_no_number(row, compared):

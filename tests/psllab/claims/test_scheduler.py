@@ -243,7 +243,7 @@ def test_the_command_line_killed_in_the_middle_goes_on(tmp_path):
     params.write_text(yaml.safe_dump({"scales": {"quick": {"looks": [2], "base": base, "fig5b": section}}}))
 
     def command(out):
-        return [sys.executable, "-m", "pslcore", "settle", "--scale", "quick", "--minutes", "5", "--params",
+        return [sys.executable, "-m", "pslcore", "schedule", "--scale", "quick", "--minutes", "5", "--params",
                 str(params), "--out", str(out), "--jobs", "1"]  # fmt: skip
 
     def told(out):

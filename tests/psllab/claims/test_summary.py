@@ -44,7 +44,7 @@ def test_a_lead_with_a_number_is_told_with_its_interval_and_verdict(row, compare
     assert [one["id"] for one in first.claims] == ["claim1"]
     early = lead(row, compared, "too small to tell", -1.25, None, seeds=1, judged=False)
     said = summary.found([early])[0].words
-    assert said.startswith("PSL – Random, fig3a: −1.2 points (1 seed, before the first look)")
+    assert said.startswith("PSL – Random, fig3a: −1.2 points (1 seed, before the first interim analysis)")
     assert len(summary.found([lead(row, compared, "not run")])) == 1  # the sentence on what is not run
 
 
