@@ -91,14 +91,9 @@ def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
 
 
 def read(
-    root: Path,
-    name: str,
-    places: list[str],
-    look_for: str,
-    find: Callable[[Path], Source],
-    get: str,
+    root: Path, name: str, places: list[str], look_for: str, find: Callable[[Path], Source], get: str,
     size: tuple[int, int] | None = None,
-) -> Parts:
+) -> Parts:  # fmt: skip
     """A data set from its packed arrays, which are made first where there are none or the source has changed.
 
     Parameters
