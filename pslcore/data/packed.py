@@ -211,9 +211,8 @@ def install(
         shutil.rmtree(leftover, ignore_errors=True)
     there = sum(file.stat().st_size for file in part.iterdir()) if part.is_dir() else 0
     free = shutil.disk_usage(folder.parent).free + there
-    less = (
-        advice or f"or take a smaller size, for example {folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}."
-    )
+    smaller = f"{folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}"
+    less = advice or f"or take a smaller size, for example {smaller}."
     if needed > free:
         raise OSError(
             f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "
