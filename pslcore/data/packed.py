@@ -91,14 +91,9 @@ def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
 
 
 def read(
-    root: Path,
-    name: str,
-    places: list[str],
-    look_for: str,
-    find: Callable[[Path], Source],
-    get: str,
+    root: Path, name: str, places: list[str], look_for: str, find: Callable[[Path], Source], get: str,
     size: tuple[int, int] | None = None,
-) -> Parts:
+) -> Parts:  # fmt: skip
     """A data set from its packed arrays, which are made first where there are none or the source has changed.
 
     Parameters
@@ -216,9 +211,8 @@ def install(
         shutil.rmtree(leftover, ignore_errors=True)
     there = sum(file.stat().st_size for file in part.iterdir()) if part.is_dir() else 0
     free = shutil.disk_usage(folder.parent).free + there
-    less = (
-        advice or f"or take a smaller size, for example {folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}."
-    )
+    smaller = f"{folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}"
+    less = advice or f"or take a smaller size, for example {smaller}."
     if needed > free:
         raise OSError(
             f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "

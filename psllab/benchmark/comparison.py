@@ -109,10 +109,9 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
         for cell, record in published.results.runs:
             if cell.label != other or cell.config.seed not in mine:
                 continue
-            same_pools = (
-                {"pools": mine[cell.config.seed]["pools"]} if other == CEILING else {}
-            )  # it has all safe images
-            reason = unlike(record | same_pools, mine[cell.config.seed], cell.config.key in stale)
+            own_run = mine[cell.config.seed]
+            same_pools = {"pools": own_run["pools"]} if other == CEILING else {}  # it has all safe images
+            reason = unlike(record | same_pools, own_run, cell.config.key in stale)
             if reason:
                 why[reason] += 1
             else:
@@ -128,16 +127,8 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
     for number, (other, values, reasons) in enumerate(rows):
         here = slice(number, number + 1)
         verdict = str(decision.verdict(inside[here], outside[here], negligible[here]))
-        enough = bool(reached) and len(values) >= wanted
-        standing.comparisons.append(
-            Comparison(
-                other,
-                values,
-                statistics.interval(values, region.looks),
-                WORDS[verdict if enough else decision.UNSURE],
-                reasons,
-            )
-        )
+        word = WORDS[verdict if reached and len(values) >= wanted else decision.UNSURE]
+        standing.comparisons.append(Comparison(other, values, statistics.interval(values, region.looks), word, reasons))
     return standing
 
 

@@ -76,11 +76,9 @@ class Method:
         kind = ", has a module trained with the task learner" if self.has_auxiliary else ""
         found = [f"It keeps the contract of a method, {where}{kind}."]
         for each in self.timed:
-            cost = (
-                "more than the limit"
-                if each.get("late")
-                else f"{each['seconds']:.2g} s, {each['memory'] / 2**20:,.0f} MiB"
-            )
+            cost = "more than the limit"
+            if not each.get("late"):
+                cost = f"{each['seconds']:.2g} s, {each['memory'] / 2**20:,.0f} MiB"
             found.append(f"A pick of {each['budget']:,} out of {each['n']:,}: {cost}.")
         if self.written:
             found.append(f"It wrote {self.written:,} bytes to standard output.")

@@ -172,13 +172,9 @@ class Explorer:
         self._quiet = False
 
     def _record(self) -> Record:
+        wanted = self.method.value, self.seed.value
         rows = self._runs[self.experiment.value]
-        (record, *_) = (
-            record
-            for label, record in rows
-            if (label, record["config"]["seed"]) == (self.method.value, self.seed.value)
-        )
-        return record
+        return next(record for label, record in rows if (label, record["config"]["seed"]) == wanted)
 
     def _opened(self, job: Job) -> None:
         if job.error is not None or job.stopped:

@@ -121,15 +121,9 @@ class Trainer:
             usual["temperature"], min=0.5, max=20, step=0.5, description="τ", continuous_update=False, style=wordy
         )
         self.margin = w.FloatLogSlider(
-            usual["margin"],
-            min=-4,
-            max=1,
-            step=0.5,
-            description="ξ",
-            continuous_update=False,
-            readout_format=".4g",
+            usual["margin"], min=-4, max=1, step=0.5, description="ξ", continuous_update=False, readout_format=".4g",
             style=wordy,
-        )
+        )  # fmt: skip
         self.student = w.Dropdown(value=start, options=networks, description="student", style=wordy)
         self.budget = w.BoundedIntText(int(self.tries.base.budget), min=1, max=10**6, description="budget", style=wordy)
         self.seed = w.BoundedIntText(0, min=0, max=10**6, description="seed", style=wordy)

@@ -53,15 +53,8 @@ def thumbs(opened: Opened, heat: Callable[[], bool]) -> Callable[[list[int]], li
     """For a ``Gallery``: rows of the look to PNGs; with ``heat`` the discrepancy of each pixel lies over the image."""
 
     def made(rows: list[int]) -> list[bytes]:
-        images = opened.dataset.train.images
-        return [
-            png(
-                heated(images[opened.look.index[row]], opened.look.heat[row])
-                if heat()
-                else images[opened.look.index[row]]
-            )
-            for row in rows
-        ]
+        images = ((row, opened.dataset.train.images[opened.look.index[row]]) for row in rows)
+        return [png(heated(image, opened.look.heat[row]) if heat() else image) for row, image in images]
 
     return made
 
@@ -115,13 +108,8 @@ def paint(figure: go.FigureWidget, opened: Opened, places: Floats, by: str) -> N
     joint = seen.joint.argmax(1) if seen.pixels else opened.truth
     classes = opened.dataset.classes
     if by == "class":
-        marker = {
-            "color": joint,
-            "colorscale": "Turbo",
-            "cmin": 0,
-            "cmax": max(1, len(classes) - 1),
-            "showscale": False,
-        }
+        shades = {"colorscale": "Turbo", "cmin": 0, "cmax": max(1, len(classes) - 1)}
+        marker = shades | {"color": joint, "showscale": False}
     elif by == "picked":
         marker = {"color": np.where(opened.picked, PEERS[0], "rgba(128,128,128,0.45)")}
     else:

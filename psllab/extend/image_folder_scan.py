@@ -122,11 +122,8 @@ def _folders(split: Path, base: Path, left_out: dict[str, str]) -> dict[str, lis
     found: dict[str, list[str]] = {}
     for entry in sorted(os.scandir(split), key=lambda entry: entry.name):
         name = unicodedata.normalize("NFC", entry.name)
-        reason = (
-            _unnamed(entry.name)
-            or leftover(entry.name)
-            or ("" if entry.is_dir() else "it lies in no folder of a class")
-        )
+        reason = _unnamed(entry.name) or leftover(entry.name)
+        reason = reason or ("" if entry.is_dir() else "it lies in no folder of a class")
         if reason:
             left_out[_below(entry.path, base)] = reason
         else:

@@ -97,17 +97,10 @@ def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out
 
 
 def run(
-    experiment: str,
-    scale: str,
-    params: str | Path = "params.yaml",
-    root: str | Path = "data",
-    out: str | Path = "outputs",
-    jobs: int | None = None,
-    minutes: float | None = None,
-    keep_stale: bool = False,
-    device: str = "auto",
-    only: Collection[tuple[str, int]] | None = None,
-) -> Results:
+    experiment: str, scale: str, params: str | Path = "params.yaml", root: str | Path = "data",
+    out: str | Path = "outputs", jobs: int | None = None, minutes: float | None = None, keep_stale: bool = False,
+    device: str = "auto", only: Collection[tuple[str, int]] | None = None,
+) -> Results:  # fmt: skip
     """Run what is not finished of an experiment, and give all that is.
 
     A seed goes on in the precision that it was begun in (``precision``); where this machine cannot, it is left out.

@@ -162,10 +162,6 @@ class Gallery(anywidget.AnyWidget):
         """Call with the id whenever a person clicks a picture, selected or not."""
         self._told.setdefault("click", []).append(callback)
 
-    def on_open(self, callback: Callable[[int], None]) -> None:
-        """Call with the id on enter or a double click."""
-        self._told.setdefault("open", []).append(callback)
-
     def on_mark(self, callback: Callable[[set[int]], None]) -> None:
         """Call with all marked ids whenever a person marks or unmarks one."""
         self._told.setdefault("mark", []).append(callback)
@@ -173,10 +169,6 @@ class Gallery(anywidget.AnyWidget):
     def on_key(self, callback: Callable[[int, str], None]) -> None:
         """Call with (id, key): the picture on the screen when a key or button was pressed, and ``event.key``."""
         self._told.setdefault("key", []).append(callback)
-
-    def on_seen(self, callback: Callable[[int], None]) -> None:
-        """Call with the id when a single picture has appeared on the screen."""
-        self._told.setdefault("seen", []).append(callback)
 
     # What the browser says
 
@@ -191,7 +183,7 @@ class Gallery(anywidget.AnyWidget):
                 self._send_note()
             if self._selected >= 0:
                 self.selected = self._selected
-        elif kind in ("select", "click", "open", "key", "mark", "seen") and (ids := _whole([content.get("id")])):
+        elif kind in ("select", "click", "key", "mark") and (ids := _whole([content.get("id")])):
             (picture,) = ids
             if not 0 <= picture < self._n:
                 return
