@@ -381,7 +381,7 @@ def test_the_docs_say_what_is_so():
     lines = len(templates.text("method", "mine.py").splitlines())
     assert f"a commented file of {lines} lines" in page
     assert len(contract.POOLS) == 8
-    assert "from eight made-up pools" in page
+    assert "from eight synthetic pools" in page
     for name in contract.ANSWERS[:3]:
         assert f'"{name}"' in page
 
