@@ -97,8 +97,10 @@ class Roll:
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
         lost = self._cache.read(self._folder, pictures, progress)
-        self.left_out = dict(sorted((self.left_out | lost).items()))
+        named = {path: why for path, why in lost.items() if path in {one.picture.path for one in self._seen}}
+        self.left_out = dict(sorted((self.left_out | named).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
+        self._hidden = [seen for seen in self._hidden if seen.picture.path not in lost]
         self._settle(asked)
 
     def compare(self, asked: Collection[Picture], pictures: list[Picture], progress: Progress | None = None) -> bool:
@@ -117,12 +119,14 @@ class Roll:
         return len(set(self.unread()).intersection(self._shielded()))
 
     def _shielded(self) -> list[Picture]:
-        return [self.pictures[number] for number in self.protected]
+        hidden_ones = [seen.picture for seen in self._hidden if self._rule(seen)]
+        return [*(self.pictures[number] for number in self.protected), *hidden_ones]
 
     def unread(self) -> list[Picture]:
         """The pictures that were not decoded yet, protected ones first: nobody is asked about one that is like them."""
         first = set(self._shielded())
-        return sorted(self._cache.unread(seen.picture for seen in self._seen), key=lambda one: one not in first)
+        every = (seen.picture for seen in (*self._seen, *self._hidden))
+        return sorted(self._cache.unread(every), key=lambda one: one not in first)
 
     def images(self, numbers: Iterable[int]) -> np.ndarray:
         """Pixels, uint8 [N, 3, size, size]; ``ValueError`` if one cannot be read by now."""
@@ -173,7 +177,7 @@ class Roll:
         self.earlier = [number for number, why in before.items() if not why.startswith(HELD_BACK)]
         firm = {*found, *self.earlier}
         self._copies.add(self._cache.thumbnails(
-            {digests[number] for number in firm} - self._copies.known()
+            {digests[number] for number in firm}.union(shielded) - self._copies.known()
         ))  # fmt: skip
         held = {number: why for number, why in before.items() if number not in firm}
         self.twins = dict.fromkeys(held, "")
@@ -193,7 +197,8 @@ class Roll:
             return
         hashes = self._cache.hashes()
         near = self._copies.near({one: hashes[one] for n in rest if (one := self.pictures[n].digest) in hashes})
-        paths = {self.pictures[number].digest: self.pictures[number].path for number in sorted(firm, reverse=True)}
+        paths = {one.picture.digest: one.picture.path for one in self._hidden}
+        paths |= {self.pictures[number].digest: self.pictures[number].path for number in sorted(firm, reverse=True)}
         stems = {_stem(self.pictures[number].path): self.pictures[number].path for number in sorted(firm, reverse=True)}
         for file in self._files:
             if file.reason and self._named(file):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import pslcore
+import psllab
 from pslcore import models, strategies
 from pslcore.federated import FederatedConfig
 from psllab.grid import attest, current, params
@@ -33,7 +34,9 @@ print(*found, sep="\\n")
 def repository(tmp_path):
     """A repository of the present code, committed; ``change(file, old, new)`` edits it, ``attest()`` runs it."""
     folder = tmp_path / "repository"
-    shutil.copytree(Path(pslcore.__file__).parent, folder / "pslcore", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (pslcore, psllab):
+        there = folder / package.__name__
+        shutil.copytree(Path(package.__file__).parent, there, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "golden.yaml").write_text(yaml.safe_dump({"scales": {"golden": SMALL}}))
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):

@@ -230,7 +230,7 @@ def test_a_folder_without_records(here, tmp_path):
         ({"config": None}, "config = None must be a valid dictionary"),
         ({"cycles": []}, "cycles = .* list should have at least 1 item"),
         ({"cycles": None}, "cycles = None must be a valid list"),
-        ({"metric": "fun"}, "unknown metric 'fun': choose one of accuracy, mean IoU"),
+        ({"metric": "fun"}, "metric = 'fun' must be 'accuracy' or 'mean IoU'"),
         ({"source": None}, "source = None must be a valid string"),
         ({"hardware": "cpu"}, "hardware = 'cpu' must be a valid dictionary"),
         ({"data": {}}, "`data.name` is missing"),

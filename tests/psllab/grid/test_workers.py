@@ -94,19 +94,22 @@ def test_the_owner_itself_is_left_alone():
 
 
 @pytest.mark.slow
-def test_workers_do_all_and_take_the_next_task_when_one_is_free():
-    asked = []
+def test_workers_do_all_and_take_the_next_task_when_one_is_free(tmp_path):
+    asked, go = [], tmp_path / "go"
 
     def tasks():
-        for number in range(20):
+        for number in range(8):
             asked.append(number)
-            yield pow, (number, 2)
+            wait = f"until [ {number} = 0 ] || [ -e {go} ]; do sleep .05; done; exit {number}"  # all but the first wait
+            yield subprocess.call, (["sh", "-c", wait],)
 
     answers = workers.answers(tasks(), 2)
-    found = [next(answers)]
+    assert next(answers) == 0
     assert len(asked) <= 4
-    assert sorted([*found, *answers]) == [number**2 for number in range(20)]
+    go.touch()
+    assert sorted(answers) == list(range(1, 8))
     assert list(workers.answers(iter([]), 2)) == []
+    assert sorted(workers.answers(((pow, (number, 2)) for number in range(20)), 2)) == [n**2 for n in range(20)]
 
 
 @pytest.mark.slow
