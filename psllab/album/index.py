@@ -103,13 +103,13 @@ class Roll:
         self._hidden = [seen for seen in self._hidden if seen.picture.path not in lost]
         self._settle(asked)
 
-    def compare(self, asked: Collection[Picture], pictures: list[Picture], progress: Progress | None = None) -> bool:
-        """Decode pictures that somebody shall see, and all that are protected: whether one may not be seen after that.
-
-        It may be damaged, or look like a protected one.
-        """
+    def compare(
+        self, asked: Collection[Picture], pictures: list[Picture], more: list[Picture], progress: Progress | None = None
+    ) -> bool:
+        """Decode pictures that somebody shall see, all that are protected, and ``more``: whether one of the first may
+        not be seen after that. It may be damaged, or look like a protected one."""
         unread = self.unread()
-        todo = {*pictures, *self._shielded()}.intersection(unread)
+        todo = {*pictures, *more, *self._shielded()}.intersection(unread)
         if todo or len(unread) != self._undecoded:
             self.read(asked, [picture for picture in unread if picture in todo], progress)
         return not all(self.usable(picture) for picture in pictures)

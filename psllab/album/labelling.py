@@ -92,15 +92,18 @@ class Labelling:
             return self.waiting[:n]
         if self.ready:
             raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
+        ahead = 0
         while True:
             askable, asks = self._askable(), self._tally.asks
             if n > len(askable):
                 raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
-            numbers, held = draw(n, askable, self._wanted(askable), self._roll.pictures, self.learning.seed, asks)
-            picked = [self._roll.pictures[number] for number in numbers]
-            if not self._roll.compare(self._tally.asked, picked, progress):  # else one is damaged or held back
+            wanted, pictures = self._wanted(askable), self._roll.pictures
+            numbers, held = draw(n, askable, wanted, pictures, self.learning.seed, asks)
+            picked, more = [pictures[number] for number in numbers], [pictures[number] for number in wanted[:ahead]]
+            if not self._roll.compare(self._tally.asked, picked, more, progress):
                 break
-            self._rewrite()
+            self._rewrite()  # one is damaged or held back: draw without it
+            ahead = max(n, 2 * ahead)  # where many are, few more turns are needed
         named = [[picture.path, picture.digest] for picture in picked]
         self._tally.add(self._journal.add("asked", pictures=named, held_out=held))
         self._roll.place(self._tally.asked)

@@ -16,6 +16,7 @@ from PIL import Image
 from pslcore.__main__ import main
 from pslcore.sides import Cloud
 from psllab.album import Album, KnownPictures, ProtectionWarning, ask_csv, ask_page, labels_csv, tree
+from psllab.album.index import Roll
 from psllab.desk.desk import Desk
 
 CLASSES = ("red", "green", "blue")
@@ -368,6 +369,21 @@ def test_rules_are_previewed_while_a_round_waits(tmp_path, planted, capsys):
     assert "holds no rule" in capsys.readouterr().err
     assert main(["ask", str(case.folder)]) == 0
     assert not any(marks[0] in page.read_text() for marks in case.secret)
+
+
+def test_many_copies_in_a_large_album_take_few_turns(tmp_path, planted, monkeypatch):
+    case = Saved_again(tmp_path / "photos", planted)
+    for number in range(60):
+        (case.folder / "zoo").mkdir(exist_ok=True)
+        case.large.resize((60 + number % 9, 60)).save(case.folder / "zoo" / f"{number}.jpg", quality=70 + number % 20)
+    monkeypatch.setattr("psllab.album.index._FEW", 0)  # nothing is decoded when it is opened
+    turns, compare = [], Roll.compare
+    monkeypatch.setattr(Roll, "compare", lambda self, *given: turns.append(1) or compare(self, *given))
+    with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
+        assert album.left == 68
+        assert {picture.path.split("/")[0] for picture in album.next(4)} == {"open"}
+        assert album.left <= 8
+    assert len(turns) <= 7
 
 
 def test_names_by_hand_are_checked_and_written_as_hashes(tmp_path, planted):
