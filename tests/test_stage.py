@@ -76,8 +76,22 @@ def test_make_repro_sets_the_scale_runs_the_pipeline_and_names_the_page(tmp_path
         (tmp_path / "bin" / name).chmod(0o755)
 
     def repro(*given):
-        command = ["make", "-f", str(TOOLS.parent / "Makefile"), "-o", "env", "PYTHON=x", "repro", *given]
-        environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        command = [
+            "make",
+            "--no-print-directory",
+            "-f",
+            str(TOOLS.parent / "Makefile"),
+            "-o",
+            "env",
+            "PYTHON=x",
+            "repro",
+            *given,
+        ]
+        environment = os.environ | {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "MAKEFLAGS": "",
+            "MAKELEVEL": "0",
+        }
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.returncode, [line for line in done.stdout.splitlines() if line], done.stderr
 

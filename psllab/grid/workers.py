@@ -22,7 +22,7 @@ def answers(tasks: Iterator[Task], size: int) -> Iterator[Any]:
         return
     with parallel_config(backend="loky", inner_max_num_threads=1):
         calls = (delayed(_in_worker)(os.getpid(), function, given) for function, given in tasks)
-        yield from Parallel(n_jobs=size, return_as="generator_unordered", pre_dispatch=size)(calls)
+        yield from Parallel(n_jobs=size, return_as="generator_unordered", pre_dispatch=size, batch_size=1)(calls)
 
 
 def _in_worker(owner: int, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
