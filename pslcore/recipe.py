@@ -131,7 +131,8 @@ class Descent:
         """One step down the gradient of a scalar loss, which ``backward`` brings to the parameters if not autograd."""
         # A loss of exactly 0 is a minimum of ours: its gradient is 0 and need not be computed. (A GPU would stall.)
         flat = loss.device.type == "cpu" and loss.item() == 0
-        self._optimiser.zero_grad(set_to_none=not flat)
+        if flat or backward is None:  # by hand every gradient is made anew
+            self._optimiser.zero_grad(set_to_none=not flat)
         if flat:
             for parameter in self._parameters:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -172,11 +172,13 @@ def _merge(command: argparse.ArgumentParser) -> Body:
 def _pack(command: argparse.ArgumentParser) -> Body:
     _scale(command, required=True)
     _out(command, "where the records are")
+    _add(command, "--seeds", type=int, metavar="N",
+         help="keep what the first N seeds picked, and of the others a hash (default: keep all)")  # fmt: skip
 
     def body(options: argparse.Namespace) -> int:
         from psllab import grid
 
-        count = grid.pack(options.scale, options.out)
+        count = grid.pack(options.scale, options.out, options.seeds)
         print(f"{options.out}/{options.scale}/runs.*.jsonl.xz hold {count} records.")
         return 0
 

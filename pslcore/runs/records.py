@@ -67,8 +67,13 @@ def write(path: Path, record: dict) -> None:
     OSError
         If it cannot be written (a full disk, say); whatever was at ``path`` before is still there, whole.
     """
+    write_bytes(path, _text(sealed(record)))
+
+
+def sealed(record: dict) -> dict:
+    """A record with its format and its digest."""
     record = record | {"format": FORMAT}
-    write_bytes(path, _text(record | {"digest": _digest(record)}))
+    return record | {"digest": _digest(record)}
 
 
 def _digest(record: dict) -> str:

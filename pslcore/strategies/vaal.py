@@ -172,7 +172,8 @@ class Adversaries(nn.Module, ClientLearner):
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
         self._optimisers = {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=options.lr) for name in networks
+            name: torch.optim.Adam(getattr(self, name).parameters(), lr=options.lr, fused=size == (1, 1))
+            for name in networks
         }
         recipe = setup.recipe
         self._noise = torch_stream(setup.seed, "vaal-noise", setup.cycle)

@@ -4,7 +4,6 @@ One kind of machine gives the same records bit for bit; another kind gives other
 ``outputs/machines.json`` holds both for those that were published; ``make machine`` adds what this machine has made.
 """
 
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -55,11 +54,6 @@ def limits(made_on: str) -> dict[str, str]:
     return dict(held) if near and here["capability"] == "AVX512" and not in_vain else {}
 
 
-def digest(record: Record) -> str:
-    """A hash of what the record says, timings, machine and versions apart: 16 hexadecimal digits."""
-    return hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:16]
-
-
 def area(record: Record) -> float:
     """The mean of the metric over the budgets, in per cent."""
     metrics, labelled = ([entry[name] for entry in record["cycles"]] for name in ("metric", "labelled"))
@@ -90,7 +84,7 @@ def publish(
     known = _read(file)
     machines: dict[str, dict[str, list]] = defaultdict(dict)
     for key, (_, _, record) in found(scale, params, out).items():
-        machines[kind(record)][key] = [digest(record), area(record)]
+        machines[kind(record)][key] = [grid.digest(record), area(record)]
     known[scale] = {**known.get(scale, {}), **{name: dict(sorted(rows.items())) for name, rows in machines.items()}}
     records.write_bytes(Path(file), _text(known).encode())
     return {name: len(rows) for name, rows in machines.items()}
@@ -187,7 +181,7 @@ def compare(
     for key, (name, cell, record) in runs.items():
         if key not in rows:
             told.new += 1
-        elif rows[key][0] == digest(record):
+        elif rows[key][0] == grid.digest(record):
             told.same += 1
         else:
             points = area(record) - rows[key][1]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pslcore.runs import Record, records
 from psllab import grid
-from psllab.analysis import figures, machines
+from psllab.analysis import figures
 from psllab.grid import Cell, Results, current
 
 FILE = Path(__file__).with_name("published.json.xz")
@@ -94,7 +94,7 @@ def brief(record: Record) -> Record:
     kept = ("key", "metric", "precision", "source", "data", "hardware", "versions")
     return {name: record[name] for name in kept} | {
         "config": record["config"], "cycles": cycles, "pools": record["pools"][:_POOLS],
-        "content": machines.digest(record),
+        "content": grid.digest(record),
     }  # fmt: skip
 
 

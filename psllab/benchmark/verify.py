@@ -191,10 +191,12 @@ def _area(record: Record) -> float:
 
 def _beside(where: str, record: Record) -> Chosen:
     """A record, with the other seeds of its curve as the package's table knows them."""
+    whole = "content" not in record
+    record = record if whole else published.brief(record)
     listed = published.find(record["key"])
     if listed is None:
-        return Chosen(where, record, True, [])
-    return Chosen(where, record, True, _areas(listed[0].results.runs, listed[1]), listed[1].label)
+        return Chosen(where, record, whole, [])
+    return Chosen(where, record, whole, _areas(listed[0].results.runs, listed[1]), listed[1].label)
 
 
 def _listed(whole: published.Published, cell: Cell, record: Record) -> Chosen:

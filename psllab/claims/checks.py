@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ValidationInfo, create_model
 from pslcore import models
 from pslcore.runs import Record
 from pslcore.settings import Settings
+from psllab import grid
 from psllab.analysis import consensus as fig7
 from psllab.analysis import decision as rule
 from psllab.analysis import figures, statistics, tables
@@ -282,11 +283,11 @@ def _exact(
 
 
 def _every(
-    evidence: Evidence, claim: Claim, look: Callable[[str, Cell, Record], bool], methods: Iterable[str] = ("",)
+    evidence: Evidence, claim: Claim, look: Callable[[str, Cell, Record], bool | None], methods: Iterable[str] = ("",)
 ) -> Finding:
     """Whether ``look(experiment, cell, record)`` says yes to every run of the methods (the empty name: of all).
 
-    It is exact, so that the runs that exist decide, however few.
+    It is exact, so that the runs that exist decide, however few; one that ``look`` says nothing of (None) has no part.
     """
     wrong, missing, seeds = [], [], []  # of every run its seed
     for experiment, method in product(claim.experiments, methods):
@@ -298,8 +299,9 @@ def _every(
             except ValueError as error:  # its pools are not those of today's code
                 missing.append(str(error).rstrip("."))
                 continue
-            seeds.append(cell.config.seed)
-            if not right:
+            if right is not None:
+                seeds.append(cell.config.seed)
+            if right is False:
                 wrong.append(f"{cell.label}, seed {cell.config.seed} of {experiment}")
     n = len(seeds)
     return _exact(wrong, f"in {n - len(wrong)} of {n} runs" if n else "", missing, len(set(seeds)))
@@ -317,11 +319,13 @@ def seen(evidence: Evidence, claim: Claim, *, methods: Labels, images: Literal["
 
 @kind
 def unpicked(evidence: Evidence, claim: Claim) -> Finding:
-    """No protected image is picked in any run; which are protected is drawn again from its config."""
+    """No protected image is picked in any run that kept its picks; which are protected is drawn from its config."""
 
-    def look(experiment: str, cell: Cell, record: Record) -> bool:
+    def look(experiment: str, cell: Cell, record: Record) -> bool | None:
+        if "content" in record:  # brief
+            return None
         protected = figures.initial_pools(cell, record).protected
-        return not any(np.isin(entry["picked"], protected).any() for entry in record["cycles"])
+        return not any(np.isin(picked, protected).any() for picked in grid.picks(record))
 
     return _every(evidence, claim, look)
 

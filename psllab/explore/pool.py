@@ -17,6 +17,7 @@ from pslcore.losses import VOID
 from pslcore.runs import Config, Record, fingerprint, records
 from pslcore.runs import load as load_data
 from pslcore.sides import ask
+from psllab import grid
 from psllab.retrain import Trial, Watch, once_more
 
 _FORMAT = 1
@@ -182,7 +183,7 @@ def look(
     kept = read(file)
     if kept is not None:
         return Opened(record, cycle, kept, dataset, False, own)
-    picks = [entry["picked"] for entry in record["cycles"][:cycle]]
+    picks = grid.picks(record)[:cycle]
     student = "lraspp_mobilenet_v3_small" if dataset.pixel_labels else "resnet8"
     onlookers = strategies.get("psl", {"student": student})
     trial = once_more(config, picks, root, device, onlookers, None if watch is None else lambda part: watch(0.9 * part))

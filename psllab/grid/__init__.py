@@ -1,6 +1,7 @@
 """The runs of an experiment in parallel, and the check that a change of the code changes no record."""
 
 from psllab.grid import archive
+from psllab.grid.archive import digest, picks
 from psllab.grid.equivalence import ATTESTED, attest, current, difference
 from psllab.grid.params import (
     BASE,

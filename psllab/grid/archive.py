@@ -4,8 +4,12 @@ A scale of a few hundred seeds has thousands of records that differ in little: o
 together some hundred bytes. Each line is the JSON text of one sealed record, in the order of the keys; the first digit
 of its key says which of the four parts it is in, whatever else is there, so that none ever moves from part to part. A
 record that stands as a file of its own goes before the one in the archive: it is the newer.
+
+Thousands of picks a run do not compress. A scale of many such runs keeps those of its first seeds; the other records
+are ``brief``.
 """
 
+import hashlib
 import json
 import lzma
 from collections.abc import Iterator
@@ -18,6 +22,29 @@ from pslcore.runs import records, schema
 
 ANY = "runs.*jsonl.xz"  # the whole of an archive in one file too, as it was written before 2026-11-27
 _DIGITS = ("0-3", "4-7", "8-b", "c-f")
+
+
+def digest(record: dict[str, Any]) -> str:
+    """A hash of what the record says, timings, machine and versions apart: 16 hexadecimal digits."""
+    return record.get("content") or hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:16]
+
+
+def brief(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without its picks; ``content`` is the ``digest`` of all that it said."""
+    return record | {"cycles": [entry | {"picked": []} for entry in record["cycles"]], "content": digest(record)}
+
+
+def picks(record: dict[str, Any]) -> list[list[int]]:
+    """What each cycle picked.
+
+    Raises
+    ------
+    ValueError
+        If the record is brief.
+    """
+    if "content" in record:
+        raise ValueError(f"the record {record['key']} keeps a hash of its picks only: choose one of the first seeds.")
+    return [entry["picked"] for entry in record["cycles"]]
 
 
 def part(folder: Path, key: str) -> Path:

@@ -4,7 +4,6 @@
 torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone.
 """
 
-import json
 import re
 import time
 import traceback
@@ -266,7 +265,7 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
         other, known = taken.get(key, (folder / f"{key}.json", stored(key, folder)))
         if known is None:
             taken[key] = path, record
-        elif records.content(known) != records.content(record):
+        elif archive.digest(known) != archive.digest(record):
             raise ValueError(f"{path} and {other} have the same config but differ: keep one of them and merge again.")
     records.prepare(folder)
     for key, (_, record) in taken.items():
@@ -274,10 +273,11 @@ def take_in(source: str | Path, scale: str, out: str | Path = "outputs") -> list
     return list(taken)
 
 
-def pack(scale: str, out: str | Path = "outputs") -> int:
+def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> int:
     """Bring all finished records of a scale into its archive (``archive``) and remove their files; how many it holds.
 
-    Stopped at any point, nothing is lost: a file goes after the part of the archive that holds it is written.
+    Stopped at any point, nothing is lost: a file goes after the part of the archive that holds it is written. With
+    ``seeds`` only so many seeds, from 0, keep what they picked; the other files' records are packed ``brief``.
 
     Raises
     ------
@@ -291,10 +291,11 @@ def pack(scale: str, out: str | Path = "outputs") -> int:
     files: dict[Path, list[Path]] = {}
     for path in _record_files(folder):
         if path.parent == folder:
-            read(path)  # refuses a damaged one
+            record = read(path)
             part = archive.part(folder, path.stem)
             files.setdefault(part, []).append(path)
-            content[part][path.stem] = json.loads(path.read_bytes())  # with its seal
+            whole = seeds is None or record["config"]["seed"] < seeds
+            content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
     if not any(content.values()):
         raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
     for part, packed in files.items():

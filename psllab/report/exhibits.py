@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from pslcore.federated import DOWN, UP
 from pslcore.runs import Record, records
 from psllab import grid
-from psllab.analysis import ceiling, consensus, figures, machines, statistics, tables
+from psllab.analysis import ceiling, consensus, figures, statistics, tables
 from psllab.analysis import exhibit as report
 from psllab.analysis.exhibit import Exhibit
 from psllab.grid import Cell, Results
@@ -92,7 +92,7 @@ class View:
 
 def digest(*results: Results) -> str:
     """One hash of what the records say, timings, machine and versions apart: equal if they are bit for bit."""
-    said = {record["key"]: machines.digest(record) for each in results for _, record in each.runs}
+    said = {record["key"]: grid.digest(record) for each in results for _, record in each.runs}
     return hashlib.sha256(records.canonical(said).encode()).hexdigest()[:16]
 
 

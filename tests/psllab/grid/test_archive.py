@@ -194,3 +194,34 @@ def test_an_archive_of_one_file_is_merged_too(here, packed, tmp_path):
         path.unlink()
     assert len(runner.take_in(tmp_path / "elsewhere", "quick", here.runs.parents[1])) == 4
     assert same(here.collect(), results)
+
+
+def test_brief_records_say_the_same_but_for_their_picks(here, packed, begun):
+    results, parts = packed
+    before = {record["key"]: record for _, record in results.runs}
+    for key, record in before.items():
+        records.write(here.runs / f"{key}.json", record)
+    assert runner.pack("quick", here.runs.parents[1], seeds=1) == 4
+    for cell, record in here.collect().runs:
+        whole = before[record["key"]]
+        assert archive.digest(record) == archive.digest(whole)
+        if cell.config.seed == 0:
+            assert record == whole
+            continue
+        assert archive.brief(record) == record == archive.brief(whole)
+        assert [entry["metric"] for entry in record["cycles"]] == [entry["metric"] for entry in whole["cycles"]]
+        with pytest.raises(ValueError, match="keeps a hash of its picks only"):
+            archive.picks(record)
+    assert same(here(), here.collect())
+    assert not begun
+
+
+def test_a_brief_record_and_the_whole_one_are_merged_as_one(here, packed, tmp_path):
+    results, _ = packed
+    cell, record = results.runs[-1]
+    records.write(tmp_path / f"{record['key']}.json", archive.brief(record))
+    assert runner.take_in(tmp_path, "quick", here.runs.parents[1]) == []
+    cycles = [entry | {"metric": 0.5} for entry in record["cycles"]]
+    records.write(tmp_path / f"{record['key']}.json", archive.brief(record | {"cycles": cycles}))
+    with pytest.raises(ValueError, match="differ"):
+        runner.take_in(tmp_path, "quick", here.runs.parents[1])
