@@ -320,7 +320,7 @@ PACK = """
 import sys, time
 from psllab.extend import image_folder as tree
 from pslcore import data
-tree._AT_ONCE, tree._KEPT_EVERY = 4, 0.0
+tree._AT_ONCE, tree.resumable.KEPT_EVERY = 4, 0.0
 original, calls = tree.decode, []
 def slow(path, *how):
     calls.append(1)
