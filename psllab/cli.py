@@ -296,7 +296,7 @@ def _check_equivalence(options: argparse.Namespace) -> int:
 def _look(options: argparse.Namespace) -> None:
     from psllab.extend import dataset_summary
 
-    print("\n".join(dataset_summary.look(options.dataset, options.data)))
+    print("\n".join(dataset_summary.summarise(options.dataset, options.data)))
 
 
 @_command("list", "list all methods, networks, data sets: where each comes from, what it needs", "list")
@@ -304,7 +304,7 @@ def _look(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     from psllab.extend import listing
 
-    print(listing.told(options.data))
+    print(listing.as_text(options.data))
 
 
 @_command("ask", "ask which pictures of a folder to label next: a CSV file and a page of thumbnails",

@@ -236,8 +236,8 @@ def _failed(pick: Pick, error: BaseException, where: str) -> str:
             f'name it in `requires = ("{name}",)`, or in `requires_labelled` for the labelled images.'
         )
     file = getattr(pick, "__code__", None)
-    told = userfile.told(error, file.co_filename if file else "")
-    return f"pick failed{where} ({told}): mend the file."
+    message = userfile.describe_error(error, file.co_filename if file else "")
+    return f"pick failed{where} ({message}): mend the file."
 
 
 def _prints(query: Query) -> dict[str, str]:

@@ -92,7 +92,7 @@ def _size(path: Path) -> tuple[int, int] | None:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as file:
                 return pictures.upright_size(file)
-    except Exception:  # whatever it is, it is told when the picture is read
+    except Exception:  # whatever it is, it is reported when the picture is read
         return None
 
 
@@ -140,7 +140,7 @@ def _range(path: Path) -> Range | None:
     try:
         with Image.open(path, formats=_formats()) as file:
             return pictures.range_of(file)
-    except (Exception, MemoryError):  # it is told when the picture is read
+    except (Exception, MemoryError):  # it is reported when the picture is read
         return None
 
 
@@ -179,7 +179,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
     def blocks(files: list[tuple[str, int]]) -> Iterator[tuple[int, Rows]]:
         todo = iter(files)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, over odd files: those that cannot be read are told below
+            warnings.simplefilter("ignore")  # Pillow's, over odd files: those that cannot be read are reported below
             while some := list(islice(todo, _AT_ONCE)):
                 rows = []
                 for (path, label), found in zip(some, pool.map(read_one, some), strict=True):
@@ -218,7 +218,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
 def _note(sizes: Counter, size: tuple[int, int], left_out: int, deep: Range | None) -> str:
     height, width = size
     alike = set(sizes) == {f"{height}x{width}"}
-    told = [] if alike else [f"Pictures of {len(sizes):,} sizes brought to {height}x{width}."]
+    sentences = [] if alike else [f"Pictures of {len(sizes):,} sizes brought to {height}x{width}."]
     if left_out:
-        told.append(f"{left_out:,} files left out.")
-    return " ".join([*told, f"{deep}"] if deep else told)
+        sentences.append(f"{left_out:,} files left out.")
+    return " ".join([*sentences, f"{deep}"] if deep else sentences)

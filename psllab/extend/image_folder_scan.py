@@ -221,11 +221,11 @@ def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, st
         )
     found = _pictures(str(base / "images"), base, held, left_out)
     there = {unicodedata.normalize("NFC", path.removeprefix("images/")): path for path in found}
-    told = list(_rows(tables[0]))
-    meant = {split_of(split) for _, (_, _, split) in told}
+    listed = list(_rows(tables[0]))
+    meant = {split_of(split) for _, (_, _, split) in listed}
     last = "val" if "val" in meant and "test" not in meant else "test"
     rows: dict[str, tuple[str, str]] = {}
-    for number, (file, label, split) in told:
+    for number, (file, label, split) in listed:
         path = there.get(unicodedata.normalize("NFC", file.removeprefix("images/")))
         wrong = (
             f"its split {split!r} is neither train nor {last}" if split_of(split) not in ("train", last)
