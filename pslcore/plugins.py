@@ -89,7 +89,7 @@ _resolvers: dict[str, str] = {}
 
 
 def register(kind: str, module: str) -> None:
-    """Have a module, imported when it is first needed, resolve names of that kind (``models.Resolver``, for one)."""
+    """Have a module, imported when it is first needed, resolve names of that kind (see ``models``, for one)."""
     _resolvers[kind] = module
 
 

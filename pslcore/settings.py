@@ -69,8 +69,8 @@ class Settings(BaseModel):
             for name in settings:
                 if not isinstance(name, str):
                     raise ValueError(
-                        f"= {short(settings)}: {short(name)} is no name of a setting: write `name: value` for each, and "
-                        "numbers with a point (0.5), not a comma."
+                        f"= {short(settings)}: {short(name)} is no name of a setting: write `name: value` for each, "
+                        "and numbers with a point (0.5), not a comma."
                     )
                 if name not in fields:
                     known = f"choose from {', '.join(fields)}" if fields else "there is none"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -102,29 +102,6 @@ _SIZED = ("tiny_imagenet", "cityscapes", "camvid")
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
 
 
-class Resolver(Protocol):
-    """Data sets of other forms than ours. Registered as ``datasets``."""
-
-    def read(self, root: Path, name: str, known: bool) -> Parts | None:
-        """The set as ``load`` wants it, None if there is none of that name; ``known`` ones are ours as well.
-
-        Raises
-        ------
-        ValueError, OSError
-            In one sentence, if there is one and it cannot be read.
-        """
-
-
-class Features(Protocol):
-    """Data sets ``BASE+BACKBONE@SIZE``, made by frozen networks. Registered as ``features``."""
-
-    def known(self, name: str) -> str:
-        """As the function ``known``."""
-
-    def load(self, name: str, root: str | Path) -> Dataset:
-        """As the function ``load``."""
-
-
 def names() -> list[str]:
     """The data sets of this package; any folder under the root that ``load`` understands is one as well."""
     return list(_READERS)
@@ -135,7 +112,9 @@ def known(name: str) -> str:
     return _features(name).known(name) if "+" in name else name
 
 
-def _features(name: str) -> Features:
+def _features(name: str) -> Any:
+    """What makes data sets ``BASE+BACKBONE@SIZE`` by frozen networks, with this module's ``known`` and ``load``.
+    Registered as ``features``."""
     found = resolver("features")
     if found is None:
         raise ValueError(f"unknown data set {name!r}: features need the package psllab.")
@@ -147,7 +126,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
 
     ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
     Otherwise a known name is read from where its own format lies under the root, or downloaded; for all else there are
-    resolvers (``Resolver``): arrays in .npy files, trees of pictures, data sets of installed packages.
+    what is registered as ``datasets``: arrays in .npy files, trees of pictures, data sets of installed packages. Its
+    ``read(root, name, known)`` gives the parts, or None where there is no such set; ``known`` ones are ours as well.
 
     Parameters
     ----------

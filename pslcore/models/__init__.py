@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 import torch
 from pydantic import AfterValidator, Field
@@ -19,10 +19,8 @@ from pslcore.plugins import names as names_given
 from pslcore.plugins import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
-_HEADS: dict[str, Callable[[int, int], Network]] = {
-    "linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}
-}  # fmt: skip
-_BUILDERS: dict[str, Callable[[int, int], Network]] = {
+_HEADS: Builders = {"linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}}
+_BUILDERS: Builders = {
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet18": resnet18,
@@ -42,37 +40,13 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
-class Resolver(Protocol):
-    """Networks under other names than ``names()``: from files, timm, packages. Registered as ``networks``.
+def _others(name: str) -> Any:
+    """What resolves other names than ``names()``: files, timm, packages. Registered as ``networks``.
 
-    ``builders`` are ours by name, for names that are one of ours with something more, such as given weights.
+    It has this module's ``known``, ``build``, ``check``, ``for_pixel_labels``, ``sources``, ``foreign``, and ``base``,
+    the name without what is added to it. Most are also told ``_BUILDERS``, ours by name, for names that are one of
+    ours with something more, such as given weights.
     """
-
-    def known(self, name: str, builders: Builders) -> str:
-        """As the function ``known``."""
-
-    def build(self, name: str, builders: Builders, num_classes: int, in_channels: int) -> Network:
-        """As the function ``build``."""
-
-    def check(
-        self, name: str, builders: Builders, num_classes: int, in_channels: int, size: tuple[int, int]
-    ) -> None:  # fmt: skip
-        """As the function ``check``."""
-
-    def base(self, name: str) -> str:
-        """The name of the network without what is added to it."""
-
-    def for_pixel_labels(self, name: str, builders: Builders) -> bool:
-        """As the function ``for_pixel_labels``, for those that are not ours."""
-
-    def sources(self, name: str) -> set[Path]:
-        """The files, beside that of one of ours, that decide the network."""
-
-    def foreign(self, name: str, builders: Builders) -> str:
-        """As the function ``foreign``."""
-
-
-def _others(name: str) -> Resolver:
     found = resolver("networks")
     if found is None:
         raise ValueError(f"unknown network {name!r}: choose one of {', '.join([*_BUILDERS, *names_given(PACKAGES)])}.")

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.models.network import Network
+from pslcore.models.network import Network, outputs
 
 WIDTHS = (64, 128, 128)
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 2.0, -1.0))
@@ -70,12 +70,7 @@ class FastCNN(Network):
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The feature map after each group, [N, width, H, W] each."""
-        x = F.gelu(F.conv2d(x, self.first))
-        maps = []
-        for group in self.groups:
-            x = group(x)
-            maps.append(x)
-        return maps
+        return list(outputs(self.groups, F.gelu(F.conv2d(x, self.first))))
 
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.models.network import Network
+from pslcore.models.network import Network, outputs
 
 
 class Block(nn.Module):
@@ -56,12 +56,7 @@ class ResNet(Network):
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The feature map after each stage, [N, width, H, W] each."""
-        x = F.relu(self.bn(self.conv(x)))
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+        return list(outputs(self.stages, F.relu(self.bn(self.conv(x)))))
 
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""
