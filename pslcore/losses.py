@@ -34,10 +34,8 @@ def _peers(peer_logits: Tensor) -> Tensor:
     if not isinstance(peer_logits, Tensor):
         raise ValueError(f"peer logits are {type(peer_logits).__name__}, not a tensor: use torch.as_tensor first.")
     if peer_logits.ndim not in (3, 5) or not peer_logits.shape[0] or not peer_logits.shape[2]:
-        raise ValueError(
-            f"peer logits have the shape {tuple(peer_logits.shape)}: stack the peers as [P, N, C] for image labels "
-            "or [P, N, C, H, W] for pixel labels."
-        )
+        mend = "stack the peers as [P, N, C] for image labels or [P, N, C, H, W] for pixel labels."
+        raise ValueError(f"peer logits have the shape {tuple(peer_logits.shape)}: {mend}")
     return _float(peer_logits)
 
 
@@ -158,13 +156,12 @@ def consensus(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
     """
     answers = _peers(peer_logits).argmax(2)
     agreed = torch.zeros(answers.shape[1], dtype=torch.bool, device=answers.device)
-    for j in range(1, len(answers)):
-        for k in range(j):
-            same = answers[j] == answers[k]
-            if same.ndim == 3:
-                counted = torch.ones_like(same) if valid is None else valid
-                same = 2 * (same & counted).flatten(1).sum(1) > counted.flatten(1).sum(1)
-            agreed |= same
+    for one, other in combinations(answers, 2):
+        same = one == other
+        if same.ndim == 3:
+            counted = torch.ones_like(same) if valid is None else valid
+            same = 2 * (same & counted).flatten(1).sum(1) > counted.flatten(1).sum(1)
+        agreed |= same
     return agreed
 
 

@@ -74,9 +74,8 @@ def find(group: str, name: str) -> Given | None:
     """
     rows = [given for given in found(group) if given.name == name]
     if len(rows) > 1:
-        raise ValueError(
-            f"the name {name!r} is given by {' and by '.join(map(str, rows))}: uninstall all but one of them."
-        )
+        mend = "uninstall all but one of them."
+        raise ValueError(f"the name {name!r} is given by {' and by '.join(map(str, rows))}: {mend}")
     return rows[0] if rows else None
 
 

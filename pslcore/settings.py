@@ -68,10 +68,8 @@ class Settings(BaseModel):
             fields = cls.model_fields
             for name in settings:
                 if not isinstance(name, str):
-                    raise ValueError(
-                        f"= {short(settings)}: {short(name)} is no name of a setting: write `name: value` for each, "
-                        "and numbers with a point (0.5), not a comma."
-                    )
+                    mend = "write `name: value` for each, and numbers with a point (0.5), not a comma."
+                    raise ValueError(f"= {short(settings)}: {short(name)} is no name of a setting: {mend}")
                 if name not in fields:
                     known = f"choose from {', '.join(fields)}" if fields else "there is none"
                     raise ValueError(f"unknown setting {short(name)}: {known}.")

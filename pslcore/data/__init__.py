@@ -193,9 +193,8 @@ def _check_together(dataset: Dataset) -> None:
     """What only both splits and the class names together can show."""
     train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
     if n_classes > VOID:
-        raise ValueError(
-            f"{dataset.name}: {n_classes} classes are too many; label {VOID} means void, so {VOID} is the most."
-        )
+        mend = f"label {VOID} means void, so {VOID} is the most."
+        raise ValueError(f"{dataset.name}: {n_classes} classes are too many; {mend}")
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
         raise ValueError(
             f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images "

@@ -19,9 +19,9 @@ def read_cifar10(root: Path) -> Parts:
 def read_cifar100(root: Path) -> Parts:
     """100 classes in 20 superclasses, 50,000 training and 10,000 test images of 32x32."""
     parts = _read(root, "CIFAR100")
-    fine, coarse = (
-        np.asarray(_pickle(root / "cifar-100-python" / "train")[key]) for key in ("fine_labels", "coarse_labels")
-    )
+    with open(root / "cifar-100-python" / "train", "rb") as file:  # torchvision has checked the md5 of this very file
+        held = pickle.load(file, encoding="latin1")
+    fine, coarse = np.asarray(held["fine_labels"]), np.asarray(held["coarse_labels"])
     return {**parts, "coarse": superclasses(fine, coarse, 100)}
 
 
@@ -47,8 +47,3 @@ def _download(reader: Callable[..., Any], root: Path, name: str, train: bool) ->
             f"{name} lies neither as {root / name.lower()}/{{train,test}}.npz nor in its official form under {root}, "
             f"and could not be downloaded ({error}): see data/README.md."
         ) from error
-
-
-def _pickle(path: Path) -> dict:
-    with open(path, "rb") as file:  # torchvision has checked the md5 of this very file
-        return pickle.load(file, encoding="latin1")

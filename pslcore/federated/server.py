@@ -12,7 +12,6 @@ round. Nothing but weights, picks and the ledger lives on between two rounds, an
 """
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,43 +74,31 @@ class Local:
         return [site.summary() for site in self.sites]
 
 
-class _Kept(schema.Form):
+class _Kept(schema.LedgerState):
     step: schema.Count
-    ledger: schema.LedgerState
     seconds: dict[str, float]
 
 
-class _Part(schema.Form):
-    """``<key>.part.json`` of a federated run."""
+class _Part(schema.Part):
+    """``<key>.part.json`` of a federated run: kept are the ledger's state, the next step, the seconds of this cycle."""
 
-    record: schema.Unfinished
     kept: _Kept
 
 
-@dataclass
-class _State:
-    """What the server goes on from: the next step, its weights, its ledger's state, the seconds of this cycle."""
-
-    step: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    ledger: dict[str, Any] = field(default_factory=lambda: Ledger().state())
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def _begin(shelf: Shelf, federation: Federation) -> tuple[Record, _State]:
-    """The record so far and the server's state; all from the start where any side cannot go on."""
-    record, kept = shelf.resume()
+def _begin(
+    protocol: FederatedProtocol, shelf: Shelf, federation: Federation
+) -> tuple[Record, dict[str, Any], dict[str, Tensor]]:
+    """The record so far, what was kept, and the weights; all from the start where any side cannot go on."""
+    record, kept, weights = shelf.resume()
     if kept is not None:
         try:
-            state = _State(weights=shelf.weights(kept["step"]), **kept)
-            if federation.resume(state.step):
-                return record, state
+            if federation.resume(kept["step"]):
+                return record, kept, weights
             print("the state of some client is gone: the run begins anew.")
         except ValueError as error:
             print(error)
         federation.restart()
-        record = shelf.restart()
-    return record | {"clients": [], "failed": []}, _State()
+    return protocol.head() | {"clients": [], "failed": []}, Ledger().state() | {"step": 0, "seconds": {}}, {}
 
 
 def run(
@@ -163,24 +150,25 @@ def serve(
     config, dataset, n = protocol.config, protocol.dataset, len(protocol.dataset.train)
     server = cloud_of(protocol, np.arange(n), device)  # its door refuses every image
     auxiliary = config.strategy.auxiliary if config.strategy.has_auxiliary else None
-    record, state = _begin(shelf, federation)
+    record, kept, weights = _begin(protocol, shelf, federation)
     record |= {"versions": records.versions(), "hardware": records.hardware(device)}
-    server.ledger.restore(state.ledger)
-    for step in protocol.schedule()[state.step :]:
+    server.ledger.restore(kept)
+    seconds: dict[str, float] = kept["seconds"]  # of this cycle
+    for step in protocol.schedule()[kept["step"] :]:
         if deadline is not None and time.time() > deadline:
             raise OutOfTime
         if step.kind == "train" and step.round == step.first:
             server.restart(config.seed, step.cycle, 1, auxiliary=auxiliary)
-            state.weights, state.seconds = server.weights(), {}
+            weights, seconds = server.weights(), {}
             records.reset_peak()
         spent: dict[str, float] = {}
         with clock(spent, step.kind, device):
-            replies = federation.ask(step, state.weights)
-        server.ledger.enter(DOWN, config.clients, config.clients * size(state.weights))
+            replies = federation.ask(step, weights)
+        server.ledger.enter(DOWN, config.clients, config.clients * size(weights))
         if step.kind == "train":
-            state.weights = _gather(step, replies, state.weights, record["failed"], server.ledger)
+            weights = _gather(step, replies, weights, record["failed"], server.ledger)
         if step.kind == "train" and step.round == step.last:
-            server.restart(config.seed, step.cycle, 1, state.weights, auxiliary)
+            server.restart(config.seed, step.cycle, 1, weights, auxiliary)
             with clock(spent, "test", device):
                 matrix = server.examine(dataset.test.images, dataset.test.labels, len(dataset.classes))
             metric = METRICS[protocol.metric](matrix)
@@ -194,18 +182,17 @@ def serve(
                         "mend that and run again, all rounds so far are kept."
                     )
             record["cycles"][-1]["picked"] = federation.picked()
-        state.seconds |= {name: round(state.seconds.get(name, 0) + spent[name], 4) for name in spent}
+        seconds = seconds | {name: round(seconds.get(name, 0) + spent[name], 4) for name in spent}
         if step.round == step.last:
             record["cycles"][-1] |= {
                 "unlabelled_seen": server.ledger.unlabelled_seen, "crossed": server.ledger.summary(),
-                "seconds": state.seconds, "memory": records.peak_memory(),
+                "seconds": seconds, "memory": records.peak_memory(),
             }  # fmt: skip
-        state.step, state.ledger = step.number + 1, server.ledger.state()
-        kept = {"step": state.step, "ledger": state.ledger, "seconds": state.seconds}
-        shelf.keep(record, kept, state.weights, state.step)
+        kept = server.ledger.state() | {"step": step.number + 1, "seconds": seconds}
+        shelf.keep(record, kept, weights, step.number + 1)
     record["clients"] = federation.summary()
     shelf.finish(record)
-    return record, state.weights
+    return record, weights
 
 
 def _gather(

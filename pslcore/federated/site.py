@@ -12,7 +12,6 @@ from pslcore.federated.average import size
 from pslcore.federated.protocol import FederatedProtocol, Step
 from pslcore.runs import Session, packed, records, unpacked
 from pslcore.sides import Ledger
-from pslcore.strategies import ClientLearner
 
 UP, DOWN = "up: helper weights", "down: global weights"
 
@@ -56,17 +55,16 @@ class Site:
     def reply(self, step: Step, weights: dict[str, Tensor]) -> Reply:
         """Do a step from the server's weights, keep the state; an error becomes a reply that says so."""
         try:
-            reply = self._train(step, weights) if step.kind == "train" else self._pick(step, weights)
+            reply = self._do(step, weights)
         except Exception as error:  # the other clients go on
             reply = Reply(self.number, error=f"{type(error).__name__}: {error}")
         if self._folder is not None:
             self._keep(step.number)
         return reply
 
-    def _begin(self, step: Step, weights: dict[str, Tensor]) -> ClientLearner | None:
-        """The helper from the server's weights; the students from those of the cycle's round before, if they have one.
-
-        After the last selection nobody needs students.
+    def _do(self, step: Step, weights: dict[str, Tensor]) -> Reply:
+        """Begun with the helper from the server's weights, the students from those of the cycle's round before, if they
+        have one. After the last selection nobody needs students.
         """
         self.ledger.enter(DOWN, 1, size(weights))
         if self.labelled != step.labelled:
@@ -75,21 +73,16 @@ class Site:
                 f"{step.labelled}: its state is not that of this run."
             )
         given = {"cloud": weights} | ({"learner": self._students[1]} if self._students[0] >= step.first else {})
-        return self.session.begin(step.round, given, students=step.budget > 0)
-
-    def _train(self, step: Step, weights: dict[str, Tensor]) -> Reply:
-        learner = self._begin(step, weights)
+        learner = self.session.begin(step.round, given, students=step.budget > 0)
+        if step.kind == "pick":
+            self._annotate(self._strategy.pick(self.session.query(learner, step.budget, step.round)))
+            return Reply(self.number, labelled=self.labelled)
         self.session.train(learner, step.round)
         if learner is not None:
             self._students = step.round, learner.weights()
         trained = self.session.cloud.weights()
         self.ledger.enter(UP, 1, size(trained))
         return Reply(self.number, trained, self.labelled)
-
-    def _pick(self, step: Step, weights: dict[str, Tensor]) -> Reply:
-        learner = self._begin(step, weights)
-        self._annotate(self._strategy.pick(self.session.query(learner, step.budget, step.round)))
-        return Reply(self.number, labelled=self.labelled)
 
     def _annotate(self, picked: np.ndarray) -> None:
         self.session.client.annotate(self.session.cloud, picked)

@@ -62,24 +62,12 @@ def run(
     where = prepare_process(device)
     protocol = resolve(config, root, where)
     shelf = Shelf(None if folder is None else Path(folder), protocol)
-    record, ledger, weights = _resumed(shelf, config)
+    record, ledger, weights = shelf.resume()
     record |= {"versions": records.versions(), "hardware": records.hardware(where)}
     for kept, state in _cycles(protocol, where, record, ledger, weights, deadline):
         shelf.keep(record, kept, state, len(record["cycles"]))
     shelf.finish(record)
     return record
-
-
-def _resumed(shelf: Shelf, config: Config) -> tuple[Record, dict[str, Any] | None, dict[str, Any]]:
-    """The record so far, the ledger's state, and with ``warm_start`` the weights to go on from."""
-    record, ledger = shelf.resume()
-    if ledger is None or not config.warm_start:
-        return record, ledger, {}
-    try:
-        return record, ledger, shelf.weights(len(record["cycles"]))
-    except ValueError as error:
-        print(error)
-        return shelf.restart(), None, {}
 
 
 def _cycles(

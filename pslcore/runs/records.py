@@ -101,9 +101,8 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}): free or choose another place."
-        ) from error
+        mend = "free or choose another place."
+        raise OSError(f"{path} could not be written ({error.strerror or error}): {mend}") from error
 
 
 def read(path: Path) -> dict:
@@ -138,9 +137,8 @@ def opened(sealed: dict, place: str) -> dict:
     """
     record = {name: value for name, value in sealed.items() if name != "digest"}
     if "format" not in record or sealed.get("digest") != _digest(record):
-        raise DamagedRecord(
-            f"{place} is damaged (its digest does not fit its contents): it is not trusted; run it again."
-        )
+        mend = "run it again."
+        raise DamagedRecord(f"{place} is damaged (its digest does not fit its contents): it is not trusted; {mend}")
     if record.pop("format") != FORMAT:
         raise DamagedRecord(f"{place} is of another format than {FORMAT}: run it again.")
     return record

@@ -58,10 +58,8 @@ def kind(name: str) -> type[Strategy]:
         raise ValueError(f"unknown method {name!r}: choose one of {known}.")
     cls = given.load()
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise ValueError(
-            f"the method {name!r} of the package {given} is {short(cls)}: it must be a class that inherits from "
-            "pslcore.strategies.Strategy."
-        )
+        mend = "it must be a class that inherits from pslcore.strategies.Strategy."
+        raise ValueError(f"the method {name!r} of the package {given} is {short(cls)}: {mend}")
     return cls
 
 

@@ -4,8 +4,6 @@ J. T. Ash, C. Zhang, A. Krishnamurthy, J. Langford and A. Agarwal, "Deep Batch A
 Gradient Lower Bounds", ICLR 2020. The factored distance is also in the authors' code, github.com/JordanAsh/badge.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pslcore.data import Indices
