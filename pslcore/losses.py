@@ -122,10 +122,8 @@ def in_class_loss(
     students = _peers(peer_logits)
     teacher = _float(teacher_logits).detach()
     if teacher.shape != students.shape[1:]:
-        raise ValueError(
-            f"the teacher's logits have the shape {tuple(teacher.shape)}, each peer's {tuple(students.shape[1:])}: "
-            "both must answer on the same batch."
-        )
+        told = f"the teacher's logits have the shape {tuple(teacher.shape)}, each peer's {tuple(students.shape[1:])}"
+        raise ValueError(f"{told}: both must answer on the same batch.")
     _check_labels(teacher, labels)
     soft = (teacher / temperature).softmax(1)
     total = students.new_zeros(())
@@ -196,11 +194,8 @@ def discrepancy(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def _discrepancy(logits: Tensor, valid: Tensor | None) -> Tensor:
-    probabilities = logits.softmax(2)
-    pairs = [
-        ((probabilities[j] - probabilities[k]) * (logits[j] - logits[k])).sum(1)
-        for j, k in combinations(range(len(logits)), 2)
-    ]
+    p = logits.softmax(2)
+    pairs = [((p[j] - p[k]) * (logits[j] - logits[k])).sum(1) for j, k in combinations(range(len(logits)), 2)]
     if not pairs:
         return (0 * logits[0]).flatten(1).sum(1)  # with a valid gradient
     # Sorted, so that the rounding of the sum does not depend on the order of the peers; it can leave -1e-9.

@@ -85,6 +85,10 @@ class Dataset:
         return digest.hexdigest()
 
 
+_SIZED: dict[str, Callable[..., Parts]] = {
+    "tiny_imagenet": tiny_imagenet.read, "cityscapes": cityscapes.read, "camvid": camvid.read
+}  # fmt: skip
+"""Pictures on the disk, whose readers take a size: ``name@HxW``."""
 _READERS: dict[str, Callable[..., Parts]] = {
     "digits": digits.read,
     "digit_vectors": digits.read_vectors,
@@ -92,14 +96,10 @@ _READERS: dict[str, Callable[..., Parts]] = {
     "digit_scenes": composed.read_digit_scenes,
     "cifar10": cifar.read_cifar10,
     "cifar100": cifar.read_cifar100,
-    "tiny_imagenet": tiny_imagenet.read,
-    "cityscapes": cityscapes.read,
-    "camvid": camvid.read,
+    **_SIZED,
 }
 PACKAGES = "pslcore.datasets"
 """The group of entry points."""
-_SIZED = ("tiny_imagenet", "cityscapes", "camvid")
-"""Pictures on the disk, whose readers take a size: ``name@HxW``."""
 
 
 def names() -> list[str]:
@@ -209,7 +209,5 @@ def _check_together(dataset: Dataset) -> None:
         if outside.size:
             void = f", and {VOID} is void" if dataset.pixel_labels else ""
             mend = ": subtract 1 if they count from 1" if outside[0] == n_classes and values.min() == 1 else ""
-            raise ValueError(
-                f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes; "
-                f"labels go from 0 to {n_classes - 1}{void}{mend}."
-            )
+            told = f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes"
+            raise ValueError(f"{told}; labels go from 0 to {n_classes - 1}{void}{mend}.")

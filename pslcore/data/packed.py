@@ -214,10 +214,8 @@ def install(
     smaller = f"{folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}"
     less = advice or f"or take a smaller size, for example {smaller}."
     if needed > free:
-        raise OSError(
-            f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "
-            f"make room, {less}"
-        )
+        told = f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there"
+        raise OSError(f"{told}: make room, {less}")
     try:
         part.mkdir(exist_ok=True)
         fill(part)

@@ -129,8 +129,6 @@ def _fitted(
 ) -> Bytes:
     """The pixels at the wanted size, where the picture has the size of all others."""
     if pixels.shape[:2] != full:
-        raise ValueError(
-            f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels where the first picture has {full[1]}x{full[0]}: "
-            "all pictures, and those of their labels, must have the same size."
-        )
+        told = f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels where the first picture has {full[1]}x{full[0]}"
+        raise ValueError(f"{told}: all pictures, and those of their labels, must have the same size.")
     return pixels if size is None else np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))

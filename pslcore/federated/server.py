@@ -177,17 +177,12 @@ def serve(
         if step.kind == "pick":
             for reply in replies:
                 if reply.error:
-                    raise FederationError(
-                        f"client {reply.client} could not pick after round {step.round} ({reply.error}): "
-                        "mend that and run again, all rounds so far are kept."
-                    )
+                    told = f"client {reply.client} could not pick after round {step.round} ({reply.error})"
+                    raise FederationError(f"{told}: mend that and run again, all rounds so far are kept.")
             record["cycles"][-1]["picked"] = federation.picked()
         seconds = seconds | {name: round(seconds.get(name, 0) + spent[name], 4) for name in spent}
         if step.round == step.last:
-            record["cycles"][-1] |= {
-                "unlabelled_seen": server.ledger.unlabelled_seen, "crossed": server.ledger.summary(),
-                "seconds": seconds, "memory": records.peak_memory(),
-            }  # fmt: skip
+            record["cycles"][-1] |= server.ledger.entry() | {"seconds": seconds, "memory": records.peak_memory()}
         kept = server.ledger.state() | {"step": step.number + 1, "seconds": seconds}
         shelf.keep(record, kept, weights, step.number + 1)
     record["clients"] = federation.summary()

@@ -96,10 +96,8 @@ class Site:
     def summary(self) -> dict[str, Any]:
         """What the record says of it: its images, those protected, those labelled by now, and what crossed so far."""
         pools = self.session.client.pools
-        return {
-            "images": pools.n, "protected": pools.protected.size, "labelled": self.labelled,
-            "crossed": self.ledger.summary(),
-        }  # fmt: skip
+        sizes = {"images": pools.n, "protected": pools.protected.size, "labelled": self.labelled}
+        return sizes | {"crossed": self.ledger.summary()}
 
     # Its state between two steps
 
@@ -113,10 +111,8 @@ class Site:
     def _keep(self, step: int) -> None:
         """The state after a step. Of the older ones the newest stays, in case the step has to be done again."""
         assert self._folder is not None
-        state = {
-            "run": self._run, "step": step, "picked": self.picked, "students": self._students,
-            "ledger": self.ledger.state(),
-        }  # fmt: skip
+        state = {"run": self._run, "step": step, "picked": self.picked, "students": self._students}
+        state["ledger"] = self.ledger.state()
         records.write_bytes(self._folder / f"{self._run[0]}.client{self.number}.step{step}.pt", packed(state))
         for older in self._kept(step)[:-1]:
             older.unlink()

@@ -19,16 +19,10 @@ from pslcore.plugins import names as names_given
 from pslcore.plugins import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
+_FOR_IMAGES: Builders = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18, "fast_cnn": fast_cnn}
+_FOR_PIXELS: Builders = {"drn_d_22": drn_d_22, "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small}
 _HEADS: Builders = {"linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}}
-_BUILDERS: Builders = {
-    "resnet8": resnet8,
-    "resnet14": resnet14,
-    "resnet18": resnet18,
-    "fast_cnn": fast_cnn,
-    "drn_d_22": drn_d_22,
-    "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
-    **_HEADS,
-}
+_BUILDERS: Builders = {**_FOR_IMAGES, **_FOR_PIXELS, **_HEADS}
 
 
 PACKAGES = "pslcore.networks"
@@ -66,12 +60,8 @@ def known(name: str) -> str:
     return name if name in _BUILDERS else _others(name).known(name, _BUILDERS)
 
 
-_FORM = {
-    "anyOf": [
-        {"type": "string", "enum": list(_BUILDERS)},
-        {"type": "string", "pattern": rf"^(.+\.py:\w+|timm:\S+|{'|'.join(_BUILDERS)} )"},
-    ]
-}
+_PATTERN = rf"^(.+\.py:\w+|timm:\S+|{'|'.join(_BUILDERS)} )"
+_FORM = {"anyOf": [{"type": "string", "enum": list(_BUILDERS)}, {"type": "string", "pattern": _PATTERN}]}
 NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FORM)]  # type: ignore[arg-type]
 """A setting that names a network."""
 
@@ -79,9 +69,7 @@ NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FOR
 def for_pixel_labels(name: str) -> bool:
     """Whether the network answers with logits of every pixel, [N, C, H, W], not of the image, [N, C]."""
     what = _base(name)
-    if what in _BUILDERS:
-        return _BUILDERS[what] in (drn_d_22, lraspp_mobilenet_v3_small)
-    return _others(name).for_pixel_labels(name, _BUILDERS)
+    return what in _FOR_PIXELS if what in _BUILDERS else _others(name).for_pixel_labels(name, _BUILDERS)
 
 
 def _base(name: str) -> str:

@@ -103,11 +103,8 @@ def _cycles(
                 picked = config.strategy.pick(query)
         elif learner is not None:
             record["peers"] = _examine(learner, dataset, config.examine_peers, device)
-        record["cycles"].append({
-            "labelled": counts[cycle], "metric": metric, "picked": picked.tolist(),
-            "unlabelled_seen": cloud.ledger.unlabelled_seen, "crossed": cloud.ledger.summary(), "seconds": seconds,
-            "memory": records.peak_memory(),
-        })  # fmt: skip
+        entry = {"labelled": counts[cycle], "metric": metric, "picked": picked.tolist(), **cloud.ledger.entry()}
+        record["cycles"].append(entry | {"seconds": seconds, "memory": records.peak_memory()})
         if not last:
             client.annotate(cloud, picked)
             if config.warm_start:

@@ -154,10 +154,8 @@ def _check_kinds(config: Config, dataset: Dataset) -> None:
     for role, name in [("teacher", config.teacher), *(("student", name) for name in strategy.students)]:
         vectors = models.for_vectors(name) not in (None, dataset.vectors)
         if vectors or models.for_pixel_labels(name) != pixels:
-            fit = ", ".join(
-                one for one in models.names()
-                if models.for_vectors(one) == dataset.vectors and models.for_pixel_labels(one) == pixels
-            )  # fmt: skip
+            forms = {one: (models.for_vectors(one), models.for_pixel_labels(one)) for one in models.names()}
+            fit = ", ".join(one for one, form in forms.items() if form == (dataset.vectors, pixels))
             kind = "pixel labels" if pixels else "vectors" if vectors and dataset.vectors else "image labels"
             raise ValueError(f"{role} {name!r} cannot learn the {kind} of {dataset.name}: choose one of {fit}.")
         try:

@@ -212,10 +212,8 @@ def _plain(node: object) -> object:
         return [_plain(part) for part in node]
     if not isinstance(node, ast.AST):
         return node
-    return [
-        type(node).__name__,
-        *([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, [])),
-    ]
+    fields = ([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, []))
+    return [type(node).__name__, *fields]
 
 
 def _is_own(node: ast.AST) -> TypeGuard[ast.ImportFrom]:

@@ -1,6 +1,7 @@
 """The ledger of everything that crosses between the two sides."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,10 @@ class Ledger:
     def summary(self) -> dict[str, dict[str, int]]:
         """``{kind: {"items": ..., "bytes": ...}}`` of all crossings so far."""
         return {what: {"items": self._items[what], "bytes": self._bytes[what]} for what in sorted(self._items)}
+
+    def entry(self) -> dict[str, Any]:
+        """What a record says of a cycle: all so far."""
+        return {"unlabelled_seen": self.unlabelled_seen, "crossed": self.summary()}
 
     def state(self) -> dict:
         """All that it holds, for a checkpoint."""

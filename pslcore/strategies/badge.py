@@ -163,9 +163,8 @@ class _Gradients:
     def distances(self, rows, picks):
         """Squared distances from rows to a slice of the picks, float64 [rows, picks]."""
         u, h = self.factors(rows)
-        return _distances(
-            u, h, self.squares[rows], self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]]
-        )
+        picked = self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]]
+        return _distances(u, h, self.squares[rows], *picked)
 
     def between(self, rows):
         """Squared distances among rows, float64 [rows, rows]."""

@@ -7,6 +7,7 @@ client and train on ``D_L`` and ``D_U``, protected images included; they never m
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -156,22 +157,17 @@ class Adversaries(nn.Module, ClientLearner):
         super().__init__()
         self._options, self._client, self._recipe = options, client, setup.recipe
         size = next(client.store.plain(client.pools.labelled[:1])).shape[-2:]
+        vae = partial(VectorVAE, client.channels) if size == (1, 1) else partial(VAE, client.channels, size)
         networks = {
-            "vae": lambda: (
-                VectorVAE(client.channels, options.width, options.latents)
-                if size == (1, 1)
-                else VAE(client.channels, size, options.width, options.latents)
-            ),
-            "discriminator": lambda: discriminator(options.latents),
+            "vae": partial(vae, width=options.width, latents=options.latents),
+            "discriminator": partial(discriminator, options.latents),
         }
         for name, builder in networks.items():
             self.add_module(name, fresh(builder, setup.seed, f"vaal-{name}-init", setup.cycle, client.device))
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
-        self._optimisers = {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=options.lr, fused=size == (1, 1))
-            for name in networks
-        }
+        adam = partial(torch.optim.Adam, lr=options.lr, fused=size == (1, 1))
+        self._optimisers = {name: adam(getattr(self, name).parameters()) for name in networks}
         recipe = setup.recipe
         self._noise, *streams = (
             torch_stream(setup.seed, f"vaal-{name}", setup.cycle) for name in ("noise", "labelled", "unlabelled")
