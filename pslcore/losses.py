@@ -46,10 +46,8 @@ def _float(logits: Tensor) -> Tensor:
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
     expected = logits.shape[:1] + logits.shape[2:]
     if labels.shape != expected:
-        raise ValueError(
-            f"labels have the shape {tuple(labels.shape)}, but logits of the shape {tuple(logits.shape)} "
-            f"need {tuple(expected)}."
-        )
+        told = f"labels have the shape {tuple(labels.shape)},"
+        raise ValueError(f"{told} but logits of the shape {tuple(logits.shape)} need {tuple(expected)}.")
 
 
 def _mean(losses: Tensor, labels: Tensor) -> Tensor:

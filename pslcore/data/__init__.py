@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from pslcore import plugins
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.losses import VOID
-from pslcore.plugins import names as names_given
-from pslcore.plugins import resolver
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,11 @@ _SIZED: dict[str, Callable[..., Parts]] = {
 }  # fmt: skip
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
 _READERS: dict[str, Callable[..., Parts]] = {
-    "digits": digits.read,
-    "digit_vectors": digits.read_vectors,
-    "numbers": composed.read_numbers,
-    "digit_scenes": composed.read_digit_scenes,
-    "cifar10": cifar.read_cifar10,
-    "cifar100": cifar.read_cifar100,
+    "digits": digits.read, "digit_vectors": digits.read_vectors,
+    "numbers": composed.read_numbers, "digit_scenes": composed.read_digit_scenes,
+    "cifar10": cifar.read_cifar10, "cifar100": cifar.read_cifar100,
     **_SIZED,
-}
+}  # fmt: skip
 PACKAGES = "pslcore.datasets"
 """The group of entry points."""
 
@@ -115,7 +111,7 @@ def known(name: str) -> str:
 def _features(name: str) -> Any:
     """What makes data sets ``BASE+BACKBONE@SIZE`` by frozen networks, with this module's ``known`` and ``load``.
     Registered as ``features``."""
-    found = resolver("features")
+    found = plugins.resolver("features")
     if found is None:
         raise ValueError(f"unknown data set {name!r}: features need the package psllab.")
     return found
@@ -157,15 +153,13 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     base, size = packed.parse_size(name)
     if name and npz.present(folder):
         parts = npz.read(folder)
-    elif (others := resolver("datasets")) and (given := others.read(root, name, base in _READERS)):
+    elif (others := plugins.resolver("datasets")) and (given := others.read(root, name, base in _READERS)):
         parts = given
     elif base in _READERS and (size is None or base in _SIZED):
         parts = _READERS[base](root, size) if size else _READERS[base](root)
     else:
-        raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join([*names(), *names_given(PACKAGES)])}, "
-            f"or put pictures or arrays of your own into {folder} (see data/README.md)."
-        )
+        told = f"unknown data set {name!r}: choose one of {', '.join([*names(), *plugins.names(PACKAGES)])},"
+        raise ValueError(f"{told} or put pictures or arrays of your own into {folder} (see data/README.md).")
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
     told = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
     dataset = Dataset(name, train, test, tuple(parts["classes"]), *told)
@@ -196,11 +190,9 @@ def _check_together(dataset: Dataset) -> None:
         mend = f"label {VOID} means void, so {VOID} is the most."
         raise ValueError(f"{dataset.name}: {n_classes} classes are too many; {mend}")
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
-        raise ValueError(
-            f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images "
-            f"{test.images.shape[1:]}; labels {train.labels.shape[1:]} and {test.labels.shape[1:]}: "
-            "both splits must be alike."
-        )
+        told = f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images"
+        labels = f"{train.labels.shape[1:]} and {test.labels.shape[1:]}"
+        raise ValueError(f"{told} {test.images.shape[1:]}; labels {labels}: both splits must be alike.")
     for what, split in (("train", train), ("test", test)):
         values = split.labels.values if isinstance(split.labels, Labels) else np.unique(split.labels)
         outside = values[(values < 0) | (values >= n_classes)]

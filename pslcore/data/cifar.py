@@ -1,9 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their official form, downloaded by torchvision where absent."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,16 +32,11 @@ def _read(root: Path, name: str) -> Parts:
         try:
             sets.append(reader(root, train=training, download=False))
         except RuntimeError:  # absent, or its md5 differs
-            sets.append(_download(reader, root, name, training))
+            try:
+                sets.append(reader(root, train=training, download=True))
+            except (OSError, RuntimeError) as error:
+                told = f"{name} lies neither as {root / name.lower()}/{{train,test}}.npz nor in its official form under"
+                mend = "see data/README.md."
+                raise FileNotFoundError(f"{told} {root}, and could not be downloaded ({error}): {mend}") from error
     train, test = ((loaded.data, np.asarray(loaded.targets)) for loaded in sets)
     return {"train": train, "test": test, "classes": sets[0].classes}
-
-
-def _download(reader: Callable[..., Any], root: Path, name: str, train: bool) -> Any:
-    try:
-        return reader(root, train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"{name} lies neither as {root / name.lower()}/{{train,test}}.npz nor in its official form under {root}, "
-            f"and could not be downloaded ({error}): see data/README.md."
-        ) from error

@@ -36,10 +36,8 @@ def read(folder: Path) -> Parts:
     needed = sum(header.nbytes for found in headers.values() for header in found.values())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
-        raise ValueError(
-            f"{paths['train']} and test.npz hold {needed / 1e9:.1f} GB, but this machine has {memory / 1e9:.1f} GB of "
-            "memory: take fewer or smaller images."
-        )
+        told = f"{paths['train']} and test.npz hold {needed / 1e9:.1f} GB,"
+        raise ValueError(f"{told} but this machine has {memory / 1e9:.1f} GB of memory: take fewer or smaller images.")
     train, test = (_arrays(path, headers[split]) for split, path in paths.items())
     for path, arrays in zip(paths.values(), (train, test), strict=True):
         _check_values(path, arrays)
@@ -148,9 +146,8 @@ def _headers(path: Path) -> dict[str, Array]:
                 version = np.lib.format.read_magic(stream)
                 if version not in ((1, 0), (2, 0)):
                     raise ValueError(f"{name} is written in version {version} of the format")
-                reader = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
                 try:
-                    shape, _, dtype = reader(stream)
+                    shape, _, dtype = getattr(np.lib.format, f"read_array_header_{version[0]}_0")(stream)
                 except (MemoryError, RecursionError):  # of the parser, over brackets in brackets
                     raise ValueError(f"the header of {name} is no header") from None
                 headers[name] = header = np.broadcast_to(np.empty((), dtype), shape)

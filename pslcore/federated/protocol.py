@@ -13,7 +13,7 @@ from pslcore.runs import fingerprint as common_fingerprint
 from pslcore.sides import Pools, protected_setting
 from pslcore.streams import derive, numpy_stream
 
-DECIDES = "settings protocol site server average"
+DECIDES = "settings protocol site server"
 """The files of this folder that decide a run's numbers, beside those of ``runs``."""
 _DRAWS = 100
 
@@ -56,15 +56,11 @@ class FederatedProtocol(Protocol):
         for name in ("initial", "budget", "final"):
             count = images(config, name, len(dataset.train))
             if count % config.clients:
-                raise ValueError(
-                    f"{name} = {getattr(config, name)} is {count} labelled images, which do not split evenly over "
-                    f"{config.clients} clients: give a multiple of {config.clients}."
-                )
+                told = f"{name} = {getattr(config, name)} is {count} labelled images, which do not split evenly over"
+                raise ValueError(f"{told} {config.clients} clients: give a multiple of {config.clients}.")
         if config.rounds < len(plain.counts):
-            raise ValueError(
-                f"rounds = {config.rounds} are fewer than the {len(plain.counts)} cycles from {plain.counts[0]} to "
-                f"{plain.counts[-1]} labelled images: give each cycle at least one."
-            )
+            told = f"rounds = {config.rounds} are fewer than the {len(plain.counts)} cycles from {plain.counts[0]} to"
+            raise ValueError(f"{told} {plain.counts[-1]} labelled images: give each cycle at least one.")
         check_batches(config, dataset, [count // config.clients for count in plain.counts])
         parts = _parts(config, dataset, plain.counts[-1] // config.clients)
         return cls(config, dataset, plain.counts, plain.labels, fingerprint(config), plain.recipe, parts)
@@ -120,11 +116,10 @@ def _parts(config: FederatedConfig, dataset: Dataset, share: int) -> list[np.nda
         parts = _draw(config, dataset, stream)
         if all(len(part) - round(config.fraction * len(part)) >= share for part in parts):
             return parts
-    raise ValueError(
-        f"final = {config.final}: each of {config.clients} clients needs {share} images that are not protected, and "
-        f"with split = {config.split!r} some client has fewer. Lower `final`, `clients` or the protected fraction"
-        + (", or raise `concentration`." if config.split == "dirichlet" else ".")
-    )
+    told = f"final = {config.final}: each of {config.clients} clients needs {share} images that are not protected, and"
+    more = ", or raise `concentration`" if config.split == "dirichlet" else ""
+    mend = f"Lower `final`, `clients` or the protected fraction{more}."
+    raise ValueError(f"{told} with split = {config.split!r} some client has fewer. {mend}")
 
 
 def _draw(config: FederatedConfig, dataset: Dataset, stream: np.random.Generator) -> list[np.ndarray]:

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pslcore.federated.average import aggregate, size
 from pslcore.federated.protocol import FederatedProtocol, Step, resolve
 from pslcore.federated.settings import FederatedConfig
-from pslcore.federated.site import DOWN, UP, Reply, Site
+from pslcore.federated.site import DOWN, UP, Reply, Site, size
 from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, cloud_of, prepare_process, records, schema
 from pslcore.sides import Ledger
 
@@ -85,9 +84,7 @@ class _Part(schema.Part):
     kept: _Kept
 
 
-def _begin(
-    protocol: FederatedProtocol, shelf: Shelf, federation: Federation
-) -> tuple[Record, dict[str, Any], dict[str, Tensor]]:
+def _begin(protocol: FederatedProtocol, shelf: Shelf, federation: Federation) -> tuple[Record, dict, dict]:
     """The record so far, what was kept, and the weights; all from the start where any side cannot go on."""
     record, kept, weights = shelf.resume()
     if kept is not None:
@@ -210,3 +207,36 @@ def _gather(
     if not sound:
         raise FederationError(f"all clients failed in round {step.round}; the last said: {failed[-1]['error']}.")
     return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
+
+
+def aggregate(states: list[dict[str, Tensor]], labelled: list[int]) -> dict[str, Tensor]:
+    """FedAvg (McMahan et al. 2017): the mean of the clients' weights, each counted by its labelled images.
+
+    Summed in float64 in the order given, then cast back. The running means and variances of batch norm are averaged
+    with the same weights; whole numbers (how many batches a batch norm has seen) take the largest.
+
+    Parameters
+    ----------
+    states : list of dict
+        One state dict a client, of the same names, shapes and types.
+    labelled : list of int
+        Its labelled images, positive.
+
+    Raises
+    ------
+    ValueError
+        If there is no state, or a number is missing or not positive.
+    """
+    if not states or len(states) != len(labelled) or min(labelled) < 1:
+        raise ValueError(f"{len(states)} states with {labelled} labelled images cannot be averaged: give one to each.")
+    merged = {}
+    for name, first in states[0].items():
+        column = [state[name] for state in states]
+        if first.is_floating_point():
+            # Sum first, divide last: counts times float32 are exact in float64, so equal states stay what they are.
+            weighted = [tensor.double() * count for tensor, count in zip(column, labelled, strict=True)]
+            total = sum(weighted[1:], weighted[0])
+            merged[name] = (total / sum(labelled)).to(first.dtype)
+        else:
+            merged[name] = torch.stack(column).amax(0)
+    return merged

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pslcore.federated.average import size
 from pslcore.federated.protocol import FederatedProtocol, Step
 from pslcore.runs import Session, packed, records, unpacked
 from pslcore.sides import Ledger
 
 UP, DOWN = "up: helper weights", "down: global weights"
+
+
+def size(weights: dict[str, Tensor]) -> int:
+    """Bytes of all tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,8 @@ class Site:
         """
         self.ledger.enter(DOWN, 1, size(weights))
         if self.labelled != step.labelled:
-            raise RuntimeError(
-                f"client {self.number} has {self.labelled} labelled images where round {step.round} needs "
-                f"{step.labelled}: its state is not that of this run."
-            )
+            told = f"client {self.number} has {self.labelled} labelled images where round {step.round} needs"
+            raise RuntimeError(f"{told} {step.labelled}: its state is not that of this run.")
         given = {"cloud": weights} | ({"learner": self._students[1]} if self._students[0] >= step.first else {})
         learner = self.session.begin(step.round, given, students=step.budget > 0)
         if step.kind == "pick":

@@ -9,14 +9,13 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from pslcore import plugins
 from pslcore.models import gradients
 from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
-from pslcore.plugins import names as names_given
-from pslcore.plugins import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
 _FOR_IMAGES: Builders = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18, "fast_cnn": fast_cnn}
@@ -41,9 +40,10 @@ def _others(name: str) -> Any:
     the name without what is added to it. Most are also told ``_BUILDERS``, ours by name, for names that are one of
     ours with something more, such as given weights.
     """
-    found = resolver("networks")
+    found = plugins.resolver("networks")
     if found is None:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join([*_BUILDERS, *names_given(PACKAGES)])}.")
+        ours = ", ".join([*_BUILDERS, *plugins.names(PACKAGES)])
+        raise ValueError(f"unknown network {name!r}: choose one of {ours}.")
     return found
 
 

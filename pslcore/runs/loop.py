@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -71,9 +70,8 @@ def run(
 
 
 def _cycles(
-    protocol: Protocol, device: torch.device, record: Record, ledger: dict[str, Any] | None, weights: dict[str, Any],
-    deadline: float | None,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:  # fmt: skip
+    protocol: Protocol, device: torch.device, record: Record, ledger: dict | None, weights: dict, deadline: float | None
+) -> Iterator[tuple[dict, dict]]:
     """The active-learning loop: appends one entry a cycle to the record, yields what a resumed run needs besides."""
     config, counts, dataset = protocol.config, protocol.counts, protocol.dataset
     session = Session(protocol, device)

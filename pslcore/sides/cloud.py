@@ -84,10 +84,8 @@ class Cloud:
         indices = as_indices(indices, self._n)
         refuse_protected(indices, self._protected, "uploaded")
         if len(images) != len(indices) or (labels is not None and len(labels) != len(indices)):
-            raise ValueError(
-                f"an upload of {len(indices)} indices came with {len(images)} images"
-                + ("." if labels is None else f" and {len(labels)} labels.")
-            )
+            told = f"an upload of {len(indices)} indices came with {len(images)} images"
+            raise ValueError(f"{told}." if labels is None else f"{told} and {len(labels)} labels.")
         if self._labelled[indices].any():
             raise ValueError(f"image {indices[self._labelled[indices]][0]} was uploaded with its label before.")
         if labels is None:
@@ -241,19 +239,15 @@ def ask(
     ValueError
         If something else is asked.
     """
-    questions: dict[str, Callable[[Tensor], Tensor]] = {
-        "logits": network,
-        "features": network.embed,
-        "entropy": lambda images: entropy(network(images)),
-    }
+    questions: dict[str, Callable[[Tensor], Tensor]] = {"logits": network, "features": network.embed}
+    questions["entropy"] = lambda images: entropy(network(images))
     if auxiliary is not None:
         questions["auxiliary"] = lambda images: auxiliary.answer(network, images)
     unknown = set(what) - set(questions)
     if unknown:
         raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(questions)}.")
-    parts = answer(
-        _together(network, auxiliary), batches, lambda images: tuple(questions[name](images) for name in what)
-    )
+    asked = _together(network, auxiliary)
+    parts = answer(asked, batches, lambda images: tuple(questions[name](images) for name in what))
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
 
 

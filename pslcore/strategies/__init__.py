@@ -19,15 +19,9 @@ from pslcore.strategies.random import Random
 from pslcore.strategies.vaal import VAAL, VAE, discriminator
 
 _STRATEGIES: dict[str, type[Strategy]] = {
-    "psl": PSL,
-    "random": Random,
-    "entropy": Entropy,
-    "ll4al": LL4AL,
-    "vaal": VAAL,
-    "core_set": CoreSet,
-    "badge": BADGE,
-    "alfa_mix": ALFAMix,
-}
+    "psl": PSL, "random": Random, "entropy": Entropy, "ll4al": LL4AL,
+    "vaal": VAAL, "core_set": CoreSet, "badge": BADGE, "alfa_mix": ALFAMix,
+}  # fmt: skip
 
 
 PACKAGES = "pslcore.methods"
