@@ -84,11 +84,10 @@ class Dataset:
         return digest.hexdigest()
 
 
-_SIZED: dict[str, Callable[..., Parts]] = {
-    "tiny_imagenet": tiny_imagenet.read, "cityscapes": cityscapes.read, "camvid": camvid.read
-}  # fmt: skip
+_Readers = dict[str, Callable[..., Parts]]
+_SIZED: _Readers = {"tiny_imagenet": tiny_imagenet.read, "cityscapes": cityscapes.read, "camvid": camvid.read}
 """Pictures on the disk, whose readers take a size: ``name@HxW``."""
-_READERS: dict[str, Callable[..., Parts]] = {
+_READERS: _Readers = {
     "digits": digits.read, "digit_vectors": digits.read_vectors,
     "numbers": composed.read_numbers, "digit_scenes": composed.read_digit_scenes,
     "cifar10": cifar.read_cifar10, "cifar100": cifar.read_cifar100,
@@ -161,8 +160,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
         told = f"unknown data set {name!r}: choose one of {', '.join([*names(), *plugins.names(PACKAGES)])},"
         raise ValueError(f"{told} or put pictures or arrays of your own into {folder} (see data/README.md).")
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
-    told = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
-    dataset = Dataset(name, train, test, tuple(parts["classes"]), *told)
+    rest = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
+    dataset = Dataset(name, train, test, tuple(parts["classes"]), *rest)
     _check_together(dataset)
     coarse_labels = parts.get("coarse_labels")
     if coarse_labels is not None:

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pslcore.federated.protocol import FederatedProtocol, Step, resolve
-from pslcore.federated.settings import FederatedConfig
+from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
 from pslcore.federated.site import DOWN, UP, Reply, Site, size
 from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, cloud_of, prepare_process, records, schema
 from pslcore.sides import Ledger

@@ -60,7 +60,7 @@ class Group(nn.Module):
 class FastCNN(Network):
     """See above; ``head`` is linear on the scaled features."""
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
         filters = basis(in_channels)
         self.first = nn.Parameter(filters, requires_grad=False)
@@ -77,5 +77,4 @@ class FastCNN(Network):
         return _SCALE * last.amax((2, 3))
 
 
-def fast_cnn(num_classes: int, in_channels: int = 3) -> FastCNN:
-    return FastCNN(num_classes, in_channels)
+fast_cnn = FastCNN

@@ -108,7 +108,7 @@ class DRN(Segmenter):
 
     taps = (3, 4, 5, 8)
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
         self.stages = nn.ModuleList([_convolution(in_channels, 16, 7), _convolution(16, 16, 3)])
         self.stages.append(_convolution(16, 32, 3, stride=2))
@@ -128,9 +128,8 @@ class DRN(Segmenter):
         return self.up(logits)[..., : size[0], : size[1]]
 
 
-def drn_d_22(num_classes: int, in_channels: int = 3) -> DRN:
-    """DRN-D-22 for pixel labels: 15,895,363 parameters for 19 classes, 19 x 256 of them frozen."""
-    return DRN(num_classes, in_channels)
+drn_d_22 = DRN
+"""DRN-D-22 for pixel labels: 15,895,363 parameters for 19 classes, 19 x 256 of them frozen."""
 
 
 # MobileNetV3-small with LR-ASPP
@@ -188,7 +187,7 @@ class LRASPP(Segmenter):
 
     taps = (1, 2, 3, 5)
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
         self.stages = nn.ModuleList([_convolution(in_channels, 16, 3, stride=2, act=nn.Hardswish)])
         in_width = 16
@@ -213,6 +212,5 @@ class LRASPP(Segmenter):
         return self.reduce(last) * self.gate(last.mean((2, 3), keepdim=True)).sigmoid()
 
 
-def lraspp_mobilenet_v3_small(num_classes: int, in_channels: int = 3) -> LRASPP:
-    """MobileNetV3-small with LR-ASPP: 1,068,971 parameters for 19 classes."""
-    return LRASPP(num_classes, in_channels)
+lraspp_mobilenet_v3_small = LRASPP
+"""MobileNetV3-small with LR-ASPP: 1,068,971 parameters for 19 classes."""

@@ -45,7 +45,7 @@ class Session:
     def query(self, learner: ClientLearner | None, budget: int, cycle: int) -> Query:
         """What the method declared that it needs, and only that."""
         strategy, client, cloud, pools = self._strategy, self.client, self.cloud, self.client.pools
-        answers, on_labelled, scores = {}, {}, None
+        answers, scores, on_labelled = {}, None, dict[str, np.ndarray]()
         student = learner if strategy.at_home else None
         if student is not None:
             answers = student.ask(strategy.requires, client.store.plain(pools.safe))

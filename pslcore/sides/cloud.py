@@ -162,11 +162,11 @@ class Cloud:
         dict
             One float32 array per answer, a row an image.
         """
-        if labelled is None:
+        if labelled is not None:
+            kind, count, batches = "labelled", len(labelled), self._store.plain(labelled)
+        else:
             kind, count = "unlabelled", sum(len(images) for images in self._inbox)
             batches = (batch for images in self._inbox for batch in chunks(images, self._device))
-        else:
-            kind, count, batches = "labelled", len(labelled), self._store.plain(labelled)
         answers = ask(self._network, what, batches, self._auxiliary)
         if labelled is None:
             self._inbox.clear()

@@ -67,9 +67,8 @@ def badge(probabilities, features, budget: int, seed, rejection: bool = True) ->
     gradients = _Gradients(probabilities, features, budget)
     gradients.pick(int(gradients.squares.argmax()))
     (_by_rejection if rejection else _plainly)(gradients, rng)
-    rest = np.ones(len(features), dtype=bool)
-    rest[gradients.picked] = False
-    gradients.picks[gradients.count :] = rng.choice(np.flatnonzero(rest), budget - gradients.count, replace=False)
+    rest = np.setdiff1d(np.arange(len(features)), gradients.picked)
+    gradients.picks[gradients.count :] = rng.choice(rest, budget - gradients.count, replace=False)
     return gradients.picks
 
 

@@ -90,10 +90,9 @@ class Peers(nn.Module, ClientLearner):
         options = self._options
         alpha, labels = options.alpha if options.in_class else 0.0, self._client.store.labels(plan)
         self._step(self._in_class, plan, teacher_logits, labels, alpha, options.temperature)
-        if options.out_of_class and options.peers > 1:
-            unlabelled = self._unlabelled.draw(len(plan))
-            if unlabelled is not None:
-                self._step(self._out_of_class, unlabelled, options.margin, options.ranking, self._pairs)
+        unlabelled = self._unlabelled.draw(len(plan)) if options.out_of_class and options.peers > 1 else None
+        if unlabelled is not None:
+            self._step(self._out_of_class, unlabelled, options.margin, options.ranking, self._pairs)
 
     def _step(self, lesson: tuple[Descent, Callable, Callable], plan: Plan, *given: Any) -> None:
         """One step down a loss of all peers' logits: by autograd, or if they are heads by hand."""
