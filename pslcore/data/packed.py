@@ -343,7 +343,8 @@ def opened(folder: Path) -> Parts:
         return _mapped(folder, images, index.arrays[images], np.uint8), told
 
     held = json.dumps({name: [entry.shape, entry.sha256] for name, entry in sorted(index.arrays.items())})
-    contents, (train, test) = sha256(held.encode()).hexdigest(), map(split, SPLITS)
+    contents = sha256(held.encode()).hexdigest()
+    train, test = map(split, SPLITS)
     return {"train": train, "test": test, "classes": index.classes, "note": index.note, "contents": contents}
 
 

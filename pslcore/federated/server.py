@@ -17,10 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
-from pslcore.federated.site import DOWN, UP, Reply, Site, size
+from pslcore.federated.site import DOWN, UP, Reply, Site, Weights, size
 from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, cloud_of, prepare_process, records, schema
 from pslcore.sides import Ledger
 
@@ -38,7 +37,7 @@ class Federation(Protocol):
     def resume(self, step: int) -> bool:
         """Be as after all steps before this one; False or ``ValueError`` if that cannot be."""
 
-    def ask(self, step: Step, weights: dict[str, Tensor]) -> list[Reply]:
+    def ask(self, step: Step, weights: Weights) -> list[Reply]:
         """Have all clients do a step from the server's weights; their replies, by ascending number."""
 
     def picked(self) -> list[int]:
@@ -62,7 +61,7 @@ class Local:
     def resume(self, step: int) -> bool:
         return all(site.resume(step) == step - 1 for site in self.sites)
 
-    def ask(self, step: Step, weights: dict[str, Tensor]) -> list[Reply]:
+    def ask(self, step: Step, weights: Weights) -> list[Reply]:
         return [site.reply(step, weights) for site in self.sites]
 
     def picked(self) -> list[int]:
@@ -136,7 +135,7 @@ def new_shelf(folder: Path | None, protocol: FederatedProtocol) -> Shelf:
 def serve(
     protocol: FederatedProtocol, device: torch.device, shelf: Shelf, federation: Federation,
     deadline: float | None = None,
-) -> tuple[Record, dict[str, Tensor]]:  # fmt: skip
+) -> tuple[Record, Weights]:  # fmt: skip
     """The server's side of ``run``.
 
     Returns
@@ -186,9 +185,7 @@ def serve(
     return record, weights
 
 
-def _gather(
-    step: Step, replies: list[Reply], sent: dict[str, Tensor], failed: list[dict], ledger: Ledger
-) -> dict[str, Tensor]:
+def _gather(step: Step, replies: list[Reply], sent: Weights, failed: list[dict], ledger: Ledger) -> Weights:
     """The new global weights; clients that failed are left out and listed."""
     sound, form = [], {name: (tensor.shape, tensor.dtype) for name, tensor in sent.items()}
     for reply in replies:
@@ -208,7 +205,7 @@ def _gather(
     return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
 
 
-def aggregate(states: list[dict[str, Tensor]], labelled: list[int]) -> dict[str, Tensor]:
+def aggregate(states: list[Weights], labelled: list[int]) -> Weights:
     """FedAvg (McMahan et al. 2017): the mean of the clients' weights, each counted by its labelled images.
 
     Summed in float64 in the order given, then cast back. The running means and variances of batch norm are averaged

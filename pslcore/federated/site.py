@@ -13,9 +13,10 @@ from pslcore.runs import Session, packed, records, unpacked
 from pslcore.sides import Ledger
 
 UP, DOWN = "up: helper weights", "down: global weights"
+Weights = dict[str, Tensor]
 
 
-def size(weights: dict[str, Tensor]) -> int:
+def size(weights: Weights) -> int:
     """Bytes of all tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
 
@@ -26,7 +27,7 @@ class Reply:
     the schedule tells anyway), or what went wrong; from a selection nothing but the number."""
 
     client: int
-    weights: dict[str, Tensor] | None = None
+    weights: Weights | None = None
     labelled: int = 0
     error: str = ""
 
@@ -54,9 +55,9 @@ class Site:
         self.session = Session(protocol.client(number), device)
         self.ledger = Ledger()
         self.picked: list[list[int]] = []  # of each cycle, counted within its part
-        self._students: tuple[int, dict[str, Tensor]] = (-1, {})  # the round that they are from, and their weights
+        self._students: tuple[int, Weights] = (-1, {})  # the round that they are from, and their weights
 
-    def reply(self, step: Step, weights: dict[str, Tensor]) -> Reply:
+    def reply(self, step: Step, weights: Weights) -> Reply:
         """Do a step from the server's weights, keep the state; an error becomes a reply that says so."""
         try:
             reply = self._do(step, weights)
@@ -66,7 +67,7 @@ class Site:
             self._keep(step.number)
         return reply
 
-    def _do(self, step: Step, weights: dict[str, Tensor]) -> Reply:
+    def _do(self, step: Step, weights: Weights) -> Reply:
         """Begun with the helper from the server's weights, the students from those of the cycle's round before, if they
         have one. After the last selection nobody needs students.
         """

@@ -42,8 +42,8 @@ def _others(name: str) -> Any:
     """
     found = plugins.resolver("networks")
     if found is None:
-        ours = ", ".join([*_BUILDERS, *plugins.names(PACKAGES)])
-        raise ValueError(f"unknown network {name!r}: choose one of {ours}.")
+        there = ", ".join([*_BUILDERS, *plugins.names(PACKAGES)])
+        raise ValueError(f"unknown network {name!r}: choose one of {there}.")
     return found
 
 

@@ -123,7 +123,7 @@ def read(path: Path) -> dict:
         return opened(record, str(path))
     except DamagedRecord:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedRecord(f"{path} is damaged ({error}): it is not trusted; run it again.") from error
 
 
@@ -259,12 +259,11 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     computes it (``native``) or float32 stands in for it (``emulated``).
     """
     cpu = processor()
-    native = "native" if native_bfloat16(torch.device("cpu")) else "emulated"
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": cpu.get("model name") or platform.processor() or platform.machine(),
         "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": native if cpu else "unknown",
+        "bfloat16": ("native" if native_bfloat16(torch.device("cpu")) else "emulated") if cpu else "unknown",
         "cores": os.cpu_count() or 1,
     }
