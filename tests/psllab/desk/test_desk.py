@@ -78,7 +78,7 @@ def test_two_rounds_with_skip_undo_and_several_people(desk):
     sat.train()
     assert sat.tabs.selected_index == 2
     assert "after round 1" in sat.status[1].value
-    assert "<th>protected</th></tr><tr>" in sat.outcome.report.value
+    assert "<th>protected</th>" in sat.outcome.report.value
     assert sat.outcome.grid.count == 26
     sat.outcome.label.value = ("red",)
     assert sat.outcome.grid.count < 26
