@@ -215,12 +215,13 @@ def _claims(command: argparse.ArgumentParser) -> Body:
     _places(command, "the table goes to OUT/SCALE/claims.json")
 
     def body(options: argparse.Namespace) -> int:
+        from psllab.analysis import decision
         from psllab.claims import verdicts
 
         rows = verdicts.judge(options.scale, options.params, options.out)
         verdicts.write(rows, options.scale, options.out)
         print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items()) + "\n")
-        print(verdicts.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
+        print(verdicts.markdown([row for row in rows if row["verdict"] != decision.NOT_RUN]), end="")
         ahead = [f"{row['id']}: {row['forecast']}" for row in rows if row["forecast"]]
         print("\nExpected to settle what is open:\n" + "\n".join(ahead) if ahead else "")
         return 0

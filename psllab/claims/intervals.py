@@ -3,7 +3,7 @@
 import numpy as np
 
 from psllab.analysis import decision, statistics
-from psllab.analysis.decision import NOT_RUN, UNSURE
+from psllab.analysis.decision import NOT_APPLICABLE, NOT_RUN
 from psllab.claims.checks import Finding
 
 DIGITS = 4  # of what is written down
@@ -36,15 +36,17 @@ def of(finding: Finding) -> dict:
 
 def verdicts(finding: Finding) -> list[str]:
     """Of each comparison its own verdict, with the correction of all that are judged."""
-    found = [UNSURE if len(part.values) else NOT_RUN for part in finding.parts]
+    found = [NOT_RUN] * len(finding.parts)
     judged = [number for number, part in enumerate(finding.parts) if part.judged]
     if not judged:
         return found
     values, region = [finding.parts[number].values for number in judged], finding.region
     if finding.closed:
-        single = [UNSURE] * len(judged)
+        single = [NOT_APPLICABLE] * len(judged)
     elif finding.unit in COUNTED:
-        single = [decision.HOLDS if region.low <= own[0] <= region.high else decision.FAILS for own in values]
+        single = [
+            decision.SUPPORTED if region.low <= own[0] <= region.high else decision.CONTRADICTED for own in values
+        ]
     else:
         mean, sd, n = map(np.array, zip(*map(decision.summary, values), strict=True))
         inside, outside, negligible = (which[:, None] for which in decision.decide(mean, sd, n, region))
