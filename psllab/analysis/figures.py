@@ -252,8 +252,8 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
     first = all_results[0].runs[0][1]
     last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
-    title = f"noise on {style.text(first['data']['name'])}, scale {all_results[0].scale}: "
-    title += f"{first['metric']} at {last:,} labels"
+    title = heading(all_results[0]).replace(all_results[0].experiment, "noise", 1)
+    title += f": {first['metric']} at {last:,} labels"
     shown = _points(points, "noise")
     return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
         title_text=title,

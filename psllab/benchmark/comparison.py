@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 from pslcore.runs import Record
 from psllab.analysis import ceiling, decision, figures, machines, statistics
 from psllab.benchmark.published import Published
-from psllab.claims import checks, intervals
+from psllab.claims import checks
 from psllab.grid import CEILING, Cell, Results, seconds_of
 
 WORDS = {verdict: verdict for verdict in decision.VERDICTS}
@@ -116,8 +116,8 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
     looks = len(standing.looks)
     finding = checks.settle(((other, partial(np.copy, some)) for other, some in values.items()), 0, looks=looks,
                             matters=decision.MATTERS)  # fmt: skip
-    for part, verdict in zip(finding.parts, intervals.verdicts(finding), strict=True):
-        word = WORDS[verdict if reached and len(part.values) >= wanted else decision.INCONCLUSIVE]
+    for part in finding.parts:
+        word = WORDS[part.verdict if reached and len(part.values) >= wanted else decision.INCONCLUSIVE]
         half = statistics.interval(part.values, looks)
         standing.comparisons.append(Rival(part.name, part.values, half, word, dict(unpaired[part.name])))
     return standing

@@ -44,12 +44,20 @@ ARGUMENTS: dict[str, type[BaseModel]] = {}
 
 @dataclass
 class Part:
-    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict."""
+    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict.
+
+    Its own verdict is corrected for the number of comparisons, as the claim's is.
+    """
 
     name: str
     curves: tuple[Curve, ...] = ()
     values: np.ndarray = field(default_factory=lambda: np.empty(0))
-    judged: bool = False
+    verdict: str = NOT_RUN
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has been."""
+        return self.verdict != NOT_RUN
 
 
 @dataclass
@@ -105,7 +113,7 @@ def settle(
     for name, values, *curves in comparisons:
         parts.append(part := Part(name, tuple(curves)))
         try:
-            part.values, part.judged = np.asarray(values(), dtype=float), True
+            part.values, part.verdict = np.asarray(values(), dtype=float), INCONCLUSIVE
         except Early as error:
             missing.append(str(error))
             if isinstance(error.values, pd.Series):
@@ -120,6 +128,9 @@ def settle(
     mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
     inside, outside, negligible = rule.decide(mean, sd, n, region)
     verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
+    single = rule.verdict(inside[:, None], outside[:, None], negligible[:, None])
+    for part, own in zip((part for part in parts if part.judged), single, strict=True):
+        part.verdict = str(own)
 
     def named(which: np.ndarray) -> str:
         return ", ".join(np.array(list(known))[which])
@@ -284,6 +295,11 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
 # Exact claims
 
 
+def _counted(name: str, value: float, region: Region) -> Part:
+    verdict = SUPPORTED if region.low <= value <= region.high else CONTRADICTED
+    return Part(name, values=np.array([value]), verdict=verdict)
+
+
 def _exact(
     wrong: list[str], ours: str, missing: Iterable[str] = (), seeds: int = 0, close: Iterable[str] = ()
 ) -> Finding:  # fmt: skip
@@ -382,7 +398,7 @@ def size(evidence: Evidence, claim: Claim, *, of: Labels, to: str | None = None)
     wrong = [name for name in of if printed not in prints[name]]
     ours = dict.fromkeys(f"{sizes[name]:.2f}" if to else f"{parameters()[name]:,}" for name in of)
     region = Region(float(Decimal(printed) - digit / 2), float(Decimal(printed) + digit))  # rounded, or truncated
-    parts = [Part(name, values=np.array([float(sizes[name])]), judged=True) for name in of]
+    parts = [_counted(name, float(sizes[name]), region) for name in of]
     return replace(
         _exact(wrong, ", ".join(ours)), parts=parts, region=region, unit="times" if to else "M", paper=float(printed)
     )
@@ -416,6 +432,8 @@ def seconds(evidence: Evidence, claim: Claim, *, of: str, most: float) -> Findin
         return Finding(NOT_RUN, reason=f"missing: {of} of table2")
     finding = _exact([of] if taken > SLACK * most else [], f"{tables.seconds(taken)} s")
     if evidence.scale != PAPER:
-        finding = Finding(NOT_APPLICABLE, finding.ours, 0, "absolute numbers belong to the paper's protocol")
-    parts = [Part(of, values=np.array([taken]), judged=True)]
-    return replace(finding, parts=parts, region=Region(0, SLACK * most), unit="s", paper=most)
+        finding = Finding(
+            NOT_APPLICABLE, finding.ours, 0, "absolute numbers belong to the paper's protocol", closed=True
+        )
+    region = Region(0, SLACK * most)
+    return replace(finding, parts=[_counted(of, taken, region)], region=region, unit="s", paper=most)
