@@ -3,6 +3,7 @@
 ``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,9 +82,16 @@ def of_seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
+def is_frozen(data: str) -> bool:
+    """Whether a data set is features of a frozen network: ``DATASET+BACKBONE@PIXELS``."""
+    return re.search(r".\+.+@\d+$", data) is not None
+
+
 def heading(results: Results) -> str:
     """What a picture must say of itself when it is seen alone: experiment, data, scale."""
-    return f"{results.experiment} on {style.text(results.runs[0][1]['data']['name'])}, scale {results.scale}"
+    data = results.runs[0][1]["data"]["name"]
+    frozen = " (frozen features)" if is_frozen(data) else ""
+    return f"{results.experiment} on {style.text(data)}{frozen}, scale {results.scale}"
 
 
 def summary(results: Results) -> pd.DataFrame:
@@ -244,8 +252,8 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
     first = all_results[0].runs[0][1]
     last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
-    title = f"noise on {style.text(first['data']['name'])}, scale {all_results[0].scale}: "
-    title += f"{first['metric']} at {last:,} labels"
+    title = heading(all_results[0]).replace(all_results[0].experiment, "noise", 1)
+    title += f": {first['metric']} at {last:,} labels"
     shown = _points(points, "noise")
     return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
         title_text=title,
@@ -319,11 +327,12 @@ def _setting(results: Results) -> str:
     first = finished(results)[0][1]
     seeds = {cell.config.seed for cell, _ in results.runs}
     config, data = first["config"], first["data"]
+    frozen = ", on frozen features" if is_frozen(data["name"]) else ""
     epochs = f"{config['recipe']['epochs']} epochs a " + (
         f"round, {config['rounds']} rounds, {config['clients']} clients" if "clients" in config else "cycle"
     )
     return (
-        f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
+        f"Scale {results.scale}{frozen}: {data['name']} ({data['train']:,} training, {data['test']:,} "
         f"test images), task learner {config['teacher']}, {epochs}; {of_seeds(len(seeds))}"
     )
 

@@ -59,7 +59,7 @@ def attempt(options: argparse.Namespace) -> int:
         if found.settled or len(seeds) < n or not (options.until_settled or number < options.looks):
             break
     print(f"\nThe figure with its curve: {page}. Its records: {tryout.folder(method, experiment, options.out)}.")
-    open_ones = sum(each.verdict == comparison.WORDS[decision.UNSURE] for each in found.comparisons)
+    open_ones = sum(each.verdict == comparison.WORDS[decision.INCONCLUSIVE] for each in found.comparisons)
     if open_ones:
         more = any(len(own) < n <= len(experiment.seeds) for n in looks)
         print(

@@ -20,13 +20,11 @@ from plotly.offline import get_plotlyjs
 from pslcore.runs import Record
 from psllab.analysis import ceiling, decision, figures, machines, statistics
 from psllab.benchmark.published import Published
-from psllab.claims import checks, intervals
+from psllab.claims import checks
 from psllab.grid import CEILING, Cell, Results, seconds_of
 
-WORDS = {
-    decision.HOLDS: "better", decision.FAILS: "worse",
-    decision.NEGLIGIBLE: decision.NEGLIGIBLE, decision.UNSURE: decision.UNSURE,
-}  # fmt: skip
+WORDS = {verdict: verdict for verdict in decision.VERDICTS}
+WORDS |= {decision.SUPPORTED: "better", decision.CONTRADICTED: "worse"}
 """How a verdict on "mine is above the other" reads."""
 
 COLOUR = "#6a00a8"
@@ -83,7 +81,7 @@ class Standing:
     @property
     def settled(self) -> bool:
         """Whether every comparison has a verdict."""
-        return bool(self.comparisons) and all(each.verdict != WORDS[decision.UNSURE] for each in self.comparisons)
+        return bool(self.comparisons) and all(each.verdict != WORDS[decision.INCONCLUSIVE] for each in self.comparisons)
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -118,8 +116,8 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
     looks = len(standing.looks)
     finding = checks.settle(((other, partial(np.copy, some)) for other, some in values.items()), 0, looks=looks,
                             matters=decision.MATTERS)  # fmt: skip
-    for part, verdict in zip(finding.parts, intervals.verdicts(finding), strict=True):
-        word = WORDS[verdict if reached and len(part.values) >= wanted else decision.UNSURE]
+    for part in finding.parts:
+        word = WORDS[part.verdict if reached and len(part.values) >= wanted else decision.INCONCLUSIVE]
         half = statistics.interval(part.values, looks)
         standing.comparisons.append(Rival(part.name, part.values, half, word, dict(unpaired[part.name])))
     return standing
