@@ -36,7 +36,7 @@ PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
     params = TOP / "params.yaml"
-    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_look(grid.looks(scale, params))
+    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_interim(grid.interim(scale, params))
 
 
 @cache
