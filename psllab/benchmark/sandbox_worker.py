@@ -147,7 +147,7 @@ def _twice(order: dict[str, Any], name: str, cls: type[Strategy], tell: Tell) ->
         except contract.Broken:
             raise
         except Exception as error:
-            told = userfile.told(error, userfile.split(order["file"])[0])
+            told = userfile.describe_error(error, userfile.split(order["file"])[0])
             raise contract.Broken(f"{what} failed ({told}): mend the file.") from error
     if found[0] != found[1]:
         raise contract.Broken(
