@@ -21,7 +21,7 @@ import plotly.graph_objects as go
 
 from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
-from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_RUN, SUPPORTED
+from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
 from psllab.claims import summary as words
 from psllab.claims import verdicts
@@ -45,19 +45,19 @@ PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
     params = TOP / "params.yaml"
-    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_look(grid.looks(scale, params))
+    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_interim(grid.interim(scale, params))
 
 
 def decided(scale: str, experiment: str) -> grid.Results:
     """The curves that have reached the first interim analysis, up to the last that all of these have reached."""
     params = TOP / "params.yaml"
-    results, looks = grid.collect(experiment, scale, params, TOP / "outputs"), grid.looks(scale, params)
+    results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
     seeds: dict[str, set[int]] = {}
     for cell, _ in results.runs:
         seeds.setdefault(cell.label, set()).add(cell.config.seed)
-    there = {label for label, known in seeds.items() if set(range(looks[0])) <= known}
+    there = {label for label, known in seeds.items() if set(range(interim[0])) <= known}
     runs = [(cell, record) for cell, record in results.runs if cell.label in there]
-    return replace(results, runs=runs, unfinished=[]).up_to_look(looks)
+    return replace(results, runs=runs, unfinished=[]).up_to_interim(interim)
 
 
 @cache
@@ -177,9 +177,9 @@ def noise(page: Path, scale: str, experiment: str) -> str:
 
 
 def found(page: Path, scale: str) -> str:
-    """The main findings of a scale, by rule from the verdicts."""
+    """The main findings of a scale, by rule from the verdicts; what is not applicable stands in ``claims``."""
     told = []
-    for sentence in words.found(judged(scale)):
+    for sentence in words.found([row for row in judged(scale) if row["verdict"] != NOT_APPLICABLE]):
         named = [_named(row) for row in sentence.claims]
         if sentence.words.endswith("in the paper."):
             named = []
