@@ -53,7 +53,7 @@ def thumbs(opened: Opened, heat: Callable[[], bool]) -> Callable[[list[int]], li
     """For a ``Gallery``: rows of the pool to PNGs; with ``heat`` under the discrepancy of each pixel."""
 
     def made(rows: list[int]) -> list[bytes]:
-        images = ((row, opened.dataset.train.images[opened.predictions.index[row]]) for row in rows)
+        images = ((row, opened.picture(opened.predictions.index[row])) for row in rows)
         return [png(heated(image, opened.predictions.heat[row]) if heat() else image) for row, image in images]
 
     return made
@@ -160,7 +160,7 @@ def _heading(chosen: Chosen, row: int) -> str:
 
 def panels(opened: Opened, row: int) -> dict[str, Bytes]:
     """Of pixel labels: the image, its truth, each answer and the discrepancy, by name, as uint8 [C, H, W]."""
-    pool, image = opened.predictions, opened.dataset.train.images[opened.predictions.index[row]]
+    pool, image = opened.predictions, opened.picture(opened.predictions.index[row])
     step = -(-max(image.shape[1:]) // 128)
     colours = palette(len(opened.dataset.classes))
     maps = {"truth": opened.truth[row][::step, ::step]}

@@ -2,4 +2,4 @@
 
 from psllab.features import backbones
 from psllab.features.backbones import Backbone
-from psllab.features.extraction import known, load
+from psllab.features.extraction import known, load, missing, pictures
