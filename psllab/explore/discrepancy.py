@@ -93,7 +93,7 @@ class Explorer:
     # The parts
 
     def _make(self) -> None:
-        self.experiment = control(w.Dropdown, description="experiment", options=list(self._runs), width=190)
+        self.experiment = control(w.Dropdown, description="experiment", options=list(self._runs), width=250)
         self.method = control(w.Dropdown, description="method", width=190)
         self.seed = control(w.Dropdown, description="seed", width=110)
         self.cycle = control(w.Dropdown, description="cycle", width=190)
@@ -174,7 +174,8 @@ class Explorer:
         self._quiet = True
         rows = self._runs[self.experiment.value]
         if level <= 1:
-            offer(self.method, list(dict.fromkeys(label for label, _ in rows)))
+            own = sorted(rows, key=lambda row: row[1]["config"]["method"] != "psl")  # its students are the method's own
+            offer(self.method, list(dict.fromkeys(label for label, _ in own)))
         mine = [record for label, record in rows if label == self.method.value]
         if level <= 2:
             offer(self.seed, sorted({record["config"]["seed"] for record in mine}))

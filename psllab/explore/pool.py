@@ -208,11 +208,12 @@ def usual_student(dataset: Dataset) -> str:
 
 
 def viewer(dataset: Dataset, root: str | Path) -> Picture:
-    """How people see a data set: features as the pictures they were made of, other vectors as squares."""
-    made_of = features.pictures(dataset.name, root) if "+" in dataset.name else dataset
-    images = made_of.train.images
-    side = math.isqrt(made_of.channels)
-    return lambda index: np.resize(images[index], (1, side, side)) if made_of.vectors else images[index]
+    """How people see a data set: features as the pictures that the backbone got, other vectors as squares."""
+    images, side = dataset.train.images, math.isqrt(dataset.channels)
+    if "+" in dataset.name:
+        size, pictures = features.parse(dataset.name)[2], features.pictures(dataset.name, root).train.images
+        return lambda index: features.resized(pictures[index : index + 1], size)[0].byte().numpy()
+    return lambda index: np.resize(images[index], (1, side, side)) if dataset.vectors else images[index]
 
 
 def predict_pool(trial: Trial) -> Predictions:
