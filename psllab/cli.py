@@ -231,7 +231,7 @@ def _schedule(options: argparse.Namespace) -> int:
     still = scheduler.run(
         options.scale, options.minutes, options.params, options.data, options.out, options.jobs, options.device
     )
-    print(f"{len(still)} claims are open that more seeds could settle.\n" + forecast.told(still), end="")
+    print(f"{len(still)} claims are open that more seeds could settle.\n" + forecast.format_forecasts(still), end="")
     return 3 if any(each.runs for each in still) else 0
 
 
