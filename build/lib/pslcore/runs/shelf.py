@@ -1,0 +1,88 @@
+"""Where a run keeps its record and, after each step, what it needs to go on: plain runs, federated ones alike."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pslcore.runs import records, schema
+from pslcore.runs.protocol import Protocol, Record
+
+
+class Shelf:
+    """One run's files in a folder: ``<key>.json`` when it is finished, ``<key>.part.json`` and weights until then.
+
+    Parameters
+    ----------
+    folder : path or None
+        Without one nothing is kept.
+    protocol : Protocol
+    part : pydantic model
+        The form of what is kept beside the unfinished record.
+    """
+
+    def __init__(self, folder: Path | None, protocol: Protocol, part: type[schema.Form] = schema.Part):
+        self._folder, self._protocol, self._key, self._part = folder, protocol, protocol.config.key, part
+        if folder is not None:
+            records.prepare(folder)
+
+    def _path(self, suffix: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{self._key}{suffix}"
+
+    def resume(self) -> tuple[Record, dict[str, Any] | None]:
+        """The record so far and what was kept beside it; a new record where none can be gone on with."""
+        fresh = self._protocol.head()
+        if self._folder is None or not self._path(".part.json").exists():
+            return fresh, None
+        try:
+            part = schema.read(self._path(".part.json"), self._part)
+        except records.DamagedRecord as error:
+            print(error)
+            return fresh, None
+        same = all(
+            part["record"].get(name) == fresh[name] for name in ("config", "data", "pools", "source", "precision")
+        )
+        return (part["record"], part["kept"]) if same else (fresh, None)
+
+    def keep(self, record: Record, kept: dict[str, Any], weights: dict[str, Any], number: int) -> None:
+        """After step ``number``. Weights go first: whenever the part record stands, its weights stand too."""
+        if self._folder is None:
+            return
+        if weights:
+            records.write_bytes(self._path(f".step{number}.pt"), packed(weights))
+        records.write(self._path(".part.json"), {"record": record, "kept": kept})
+        self._path(f".step{number - 1}.pt").unlink(missing_ok=True)
+
+    def weights(self, number: int) -> dict[str, Any]:
+        """The weights kept after step ``number``; ``ValueError`` if they cannot be read."""
+        return unpacked(self._path(f".step{number}.pt"))
+
+    def restart(self) -> Record:
+        """Forget what was kept; a new record."""
+        self._path(".part.json").unlink(missing_ok=True)
+        return self._protocol.head()
+
+    def finish(self, record: Record) -> None:
+        """Write the record, remove what it was made from."""
+        if self._folder is None:
+            return
+        records.write(self._path(".json"), record)
+        for leftover in self._folder.glob(f"{self._key}.[pcs]*"):
+            leftover.unlink()
+
+
+def packed(state: dict[str, Any]) -> bytes:
+    """What ``torch.load`` reads, as bytes."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def unpacked(path: Path) -> dict[str, Any]:
+    """What was ``packed`` into a file; ``ValueError`` if it is not whole."""
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # cut short, gone, unreadable: torch raises whatever it meets
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}): the run begins anew.") from error

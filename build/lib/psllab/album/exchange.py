@@ -1,0 +1,292 @@
+"""In and out of an album: CSV, a page of thumbnails, a tree of folders; with ``studio``, Label Studio.
+
+No file that is written here names or shows a protected picture.
+"""
+
+import base64
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+from pslcore.runs import records
+from pslcore.settings import short
+from psllab.album import sheets, studio, written
+from psllab.album.album import Album
+from psllab.album.pictures import Picture
+from psllab.album.sheets import LEARNER, NOT_SURE, SKIP, Line
+from psllab.album.state import SPOKEN
+from psllab.album.written import MARK
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How many answers, skips and not-sures were taken in, and how many lines have no label yet.
+
+    Left out are lines on pictures that are ``gone`` (or have changed) or ``protected`` since they were asked about, and
+    ``guesses``: lines by the task learner.
+    """
+
+    answers: int
+    skipped: int
+    unsure: int
+    empty: int
+    gone: int = 0
+    protected: int = 0
+    guesses: int = 0
+
+    def __str__(self) -> str:
+        told = f"Taken in: {self.answers} answers, {self.skipped} skipped, {self.unsure} not sure."
+        told += f" {self.empty} have no label yet." if self.empty else ""
+        for count, why in (
+            (self.gone, "on pictures that are gone or have changed since"),
+            (self.protected, "on pictures that are protected since"),
+            (self.guesses, f"by the {LEARNER}, which are no answers"),
+        ):
+            told += f" Left out: {count} {why}." if count else ""
+        return told
+
+
+def ask_csv(album: Album, pictures: list[Picture], path: str | Path) -> None:
+    """What to label: ``file``, ``label`` (to fill in), ``content`` (digest of the picture that is meant).
+
+    Labels of these pictures that somebody typed into such a file before stay.
+    """
+    path = written.note(album, path, "table")
+    rows = sheets.read(path, sheets.text_of(path)).named() if path.is_file() else []
+    typed = {row.get("content", ""): row.get("label", "") for _, row in rows}
+    sheets.write(path, ["file", "label", "content"], [[p.path, typed.get(p.digest, ""), p.digest] for p in pictures])
+
+
+def labels_csv(album: Album, path: str | Path) -> None:
+    """All answers, ``by`` whom; ``content`` is the picture's digest."""
+    digests = {picture.path: picture.digest for picture in album._roll.pictures}
+    rows = [[name, label, album.words(name)[-1].by, digests[name]] for name, label in sorted(album.labels().items())]
+    sheets.write(written.note(album, path, "table"), ["file", "label", "by", "content"], rows)
+
+
+def suggestions_csv(album: Album, path: str | Path) -> None:
+    """What the task learner would say of the rest that is not protected: no answers, and never taken for some."""
+    rows = [[s.picture.path, s.label, f"{s.confidence:.4f}", s.picture.digest] for s in album.suggestions()]
+    sheets.write(written.note(album, path, "table"), ["file", "suggestion", "confidence", "content"], rows)
+
+
+def ask_page(album: Album, pictures: list[Picture], path: str | Path) -> None:
+    """One HTML page with thumbnails, in need of nothing else: choose labels and save them as CSV."""
+    options = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in album.classes)
+    options = f'<option value=""></option>{options}<option value="{NOT_SURE}">not sure</option>'
+    options += f'<option value="{SKIP}">skip</option>'
+    cards = "".join(
+        f'<figure><img alt="" src="{_inline(album, p)}"><figcaption>{escape(p.path)}</figcaption>'
+        f'<select data-file="{_attribute(p.path)}" data-content="{p.digest}" aria-label="{escape(p.path)}">{options}'
+        "</select></figure>\n"
+        for p in pictures
+    )
+    page = _PAGE.replace("@count", str(len(pictures))).replace("@cards", cards)
+    records.write_bytes(written.note(album, path, "page"), page.encode())
+
+
+def take_in(album: Album, path: str | Path, by: str = "") -> Taken:
+    """Take in a table with ``file`` and ``label``, or what Label Studio exports: JSON, JSON-MIN, CSV.
+
+    ``-`` for a label skips, ``?`` is not sure, none is no answer. An answer goes to the content that was meant,
+    wherever its file lies by now. All of it is checked before anything is taken in, and taken in as one.
+
+    Parameters
+    ----------
+    album : Album
+    path : path
+    by : str
+        Who says so, where the file does not (column ``by``; Label Studio's annotator).
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence, with the line: a picture that is unknown or was not asked about, an unknown class, two labels.
+    """
+    album._alive()
+    path = Path(path)
+    text = sheets.text_of(path)
+    if by.strip().casefold() == LEARNER:
+        raise ValueError(f"nobody is called {by!r} but the {LEARNER} itself: say who answers.")
+    if text.lstrip()[:1] in ("[", "{"):
+        lines = studio.of_json(path, text, by.strip(), album.classes)
+    else:
+        sheet = sheets.read(path, text)
+        if studio.is_flat(sheet.head):
+            lines = studio.of_table(path, sheet, by.strip(), album.classes)
+        else:
+            lines = sheets.lines(path, sheet, by.strip())
+    answers = [line for line in lines if line.by.casefold() != LEARNER]
+    try:
+        taken, news = _checked(album, answers)
+    except ValueError:
+        album.refresh()  # perhaps files were moved or changed since the album was opened
+        taken, news = _checked(album, answers)
+    for event in album._journal.add_all(news):
+        album._tally.add(event)
+    return replace(taken, guesses=len(lines) - len(answers))
+
+
+def _checked(album: Album, lines: list[Line]) -> tuple[Taken, list[dict[str, str]]]:
+    """What the lines come to, and the events to write, once all of them were found right."""
+    counts, news = Counter[str](), []
+    for (key, who), line in _meant(album, lines).items():
+        kind = {"": "empty", SKIP: "skip", NOT_SURE: "not sure"}.get(line.label, "answer")
+        label = {"label": line.label} if kind == "answer" else {}
+        if not album._roll.usable(key):
+            kind = "protected" if key in album._roll.at else "gone"
+        counts[kind] += 1
+        said = [(word.what, word.label) for word in album._tally.said.get(key, ()) if word.by == who]
+        if kind in SPOKEN and said[-1:] != [(kind, label.get("label"))]:  # else the same file a second time
+            try:
+                if "\n" in line.label:
+                    raise ValueError(f"{len(line.label.splitlines())} classes are chosen, one is needed.")
+                album.check_answer(key, label.get("label"))
+            except ValueError as error:
+                raise _refused(line, error) from None
+            news.append({"what": kind, "file": key.path, "content": key.digest, "by": who, **label})
+    kinds = ("answer", "skip", "not sure", "empty", "gone", "protected")
+    return Taken(*(counts[kind] for kind in kinds)), news
+
+
+def _meant(album: Album, lines: list[Line]) -> dict[tuple[Picture, str], Line]:
+    """What each person says of each picture that was asked about. By ``content``, else by path if that is one picture.
+
+    Of several annotations by one person, the latest counts; a table has no times, so it may not say two things.
+    """
+    by_digest: defaultdict[str, set[Picture]] = defaultdict(set)
+    by_path: defaultdict[str, set[Picture]] = defaultdict(set)
+    for key in album._tally.asked:
+        by_digest[key.digest].add(key)
+        by_path[key.path].add(key)
+    meant: dict[tuple[Picture, str], Line] = {}
+    for line in lines:
+        try:
+            key = _by_content(album, line, by_digest) if line.content else _by_path(album, line.file, by_path)
+        except ValueError as error:
+            raise _refused(line, error) from None
+        before = meant.get((key, line.by))
+        if before is None or (line.label and not before.label and line.at is None):
+            meant[key, line.by] = line
+        elif line.at is not None and before.at is not None:
+            meant[key, line.by] = max(before, line, key=lambda each: each.at or (0.0, 0.0))
+        elif line.label and line.label != before.label:
+            raise _refused(line, ValueError(f"{line.file or key.path} has two labels: keep one."))
+    return dict(sorted(meant.items(), key=lambda item: item[1].at or (0.0, 0.0)))
+
+
+def _by_content(album: Album, line: Line, known: dict[str, set[Picture]]) -> Picture:
+    if line.content not in known:
+        raise ValueError(
+            f"{line.file or 'the picture'} has changed since it was asked about, or never was: "
+            f"no question has the content {short(line.content, 16)}."
+        )
+    return max(known[line.content], key=lambda key: (key in album._roll.at, key.path == line.file, key.path))
+
+
+def _by_path(album: Album, file: str, known: dict[str, set[Picture]]) -> Picture:
+    """Whatever was asked about under this name, and what bears it now, must be one picture."""
+    inner = file.removeprefix(f"{album.folder.name}/")  # an address may begin above the folder
+    file = inner if inner in known and file not in known else file
+    found = set(known.get(file, ()))
+    try:
+        found.add(album._roll.asked_as(album._roll.find(file)))
+    except ValueError:
+        if not found:
+            raise
+    if len(found) > 1:
+        raise ValueError(
+            f"{file} has changed or was renamed since it was asked about, and its name alone does not tell which "
+            "picture is meant: keep the column `content` of ask.csv, or ask again."
+        )
+    key = found.pop()
+    if key not in album._tally.asked:
+        album.check_answer(file)  # says why not
+    return key
+
+
+def _refused(line: Line, error: ValueError) -> ValueError:
+    return ValueError(f"{line.where}: {error} Nothing of the file was taken in.")
+
+
+def tree(album: Album, folder: str | Path, how: Literal["copy", "link"] = "copy") -> int:
+    """The answered pictures in folders by class, sub-folders kept; gives how many.
+
+    The files are whole, their EXIF included: the tree is for this machine. A tree that was made before is replaced.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else, or lies in the folder of pictures.
+    """
+    if how not in ("copy", "link"):
+        raise ValueError(f"how = {how!r} is unknown: choose copy or link.")
+    folder = Path(folder).resolve()
+    if folder.is_relative_to(album.folder):
+        raise ValueError(f"{folder} lies in the folder of pictures, which stays as it is: choose another.")
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).exists())):
+        raise ValueError(f"{folder} holds something else: choose an empty folder.")
+    written.note(album, folder, "tree")
+    labels = album.labels()
+    digests = {picture.path: picture.digest for picture in album._roll.pictures}
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        held = {f"{label}/{name}": digests[name] for name, label in labels.items()}
+        (new / MARK).write_text(json.dumps(held, indent=1), encoding="utf-8")
+        for name, label in labels.items():
+            target = new / label / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if how == "link":
+                target.symlink_to(album.folder / name)
+            else:
+                shutil.copyfile(album.folder / name, target)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(new, folder)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise OSError(f"{folder} could not be written ({error.strerror}): free some space.") from error
+    return len(labels)
+
+
+def _inline(album: Album, picture: Picture) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(album.thumbnail(picture)).decode()
+
+
+def _attribute(text: str) -> str:
+    """As ``escape``; line ends stay what they are."""
+    return escape(text).replace("\r", "&#13;").replace("\n", "&#10;")
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Label these</title>
+<style>
+:root { color-scheme: light dark; font: 15px system-ui, sans-serif } body { margin: 1rem }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 1rem }
+figure { margin: 0; display: flex; flex-direction: column; gap: .3rem } figcaption { overflow-wrap: anywhere }
+img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #8883 } header { margin-bottom: 1rem }
+</style>
+<header><b>@count pictures to label.</b> Choose, then <button>save answers.csv</button></header>
+<main>
+@cards</main>
+<script>
+document.querySelector("button").onclick = () => {
+  const safe = text => /^'*[=+\\-@\\t\\r\\n]/.test(text) ? "'" + text : text // a spreadsheet would run it
+  const cell = text => '"' + safe(text).replaceAll('"', '""') + '"'
+  const rows = [...document.querySelectorAll("select")].map(
+    s => [s.dataset.file, s.value, s.dataset.content].map(cell).join(","))
+  const link = document.createElement("a")
+  link.href = URL.createObjectURL(new Blob([["file,label,content", ...rows, ""].join("\\n")], {type: "text/csv"}))
+  link.download = "answers.csv"
+  link.click()
+}
+</script>
+</html>
+"""

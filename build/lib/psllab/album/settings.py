@@ -1,0 +1,87 @@
+"""How an album is set up: its classes, rules and way of learning, kept in its journal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from psllab.album.journal import Event, Journal
+from psllab.album.rules import Protect, rules
+from psllab.album.state import Tally
+from psllab.album.training import Learning
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Classes by number, rules, and how networks learn."""
+
+    classes: tuple[str, ...]
+    protect: Protect
+    learning: Learning
+
+    @classmethod
+    def of(cls, journal: Journal, classes: Any, protect: Any, learning: Any, tally: Tally) -> "Choices":
+        """What is given goes before what was kept; nothing is written yet.
+
+        Raises
+        ------
+        ValueError, OSError
+            If something is impossible, or does not go with what was asked or learned so far.
+        """
+        kept = _kept(journal)
+        if classes is None and kept is None:
+            raise ValueError("an album needs classes the first time: name at least two.")
+        names = _classes(kept["classes"] if classes is None and kept else classes)
+        if kept and tally.asked and list(names[: len(kept["classes"])]) != kept["classes"]:
+            raise ValueError(
+                f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
+            )
+        learned = Learning.of(kept["learning"]) if kept else Learning()
+        wanted = learned if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
+        if tally.uploaded and wanted != learned:
+            raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
+        wanted.config()  # checks the method's options
+        before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}
+        return cls(names, rules(before if protect is None else protect), wanted)
+
+    def keep(self, journal: Journal) -> None:
+        """Write them down, if they differ from what is there."""
+        said = {
+            "classes": list(self.classes), "protect": self.protect.kept(),
+            "learning": self.learning.model_dump(mode="json"),
+        }  # fmt: skip
+        kept = _kept(journal)
+        if kept is None or any(kept[name] != value for name, value in said.items()):
+            journal.add("album", **said)
+
+
+def learned_classes(journal: Journal) -> int:
+    """How many classes there were at the last training: more may have been added since."""
+    now = then = 0
+    for event in journal.events:
+        if event["what"] == "album":
+            now = len(event["classes"])
+        elif event["what"] == "trained":
+            then = now
+    return then
+
+
+def _kept(journal: Journal) -> Event | None:
+    return next((event for event in reversed(journal.events) if event["what"] == "album"), None)
+
+
+def _classes(given: Iterable[str]) -> tuple[str, ...]:
+    classes = tuple(given.split(",")) if isinstance(given, str) else tuple(given)
+    for name in classes:
+        if not isinstance(name, str) or not name.strip() or name != name.strip():
+            raise ValueError(f"{name!r} is no name of a class: use text without spaces around it.")
+        if name in (".", "..", "-") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+            raise ValueError(
+                f'the class {name!r} cannot name a folder: use no dots or dash alone and none of / \\ : * ? " < > |.'
+            )
+    if len({name.casefold() for name in classes}) < len(classes):
+        raise ValueError(f"the classes {', '.join(classes)} name one twice: name each once.")
+    if len(classes) < 2:
+        raise ValueError(f"{len(classes)} class is nothing to tell apart: name at least two.")
+    if len(classes) > 255:
+        raise ValueError(f"{len(classes)} classes are too many: 255 is the most.")
+    return classes

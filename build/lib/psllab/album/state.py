@@ -1,0 +1,149 @@
+"""The state of an album, computed from its journal: questions, answers, uploads, trainings."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from psllab.album.journal import Event
+from psllab.album.pictures import Picture
+
+SPOKEN = ("answer", "skip", "not sure")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture that was asked about: in which round, and whether its answer is held out."""
+
+    round: int
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Word:
+    """What somebody said of a picture; ``label`` is there for answers only."""
+
+    what: str
+    label: str | None
+    by: str
+    when: str
+
+
+@dataclass
+class Tally:
+    """The state that events lead to, one after the other.
+
+    Attributes
+    ----------
+    asked : dict
+        Picture to ``Asked``, in the order of asking.
+    said : dict
+        Picture to all words on it; the last one counts.
+    uploaded : dict
+        Picture to the label that the cloud has of it.
+    ledger : dict or None
+        The ledger's state after the last crossing.
+    uploads : list of event
+        What was uploaded, when.
+    rounds : int
+        Trainings so far.
+    asks : int
+        Questions so far, those included that were asked twice.
+    open : list of Picture
+        Asked about since the last training.
+    spoken : list of event
+        What ``undo`` can still take back.
+    """
+
+    asked: dict[Picture, Asked] = field(default_factory=dict)
+    said: dict[Picture, list[Word]] = field(default_factory=dict)
+    uploaded: dict[Picture, str] = field(default_factory=dict)
+    ledger: dict[str, Any] | None = None
+    uploads: list[Event] = field(default_factory=list)
+    rounds: int = 0
+    asks: int = 0
+    learned: str = ""  # fingerprint of the answers of the last training
+    open: list[Picture] = field(default_factory=list)
+    spoken: list[Event] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, events: list[Event]) -> "Tally":
+        """From a whole journal."""
+        gone = {event["of"] for event in events if event["what"] == "undo"}
+        tally = cls()
+        for event in events:
+            if event["n"] not in gone:
+                tally.add(event)
+        return tally
+
+    def add(self, event: Event) -> None:
+        """One more event; ``undo`` needs the whole journal."""
+        what = event["what"]
+        if what == "asked":
+            held = set(event["held_out"])
+            self.asks += len(event["pictures"])
+            for number, (path, digest) in enumerate(event["pictures"]):
+                picture = Picture(path, digest)
+                self.asked[picture] = Asked(self.rounds, number in held)
+                self.open.append(picture)
+        elif what in SPOKEN:
+            picture = Picture(event["file"], event["content"])
+            word = Word(what, event.get("label"), event["by"], event["when"])
+            self.said.setdefault(picture, []).append(word)
+            self.spoken.append(event)
+        elif what == "uploaded":
+            self.uploaded |= {Picture(path, digest): label for path, digest, label in event["pictures"]}
+            self.ledger = event["ledger"]
+            self.uploads.append(event)
+            self.spoken = []
+        elif what == "trained":
+            self.rounds += 1
+            self.learned = event["answers"]
+            self.ledger = event["ledger"]
+            self.open, self.spoken = [], []
+
+    def word(self, picture: Picture) -> Word | None:
+        """The last word on a picture."""
+        return self.said[picture][-1] if picture in self.said else None
+
+    def answers(self) -> dict[Picture, str]:
+        """The label of each answered picture, in the order of asking."""
+        words = ((picture, self.word(picture)) for picture in self.asked)
+        return {picture: word.label for picture, word in words if word is not None and word.label is not None}
+
+    def waiting(self) -> list[Picture]:
+        """Asked about since the last training, and nobody said anything yet."""
+        return [picture for picture in self.open if picture not in self.said]
+
+    def people(self) -> dict[str, int]:
+        """How many pictures each person gave an answer to."""
+        return dict(Counter(by for words in self.said.values() for by in {w.by for w in words if w.label is not None}))
+
+    def disagreements(self) -> dict[Picture, dict[str, str]]:
+        """Pictures that people answered differently, each with everybody's last answer."""
+        found = {}
+        for picture, words in self.said.items():
+            last = {word.by: word.label for word in words if word.label is not None}
+            if len(set(last.values())) > 1:
+                found[picture] = last
+        return found
+
+    def crossings(self) -> dict[str, Any]:
+        """``uploads``: when, pictures, bytes, protected, one a time; ``crossed``: the ledger in all, by kind."""
+        uploads = [
+            {name: event[name] for name in ("when", "bytes", "protected")} | {"pictures": len(event["pictures"])}
+            for event in self.uploads
+        ]
+        return {"uploads": uploads, "crossed": (self.ledger or {}).get("crossings", {})}
+
+
+def fingerprint(answers: dict[Picture, str]) -> str:
+    """Hash of answers, whatever their order; empty for none."""
+    text = json.dumps(sorted([key.path, key.digest, label] for key, label in answers.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if answers else ""
+
+
+def uploaded_bytes(ledger: dict[str, Any] | None) -> int:
+    """Bytes of all labelled pictures that were uploaded, by a ledger's state."""
+    return (ledger or {}).get("crossings", {}).get("up: labelled images", {}).get("bytes", 0)

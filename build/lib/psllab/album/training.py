@@ -1,0 +1,209 @@
+"""A round of the album: the client, cloud, ledger and training of the experiments, on people's answers.
+
+The cloud gets labelled pictures only. The task learner's weights come down to the client, and whatever it is asked
+about all other pictures it answers there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from pslcore.data import Dataset, Split, chunks
+from pslcore.models import NetworkName
+from pslcore.recipe import Recipe, answer
+from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
+from pslcore.settings import Seed, Settings, Whole
+from pslcore.sides import Pools, task_learner
+from psllab.album.pictures import Picture
+from psllab.retrain import Watched
+from psllab.widgets.job import Stopped
+
+Progress = Callable[[int, int], object]
+
+
+class Learning(Settings):
+    """How an album learns.
+
+    Attributes
+    ----------
+    size : int
+        Pixels of a side that the pictures are squared to.
+    method : {"psl", "random"}
+        Methods that upload nothing unlabelled.
+    options : dict
+        Of the method, see ``strategies``.
+    teacher : str
+        The task learner.
+    recipe : Recipe
+    seed : int
+        The same answers under the same seed give the same picks.
+    device : str
+        ``auto`` takes the GPU where there is one.
+    """
+
+    size: Whole = Field(32, ge=8, le=512)
+    method: Literal["psl", "random"] = "psl"
+    options: dict[str, Any] = Field(default_factory=dict)
+    teacher: NetworkName = "resnet8"
+    recipe: Recipe = Field(default_factory=lambda: Recipe(epochs=30, batch_size=16, lr=0.05))
+    seed: Seed = 0
+    device: str = "auto"
+
+    def config(self) -> Config:
+        """The same as an experiment has it."""
+        return Config(
+            dataset="album", method=self.method, seed=self.seed, teacher=self.teacher, recipe=self.recipe,
+            options=self.options,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Protocol(Protocol):
+    """A protocol whose pools come from an album. ``labels`` holds people's answers, -1 where there is none."""
+
+    start: Pools
+
+    def pools(self) -> Pools:
+        return self.start
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a training left: the pictures of ``D_S``, most wanted first; the task learner's weights; the ledger."""
+
+    ranking: np.ndarray
+    weights: dict[str, Tensor]
+    ledger: dict[str, Any]
+
+
+class TaskLearner:
+    """The task learner as it came down to the client.
+
+    Parameters
+    ----------
+    learning : Learning
+    n_classes : int
+    weights : dict
+        Of the task learner, as ``Round.weights``.
+    """
+
+    def __init__(self, learning: Learning, n_classes: int, weights: dict[str, Tensor]):
+        self._device, self._classes = prepare_process(learning.device), n_classes
+        self._network = task_learner(learning.teacher, n_classes, 3)().to(self._device)
+        self._network.load_state_dict(weights)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Of uint8 images [N, 3, H, W]: float32 [N, C]."""
+        if not len(images):
+            return np.empty((0, self._classes), np.float32)
+        (given,) = answer(self._network, chunks(images, self._device), lambda batch: (self._network(batch).softmax(1),))
+        return given.numpy()
+
+
+def train(
+    learning: Learning, images: np.ndarray, classes: tuple[str, ...], labels: np.ndarray, before: np.ndarray,
+    now: np.ndarray, kept_back: np.ndarray, cycle: int, ledger: dict[str, Any] | None,
+    crossed: Callable[[dict[str, Any]], object], progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Round:  # fmt: skip
+    """One cycle, as ``runs.run`` has it: hand over what is labelled, train both sides, rank the safe pool.
+
+    Parameters
+    ----------
+    learning : Learning
+    images : uint8 array, [N, 3, H, W]
+    classes : tuple of str
+    labels : int64 array, [N]
+        What people answered; -1 where the answer is held out or there is none.
+    before, now : int arrays
+        Labelled pictures that the cloud has, and those to upload.
+    kept_back : int array
+        Pictures that ``Cloud.upload`` refuses: protected ones, and those whose answer is held out or unknown.
+    cycle : int
+    ledger : dict or None
+        State after the last crossing.
+    crossed : callable
+        Told the ledger's state as soon as the pictures are uploaded.
+    progress, stop : callables, optional
+        Told (epochs done, epochs), and asked, after each epoch.
+
+    Returns
+    -------
+    Round
+
+    Raises
+    ------
+    ProtectedDataError
+        If a picture that is kept back was about to be uploaded.
+    Stopped
+        If ``stop`` said so.
+    FloatingPointError
+        If the training diverged.
+    """
+    device, config = prepare_process(learning.device), learning.config()
+    recipe = config.recipe.on(device)
+    dataset = Dataset("album", Split(images, labels), Split(images[:0], labels[:0]), classes)
+    pools = Pools(len(images), before, kept_back)
+    count = [len(before) + len(now)]
+    session = Session(_Protocol(config, dataset, count, labels, fingerprint(config), recipe, pools), device)
+    if ledger is not None:
+        session.cloud.ledger.restore(ledger)
+    if len(now):
+        session.client.annotate(session.cloud, now)
+        crossed(session.cloud.ledger.state())
+    learner = session.begin(cycle)
+
+    def after(epoch: int) -> None:
+        if progress is not None:
+            progress(epoch, recipe.epochs)
+        if stop is not None and stop():
+            raise Stopped
+
+    session.train(Watched(learner, epoch=after), cycle)
+    # Down come the task learner's weights, so that no picture has to go up to be answered for.
+    weights = {name.removeprefix("0."): tensor for name, tensor in session.cloud.weights().items()}
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    session.cloud.ledger.enter("down: the task learner's weights", 1, n_bytes)
+    ranking = np.empty(0, np.int64)
+    if len(pools.safe):
+        ranking = config.strategy.pick(session.query(learner, len(pools.safe), cycle))
+    return Round(ranking, weights, session.cloud.ledger.state())
+
+
+class Shelf:
+    """Where the last training lies: the task learner's weights, and the pictures in the order of the ranking.
+
+    Parameters
+    ----------
+    home : path
+    """
+
+    def __init__(self, home: Path):
+        self._home = home
+
+    def put(self, number: int, done: Round, pictures: Sequence[Picture]) -> None:
+        """Write training ``number`` down; ``OSError`` in one sentence if the disk is full."""
+        ranking = [[pictures[at].path, pictures[at].digest] for at in done.ranking]
+        records.write_bytes(self._file("task-learner", number), packed(done.weights))
+        records.write(self._file("ranking", number), {"ranking": ranking})
+
+    def drop(self, number: int) -> None:
+        """Remove a training that a later one replaces."""
+        for what in ("task-learner", "ranking"):
+            self._file(what, number).unlink(missing_ok=True)
+
+    def ranking(self, number: int) -> list[Picture]:
+        """Most wanted first."""
+        return [Picture(*named) for named in records.read(self._file("ranking", number))["ranking"]]
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """Of the task learner; ``ValueError`` if they cannot be read."""
+        return unpacked(self._file("task-learner", number))
+
+    def _file(self, what: str, number: int) -> Path:
+        return self._home / f"{what}-{number}.{'pt' if what == 'task-learner' else 'json'}"

@@ -1,0 +1,203 @@
+"""Every file that shows pictures of an album, wherever it was written, and what must go from it by now."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from html import unescape
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pslcore.runs import records
+from psllab.album import sheets
+from psllab.album.index import Roll
+from psllab.album.journal import Journal
+from psllab.album.pictures import Picture, Seen
+from psllab.album.protection import Protection
+from psllab.album.rules import Protect
+from psllab.album.state import Tally
+
+MARK = ".made-by-pslcore-album"
+"""In a tree of pictures: what it holds, as JSON; path below the tree to digest."""
+
+Kind = Literal["table", "page", "tasks", "copies", "tree"]
+Shows = Callable[[str, str], bool]
+
+_ALWAYS: dict[str, Kind] = {
+    "ask.csv": "table", "ask.html": "page", "labels.csv": "table", "suggestions.csv": "table", "sorted": "tree",
+}  # fmt: skip
+_COPY = re.compile(r"([0-9a-f]{64})\.jpg")
+_FIGURE = re.compile(r'<figure\b.*?data-file="([^"]*)" data-content="([0-9a-f]*)".*?</figure>\n?', re.DOTALL)
+
+
+class Opened(Protocol):
+    """What is needed of an album."""
+
+    home: Path
+    _journal: Journal
+    _protection: Protection
+    _roll: Roll
+    _tally: Tally
+
+    @property
+    def protect(self) -> Protect: ...
+
+    def _alive(self) -> None: ...
+
+
+def note(album: Opened, path: str | Path, kind: Kind) -> Path:
+    """Keep in the journal that a file or folder is about to be written; gives its path."""
+    album._alive()
+    path = Path(path).resolve()
+    name = str(path.relative_to(album.home)) if path.is_relative_to(album.home) else str(path)
+    if _known(album).get(name) != kind:  # what was ever written stays known, were it moved away and back
+        album._journal.add("wrote", path=name, kind=kind)
+    return path
+
+
+def shows(album: Opened) -> Shows:
+    """Whether a picture of this path and digest may be shown or named in a file of ours.
+
+    Not if its content or its name is protected; nor if it is gone, and was protected or a rule protects it, were it
+    only in doubt.
+    """
+    roll, kept = album._roll, album._protection
+    protected = [roll.pictures[number] for number in roll.protected]
+    paths, digests = {picture.path for picture in protected}, {picture.digest for picture in protected}
+    there = {picture.digest for picture in roll.pictures}
+    names = {picture.path for picture in roll.pictures}
+
+    def may(path: str, digest: str) -> bool:
+        if path in paths or digest in digests or digest in kept.contents:
+            return False
+        if digest in there or (not digest and path in names) or not (path or digest):
+            return True
+        return not (kept.by_name([path]) or album.protect.reason(Seen(Picture(path, digest), (path,))))
+
+    return may
+
+
+def refresh_written(album: Opened) -> list[str]:
+    """Take from all that was written what may not be shown by now; files of which nothing is left are removed.
+
+    What people typed into a table stays, line by line. Copies that somebody else made are not known.
+
+    Returns
+    -------
+    list of str
+        A sentence for each file that was changed, or that should be and could not.
+    """
+    album._alive()
+    may, told = shows(album), []
+    for name, kind in _known(album).items():
+        path = album.home / name
+        if not path.exists():
+            continue
+        try:
+            out, left = _CLEAN[kind](album, path, may)
+            if out and not left and path.is_file():
+                path.unlink()
+            elif out and not left:
+                with suppress(OSError):  # somebody else's files are in it
+                    path.rmdir()
+        except OSError as error:
+            told.append(
+                f"{path} could not be written anew ({error.strerror or error}): "
+                "remove it, it may show pictures that are protected by now."
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if album._roll.protected:
+                told.append(
+                    f"{path} is not as it was written, and may name pictures that are protected by now: remove it."
+                )
+        else:
+            count = f"{out} picture{'s' * (out != 1)}"
+            if out and kind == "copies":
+                told.append(f"{count} left {path}: delete the tasks in Label Studio too, which names them in its base.")
+            elif out:
+                told.append(f"{count} may not be shown by now: {path} {'was written without' if left else 'is gone'}.")
+    return told
+
+
+def _known(album: Opened) -> dict[str, Kind]:
+    return _ALWAYS | {event["path"]: event["kind"] for event in album._journal.events if event["what"] == "wrote"}
+
+
+# Each gives how many pictures were taken out and how many are left
+
+
+def _table(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+    sheet = sheets.read(path, sheets.text_of(path))
+    kept = [
+        row for (_, row), (_, named) in zip(sheet.rows, sheet.named(), strict=True)
+        if may(named.get("file", ""), named.get("content", "").strip())
+    ]  # fmt: skip
+    out = len(sheet.rows) - len(kept)
+    if out and kept:
+        sheets.write(path, sheet.head, kept, sheet.delimiter)
+    return out, len(kept)
+
+
+def _page(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+    text = path.read_bytes().decode()
+    found = list(_FIGURE.finditer(text))
+    gone = [each[0] for each in found if not may(unescape(each[1]), each[2])]
+    left = len(found) - len(gone)
+    if gone and left:
+        for figure in gone:
+            text = text.replace(figure, "")
+        text = re.sub(r"<b>\d+ pictures", f"<b>{left} pictures", text, count=1)
+        records.write_bytes(path, text.encode())
+    return len(gone), left
+
+
+def _tasks(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+    tasks = json.loads(path.read_bytes())
+    kept = [task for task in tasks if may(task["data"].get("file", ""), task["data"].get("content", ""))]
+    if len(kept) < len(tasks) and kept:
+        records.write_bytes(path, tasks_text(kept))
+    return len(tasks) - len(kept), len(kept)
+
+
+def tasks_text(tasks: list[dict]) -> bytes:
+    """A file of tasks for Label Studio."""
+    return (json.dumps(tasks, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def copies(folder: Path) -> dict[str, Path]:
+    """Digest of the picture to its copy, in a folder for Label Studio."""
+    return {found[1]: path for path in folder.iterdir() if (found := _COPY.fullmatch(path.name))}
+
+
+def _copies(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
+    names: dict[str, list[str]] = {}
+    for key in album._tally.asked:
+        names.setdefault(key.digest, []).append(key.path)
+    held = copies(folder)
+    gone = [path for digest, path in held.items() if not all(may(name, digest) for name in names.get(digest, [""]))]
+    for path in gone:
+        path.unlink()
+    return len(gone), len(list(folder.iterdir()))
+
+
+def _tree(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
+    held = json.loads((folder / MARK).read_bytes() or b"{}")
+    gone = [name for name, digest in held.items() if not may(name.partition("/")[2], digest)]
+    for name in gone:
+        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: something of it is left
+            for parent in (folder / name).parents:
+                if parent == folder:
+                    break
+                parent.rmdir()
+    left = {name: digest for name, digest in held.items() if name not in gone}
+    if left and gone:
+        records.write_bytes(folder / MARK, json.dumps(left, indent=1).encode())
+    elif gone:
+        (folder / MARK).unlink()
+    return len(gone), len(left)
+
+
+_CLEAN: dict[Kind, Callable[[Opened, Path, Shows], tuple[int, int]]] = {
+    "table": _table, "page": _page, "tasks": _tasks, "copies": _copies, "tree": _tree,
+}  # fmt: skip

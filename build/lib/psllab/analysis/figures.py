@@ -1,0 +1,345 @@
+"""Tables and pictures, made from finished runs and from nothing else; nothing here trains.
+
+``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+
+from pslcore import models
+from pslcore.losses import VOID
+from pslcore.runs import Config, Record
+from pslcore.sides import Pools, protected_setting
+from psllab.analysis import statistics, style
+from psllab.analysis.style import COLOURS, LAYOUT, SYMBOLS
+from psllab.grid import CEILING, Cell, Results, seconds_of
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """One row a cycle: ``method``, ``seed``, ``labelled``, ``metric`` (0 to 1), ``unlabelled_seen``.
+
+    Raises
+    ------
+    ValueError
+        If no run is finished.
+    """
+    told = ["labelled", "metric", "unlabelled_seen"]
+    return pd.DataFrame(
+        {"method": cell.label, "seed": cell.config.seed} | {name: entry[name] for name in told}
+        for cell, record in finished(results)
+        for entry in record["cycles"]
+    )
+
+
+def finished(results: Results) -> list[tuple[Cell, Record]]:
+    """The finished runs of all curves, the ceiling left out; ``ValueError`` if there is none."""
+    runs = [(cell, record) for cell, record in results.runs if cell.label != CEILING]
+    if not runs:
+        raise ValueError(f"no run of {results.experiment} at {results.scale} is finished: run the experiment first.")
+    return runs
+
+
+def budget_curves(results: Results, against: str = "Random") -> go.Figure:
+    """Metric against labelled images, as in Fig. 3 to 6: mean over the seeds, error bars of one standard deviation.
+
+    ``layout.meta`` holds what the page shows of it: ``alt``, the figure in words, and ``difference``, the same curves
+    as paired differences to one of them (``against``, or the first where that one is not there).
+    """
+    table, name = frame(results), results.runs[0][1]["metric"]
+    n_seeds = table.groupby("method")["seed"].nunique()
+    seeds = of_seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {of_seeds(n_seeds.max())}"
+    points = _points(table, "labelled")
+    common = {
+        "xaxis": {"title": f"labelled images (of {results.runs[0][1]['data']['train']:,} training images)"},
+        "hovermode": "closest",
+    }
+    title = f"{heading(results)}: mean ± standard deviation of {seeds}"
+    ends = f"{table['labelled'].min():,} to {table['labelled'].max():,} labelled images"
+    meta: dict = {"alt": f"{title}. {name} from {ends}: {style.format_ends(points, ' %')}."}
+    other = style.differences(table, against, heading(results), name)
+    if other is not None:
+        meta["difference"] = style.plain(other.update_layout(common))
+    figure = style.lines(points, "%{y:.1f} % at %{customdata} labels")
+    return figure.update_layout(common, title_text=title, yaxis={"title": f"{name} on the test set (%)"}, meta=meta)
+
+
+def _points(table: pd.DataFrame, along: str) -> dict[str, pd.DataFrame]:
+    """Of each method along that column: mean of the metric in per cent, and one standard deviation."""
+    return {
+        str(method): (100 * rows.groupby(along)["metric"].agg(["mean", "std"])).set_axis(["mean", "half"], axis=1)
+        for method, rows in table.groupby("method", sort=False)
+    }
+
+
+def of_seeds(n: int) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def heading(results: Results) -> str:
+    """What a picture must say of itself when it is seen alone: experiment, data, scale."""
+    return f"{results.experiment} on {style.text(results.runs[0][1]['data']['name'])}, scale {results.scale}"
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """One row a method: seeds, metric at the first and last budget, area under the curve, what the cloud saw."""
+    table = frame(results)
+    metric = results.runs[0][1]["metric"]
+    area = statistics.areas(table)
+    rows = []
+    for method, runs in table.groupby("method", sort=False):
+        metrics = 100 * runs.set_index("labelled")["metric"]
+        under = 100 * area[method]
+        ends = (metrics.index.min(), metrics.index.max())
+        rows.append(
+            {"method": method, "seeds": runs["seed"].nunique(),
+             **{f"{metric} at {end:,} labels (%)": spread(metrics.loc[[end]]) for end in ends},
+             "area under the curve (%, 95 % interval)": format_interval(under.mean(), statistics.interval(under)),
+             "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}"}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def spread(values: pd.Series) -> str:
+    """``mean ± standard deviation``, one digit."""
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
+    """``statistics.against`` in percentage points, for people; of the experiment's first method if none is named."""
+    method = method or finished(results)[0][0].label
+    rows = statistics.against(frame(results), method)
+    halves = zip(100 * rows["difference"], 100 * rows["half"], strict=True)
+    points = [format_interval(difference, half, "+") for difference, half in halves]
+    tests = {name: [format_number(p, 3) for p in rows[column]] for name, column in _TESTS.items()}
+    shown = {f"{method} against": rows["other"], "difference in area (points, 95 % interval)": points}
+    return pd.DataFrame(shown | {"seeds": rows["seeds"]} | tests)
+
+
+_TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}
+
+
+def format_interval(mean: float, half: float, sign: str = "") -> str:
+    """A mean and half of its interval, which one seed has not; a dash if it is no number."""
+    return (f"{mean:{sign}z.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
+
+
+def privacy(results: Results) -> go.Figure:
+    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen."""
+    table = frame(results)
+    area, metric = 100 * statistics.areas(table), results.runs[0][1]["metric"]
+    seen = table.groupby(["method", "seed"])["unlabelled_seen"].max().groupby("method").mean().round().astype(int)
+    of = area.groupby("method")
+    rows = pd.DataFrame({"seen": seen, "mean": of.mean(), "half": of.apply(statistics.interval)}).sort_values("mean")
+    figure = go.Figure(layout=LAYOUT)
+    for number, (images, group) in enumerate(rows.groupby("seen")):
+        colour, symbol = COLOURS[(2 + 3 * number) % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
+        figure.add_scatter(
+            x=group["mean"], y=[style.text(method) for method in group.index],
+            name=f"{images:,} unlabelled images seen", mode="markers",
+            error_x={"type": "data", "array": group["half"].fillna(0), "thickness": 1.2, "width": 4},
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            hovertemplate=f"%{{y}}: %{{x:.1f}} %, {images:,} unlabelled images seen<extra></extra>",
+        )  # fmt: skip
+    title = f"{heading(results)}: what the cloud saw, and what came of it"
+    said = "; ".join(f"{row.Index} {row.mean:.1f} % with {row.seen:,} images seen" for row in rows.itertuples())
+    return figure.update_layout(
+        title_text=title,
+        meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
+        xaxis={"title": f"area under the {metric} curve (%)"},
+        yaxis={"categoryarray": [style.text(method) for method in rows.index], "automargin": True},
+    )
+
+
+def win_matrix(results: Results) -> go.Figure:
+    """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
+    matrix = 100 * statistics.wins(frame(results))
+    title = f"{heading(results)}: the row beats the column (% of budgets, p < 0.05)"
+    return _matrix(matrix, title, "beaten", "winner")
+
+
+def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
+    """The final labelled set of each method and seed: its initial pool and the picks of its record."""
+    labelled: dict[str, dict[int, set[int]]] = {}
+    for cell, record in finished(results):
+        initial = set(initial_pools(cell, record).labelled.tolist())
+        picked = {image for entry in record["cycles"] for image in entry["picked"]}
+        labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
+    return labelled
+
+
+def initial_pools(cell: Cell, record: Record) -> Pools:
+    """The pools that a run began with, drawn again from its config and held against the record's fingerprint."""
+    n, initial = record["data"]["train"], record["cycles"][0]["labelled"]
+    fraction = cell.config.protected_fraction if cell.config.setting == "protected" else 0.0
+    pools = protected_setting(n, initial, fraction, cell.config.seed)
+    if pools.fingerprint() != record["pools"]:
+        raise ValueError(f"record {record['key']} began with other pools than its config gives today: run it again.")
+    return pools
+
+
+def overlap_matrix(results: Results) -> go.Figure:
+    """``statistics.overlap`` in per cent, with what two random methods would share."""
+    cell, record = finished(results)[0]
+    first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
+    chance = statistics.overlap_by_chance(first, last - first, initial_pools(cell, record).safe.size)
+    title = f"{heading(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
+    return _matrix(100 * statistics.overlap(final_labels(results)), title)
+
+
+def _matrix(values: pd.DataFrame, title: str, x: str = "", y: str = "") -> go.Figure:
+    """A heat map with its numbers in it; the first row on top."""
+    text = values.map(lambda value: "" if np.isnan(value) else f"{value:.0f}")
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.where(values.notna(), None).values.tolist(), text=text.values.tolist(), texttemplate="%{text}",
+            x=[style.text(name) for name in values.columns], y=[style.text(name) for name in values.index],
+            colorscale="Oranges", zmin=0, zmax=100, showscale=False,
+            hovertemplate="%{y} / %{x}: %{z:.0f} %<extra></extra>",
+        ), LAYOUT,
+    )  # fmt: skip
+    y_axis = {"title": y, "autorange": "reversed"}
+    rows = (f"{name}: {', '.join(f'{x} {n}' for x, n in row.items() if n)}" for name, row in text.iterrows())
+    meta = {"alt": f"{title}. {'; '.join(rows)}."}
+    return figure.update_layout(title_text=title, xaxis={"title": x}, yaxis=y_axis, meta=meta)
+
+
+def format_number(value: float, digits: int = 1) -> str:
+    """A number for people; a dash where there is none."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def price(results: Results) -> pd.DataFrame:
+    """What each curve's students cost on the client: parameters, training, scoring, peak memory; mean over the runs.
+
+    Parameters are those of all peers for 10 classes and colour images, as in Table 1. Training is the whole cycle's,
+    task learner included, over the cycles that end in a pick; memory is the peak of the whole process.
+    """
+    rows = []
+    for method in dict.fromkeys(cell.label for cell, _ in finished(results)):
+        records = [record for cell, record in results.runs if cell.label == method]
+        config = Config.of(records[0]["config"])
+        cycles = [entry for record in records for entry in record["cycles"][:-1] or record["cycles"]]
+        size = sum(models.count_parameters(models.build(name, 10)) for name in config.strategy.students)
+        train, forward = (np.mean([entry["seconds"].get(name, 0) for entry in cycles]) for name in ("train", "forward"))
+        memory = np.mean([max(entry.get("memory", np.nan) for entry in record["cycles"]) for record in records])
+        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", format_number(memory / 2**20, 0)))
+    names = ["peers' parameters", "training (s a cycle)", "scoring pass (s a pick)", "peak memory (MiB)"]
+    return pd.DataFrame(rows, columns=["students", *names])
+
+
+def noise_curves(all_results: list[Results]) -> go.Figure:
+    """Fig. 6 at one glance: the metric at the last budget against the part of wrong labels that was asked for.
+
+    Mean and standard deviation, of the methods that every rate was run with.
+    """
+    last_cycles = (frame(results).groupby(["method", "seed"], sort=False).last() for results in all_results)
+    rates = [100 * results.runs[0][0].config.noise for results in all_results]
+    points = pd.concat(rows.assign(noise=rate) for rows, rate in zip(last_cycles, rates, strict=True))
+    first = all_results[0].runs[0][1]
+    last = points["labelled"].iloc[0]
+    points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
+    title = f"noise on {style.text(first['data']['name'])}, scale {all_results[0].scale}: "
+    title += f"{first['metric']} at {last:,} labels"
+    shown = _points(points, "noise")
+    return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
+        title_text=title,
+        xaxis={"title": "labels that are wrong (%)"},
+        yaxis={"title": f"{first['metric']} on the test set (%)"},
+        meta={"alt": f"{title}; from the least noise to the most: {style.format_ends(shown, ' %')}."},
+    )
+
+
+def scene(
+    image: np.ndarray, truth: np.ndarray, answers: dict[str, np.ndarray], discrepancy: np.ndarray,
+    classes: Sequence[str],
+) -> go.Figure:  # fmt: skip
+    """One image with pixel labels: itself, its truth, the answer of each network, the discrepancy of every pixel.
+
+    Parameters
+    ----------
+    image : uint8 array, [C, H, W]
+    truth : int array, [H, W]
+        Void pixels are left white.
+    answers : dict of int arrays, [H, W]
+    discrepancy : float array, [H, W]
+    classes : sequence of str
+    """
+    maps = {"truth": truth, **answers}
+    titles = ["image", *maps, "discrepancy"]
+    figure = make_subplots(
+        rows=-(-len(titles) // 3), cols=3, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.08
+    )
+    colours = pixel_colours(len(classes))
+    scale = [[edge / len(classes), colour] for n, colour in enumerate(colours) for edge in (n, n + 1)]
+    panels = [go.Image(z=np.repeat(image, 4 - len(image), axis=0)[:3].transpose(1, 2, 0))]
+    for number, labels in enumerate(maps.values()):
+        ticks = {"tickvals": np.arange(len(classes)) + 0.5, "ticktext": list(classes), "len": 0.9}
+        shown = np.where(labels == VOID, np.nan, labels + 0.5)
+        panels.append(
+            go.Heatmap(z=shown, zmin=0, zmax=len(classes), colorscale=scale, showscale=number == 0, colorbar=ticks)
+        )
+    panels.append(go.Heatmap(z=discrepancy, colorscale="Greys", showscale=False))
+    for number, panel in enumerate(panels):
+        figure.add_trace(panel, row=1 + number // 3, col=1 + number % 3)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure.update_layout(LAYOUT | {"margin": {"l": 10, "r": 10, "t": 50, "b": 10}})
+
+
+def pixel_colours(n: int) -> list[str]:
+    """As many distinguishable colours."""
+    return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
+
+
+def about(results: Results) -> str:
+    """What the numbers are of: scale, data, seeds, and what is missing or stale."""
+    records = [record for _, record in finished(results)]
+    return " ".join([f"{_setting(results)}; {len(records)} runs.", *_remarks(results)])
+
+
+def made(results: Results) -> str:
+    """Where the numbers were made: hardware, versions."""
+    records = [record for _, record in finished(results)]
+    machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
+    return f"{len(records)} runs on {'; '.join(machines)}; torch {records[0]['versions']['torch']}."
+
+
+def provenance(results: Results) -> str:
+    """The sentence under a figure that stands alone: ``about`` and ``made``."""
+    return " ".join([f"{_setting(results)}; {made(results)}", *_remarks(results)])
+
+
+def _setting(results: Results) -> str:
+    first = finished(results)[0][1]
+    seeds = {cell.config.seed for cell, _ in results.runs}
+    config, data = first["config"], first["data"]
+    epochs = f"{config['recipe']['epochs']} epochs a " + (
+        f"round, {config['rounds']} rounds, {config['clients']} clients" if "clients" in config else "cycle"
+    )
+    return (
+        f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
+        f"test images), task learner {config['teacher']}, {epochs}; {of_seeds(len(seeds))}"
+    )
+
+
+def _remarks(results: Results) -> list[str]:
+    parts = [finished(results)[0][1]["data"]["note"]]
+    shown = {cell.config.seed for cell, _ in results.runs}
+    if missing := sum(cell.config.seed in shown for cell in results.unfinished):  # seeds that nobody has lack nowhere
+        parts.append(f"Missing here, not finished: {missing} of {missing + len(results.runs)} runs.")
+    if results.later:
+        parts.append(f"{len(results.later)} finished runs wait for the next interim analysis.")
+    if results.stale:
+        parts.append(f"{len(results.stale)} runs were made by other code than today's.")
+    return [part for part in parts if part]
+
+
+def cost(results: Results) -> float:
+    """Processor time of the runs, in minutes: all their clocked phases, one process each."""
+    return sum(seconds_of(record) for _, record in results.runs) / 60

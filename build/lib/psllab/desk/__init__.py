@@ -1,0 +1,1 @@
+"""The widgets that label an album in a notebook."""

@@ -1,0 +1,73 @@
+"""A folder with ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``: mapped, not read.
+
+For sets that do not fit into memory: images (uint8) stay on the disk, and so do pixel labels of uint8 or bool. The
+class names stand in ``names.txt``, one a line, where they are wanted.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from pslcore.data import npz
+from pslcore.data.arrays import Array, Labels, Parts
+from pslcore.data.splits import SPLITS, chosen, split_of
+
+_ROWS = 1024
+
+
+def present(folder: Path) -> bool:
+    """Whether somebody meant this folder to be a data set."""
+    return any(split_of(name) in SPLITS for name in _named(folder))
+
+
+def _named(folder: Path) -> list[str]:
+    return [path.name.removesuffix("-images.npy") for path in folder.glob("*-images.npy")]
+
+
+def read(folder: Path) -> Parts:
+    """The set as ``load`` wants it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        In one sentence, if a file is missing, damaged, or not what it should be.
+    """
+    splits, named = {}, chosen(_named(folder), folder)
+    for split in SPLITS:
+        name = named.get(split, split)
+        images, labels = (_mapped(folder / f"{name}-{what}.npy") for what in ("images", "labels"))
+        npz.check_fit(f"{folder / name}-images.npy", images, labels)
+        splits[split] = images, _labels(labels, folder / f"{name}-labels.npy")
+    names = folder / "names.txt"
+    try:
+        listed = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{names} cannot be read as text ({error}): save it in UTF-8.") from error
+    classes = None if listed is None else [name.strip() for name in listed if name.strip()]
+    if classes is not None and len(set(classes)) < len(classes):
+        raise ValueError(f"{names} holds a name twice: give each class a name of its own.")
+    return {
+        "train": splits["train"],
+        "test": splits["test"],
+        "classes": classes or npz.numbered((labels for _, labels in splits.values()), folder),
+    }
+
+
+def _mapped(path: Path) -> Array:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: a data set in .npy files has images and labels to train and test.")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy raises several kinds over a damaged file
+        message = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is damaged or no .npy file ({message}): write or copy it again.") from error
+
+
+def _labels(labels: Array, path: Path) -> Array | Labels:
+    if labels.ndim < 3 or labels.dtype not in (np.uint8, np.bool_):
+        return npz.whole(labels, path)
+    labels = labels.view(np.uint8)
+    seen = np.zeros(256, dtype=bool)
+    for start in range(0, len(labels), _ROWS):
+        seen[np.unique(labels[start : start + _ROWS])] = True
+    return Labels(labels, np.flatnonzero(seen))

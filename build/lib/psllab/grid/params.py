@@ -1,0 +1,257 @@
+"""``params.yaml``: every experiment at every scale. Its form, what an experiment amounts to, and its JSON schema."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from pslcore import federated, runs
+from pslcore.federated import FederatedConfig
+from pslcore.runs import Config, Record
+from pslcore.settings import Name, Settings, Whole, sentence
+
+BASE = "base"
+"""The section of a scale that all of its experiments start from."""
+
+LOOKS = "looks"
+"""The key of a scale that says after how many paired seeds its verdicts are passed."""
+
+CEILING = "all safe images labelled"
+"""The curve of ``ceiling: true``: what any choice from that pool could come to at most."""
+
+
+def _shared(config: dict[str, Any]) -> dict[str, Any]:
+    for name, where in (("seed", "`seeds`"), ("method", "`methods`")):
+        if name in config:
+            raise ValueError(f"{name} = {config[name]!r} does not belong here: it follows from {where}; leave it out.")
+    return config
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    if "seed" in settings:
+        raise ValueError(f"seed = {settings['seed']!r} does not belong here: it follows from `seeds`; leave it out.")
+    return settings
+
+
+Shared = Annotated[dict[str, Any], AfterValidator(_shared)]
+_SHARED: TypeAdapter[dict[str, Any]] = TypeAdapter(Shared, config={"strict": True})
+Label = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _rising(looks: list[int]) -> list[int]:
+    if looks != sorted(set(looks)):
+        raise ValueError(f"= {looks} must rise: each interim analysis has more seeds than the one before.")
+    return looks
+
+
+Looks = Annotated[list[Annotated[Whole, Field(ge=2, le=1_000_000)]], Field(min_length=1), AfterValidator(_rising)]
+"""Numbers of paired seeds, fixed before the first run."""
+
+
+class Plan(Settings):
+    """Of a scale: what is no experiment.
+
+    Attributes
+    ----------
+    base : dict
+        What all experiments of the scale start from.
+    looks : list of int
+        Paired seeds at which verdicts are passed, and at no other number; without it at all seeds.
+    """
+
+    base: Shared = Field(default_factory=dict)
+    looks: Looks | None = None
+
+
+class Experiment(Settings):
+    """An experiment at a scale.
+
+    Attributes
+    ----------
+    config : dict
+        Laid over the scale's ``base``: settings of ``Config``, or of ``FederatedConfig`` where there are ``clients``.
+    methods : dict
+        The label of each curve, and what is its own: ``method`` and ``options`` at least.
+    seeds : int
+        Runs of each method, with the seeds from 0.
+    ceiling : bool
+        One more run a seed, ``all safe images labelled``: the task learner on all that may leave the client.
+    """
+
+    config: Shared = Field(default_factory=dict)
+    methods: dict[Label, Annotated[dict[str, Any], AfterValidator(_own)]] = Field(min_length=1)
+    seeds: Whole = Field(ge=1, le=1_000_000)
+    ceiling: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an experiment: the label of its curve and its config."""
+
+    label: str
+    config: Config
+
+
+def top() -> Path:
+    """The top of the repository: the nearest folder with a ``params.yaml``, from the current one upwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").exists():
+            return folder
+    raise FileNotFoundError(f"there is no params.yaml in {here} or above: start inside the repository.")
+
+
+class Scales(Settings):
+    """The file: the ``scale`` in use, and of each scale its ``base`` and its experiments."""
+
+    scale: Name = "quick"
+    scales: dict[Name, dict[Name, Any]] = Field(min_length=1)
+
+
+def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
+    """All scales of the parameter file, their sections still as they are written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or not what it should be.
+    """
+    try:
+        content = deepcopy(_parsed(Path(params).read_text()))  # whoever has it may change it
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{params} is missing: run from the top of the repository.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{params} cannot be read ({' '.join(str(error).split())}): mend that line.") from error
+    try:
+        return Scales.of(content).scales
+    except ValueError as error:
+        raise ValueError(f"{params}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """The same text is parsed once: it takes a third of a second, and every claim asks for it."""
+    return yaml.safe_load(text)
+
+
+def experiments(scale: str, params: str | Path = "params.yaml") -> list[str]:
+    """The names of all experiments of a scale; ``ValueError`` if it is unknown."""
+    return [name for name in _scale(scale, params) if name not in Plan.model_fields]
+
+
+def looks(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
+    """The paired seeds at which a scale is judged; none where it is judged by all that there are.
+
+    Raises
+    ------
+    ValueError
+        If the scale is unknown, or they are not what they should be.
+    """
+    try:
+        return tuple(Plan(looks=_scale(scale, params).get(LOOKS)).looks or ())
+    except ValueError as error:
+        raise ValueError(f"{params}: {scale}: {error}") from None
+
+
+def _scale(scale: str, params: str | Path) -> dict[str, Any]:
+    known = scales(params)
+    if scale not in known:
+        raise ValueError(f"unknown scale {scale!r}: choose one of {', '.join(known)}.")
+    return known[scale]
+
+
+def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> tuple[dict[str, Any], Experiment]:
+    """The scale's ``base`` and one of its experiments.
+
+    Raises
+    ------
+    ValueError
+        If the scale or the experiment is unknown, or a section is not what it should be.
+    """
+    known = experiments(scale, params)
+    if experiment not in known:
+        raise ValueError(f"unknown experiment {experiment!r} at scale {scale!r}: choose one of {', '.join(known)}.")
+    try:
+        base = _SHARED.validate_python(_scale(scale, params).get(BASE, {}))
+    except ValidationError as error:
+        raise ValueError(sentence(error, f"{params}: {scale}.{BASE}")) from None
+    try:
+        return base, Experiment.of(_scale(scale, params)[experiment])
+    except ValueError as error:
+        raise ValueError(f"{params}: {scale}.{experiment}: {error}") from None
+
+
+def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> list[Cell]:
+    """The runs of an experiment at a scale, seed by seed, so that what an interrupted grid has is paired.
+
+    Raises
+    ------
+    ValueError
+        As ``section``; or if a setting is unknown or impossible.
+    """
+    base, said = section(experiment, scale, params)
+    shared = merge(base, said.config)
+    curves: list[tuple[str, Config]] = []
+    try:
+        for label, own in said.methods.items():
+            curves.append((label, config_of(merge(shared, own, {"seed": 0}))))
+        label = CEILING
+        if said.ceiling:
+            curves.append((label, _ceiling(shared)))
+    except ValueError as error:
+        raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
+    # A curve is checked once: nothing but the seed is another in its other runs.
+    return [
+        Cell(label, config.model_copy(update={"seed": seed})) for seed in range(said.seeds) for label, config in curves
+    ]
+
+
+def _ceiling(shared: Mapping[str, Any]) -> Config:
+    """One cycle on all safe images, with nothing to pick any more."""
+    config = config_of(merge(shared, {"method": "random", "seed": 0}))
+    if not config.fraction:
+        raise ValueError("it needs the protected setting, elsewhere it would be the whole training set: leave it out.")
+    safe = round(1 - config.fraction, 12)
+    return config.but(initial=safe, final=safe)
+
+
+def config_of(settings: Mapping[str, Any]) -> Config:
+    """A config of one cloud or, where ``clients`` are named, of a federation."""
+    federation = isinstance(settings, Mapping) and "clients" in settings
+    return (FederatedConfig if federation else Config).of(settings)
+
+
+def run_one(config: Config, *given: Any) -> Record:
+    """Run what ``config_of`` made."""
+    return federated.run(config, *given) if isinstance(config, FederatedConfig) else runs.run(config, *given)
+
+
+def check(config: Config, root: str | Path) -> None:
+    """Raise ``ValueError`` or ``OSError`` if the config cannot be run on its data set."""
+    _ = federated.resolve(config, root) if isinstance(config, FederatedConfig) else runs.resolve(config, root)
+
+
+def source(config: Config) -> str:
+    """Fingerprint of the code that would run it today."""
+    return federated.fingerprint(config) if isinstance(config, FederatedConfig) else runs.fingerprint(config)
+
+
+def merge(*settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings laid over each other, inner ones too; the last one wins."""
+    merged: dict[str, Any] = {}
+    for setting in settings:
+        for name, value in setting.items():
+            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+            merged[name] = merge(merged[name], value) if both else value
+    return merged

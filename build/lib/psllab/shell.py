@@ -1,0 +1,54 @@
+"""Shell completion: the words of the commands, and the names in params.yaml of the current folder."""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+Completer = Callable[..., list[str]]
+
+
+def _indented(spaces: int) -> Completer:
+    """The names that stand so far in."""
+
+    def names(**_: object) -> list[str]:
+        path = Path("params.yaml")
+        text = path.read_text() if path.is_file() else ""
+        return sorted({*re.findall(rf"^ {{{spaces}}}([\w.-]+):", text, re.M)} - {"base"})
+
+    return names
+
+
+SCALE, EXPERIMENT = _indented(2), _indented(4)
+
+
+def DEVICE(**_: object) -> list[str]:
+    return ["auto", "cpu", "cuda"]
+
+
+def FOLDER(**given: str) -> list[str]:
+    from argcomplete.completers import DirectoriesCompleter
+
+    return list(DirectoriesCompleter()(**given))
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks, if one does; an action's ``completer`` is one of those above, else it is a file."""
+    from argcomplete import autocomplete
+
+    autocomplete(parser)
+
+
+def script(shell: str) -> str:
+    """What makes a shell ask.
+
+    Raises
+    ------
+    ValueError
+        If argcomplete is not installed.
+    """
+    try:
+        from argcomplete import shellcode
+    except ImportError:
+        raise ValueError("completion needs argcomplete: install it with `pip install argcomplete`.") from None
+    return shellcode(["pslcore"], shell=shell)
