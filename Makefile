@@ -5,7 +5,7 @@
 # make test    the same lint and types, and all tests
 # make lab     JupyterLab on the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
 # make bench   the timings of bench/, side by side
-# make docs-site  the site: pages, API reference, executed notebooks, into outputs/site (open index.html, or: mkdocs serve)
+# make docs-site  the site: pages, API reference, executed notebooks, into build/site/index.html
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore benchmark` and `verify`
 # make house   the parts of both packages and their imports in docs/house.md, drawn anew
@@ -84,7 +84,7 @@ docs: env
 	python tools/fill.py $(FILL)
 
 docs-site: env
-	python tools/site.py
+	python tools/docs_site.py
 
 publish: env
 	python tools/publish.py
