@@ -12,7 +12,7 @@
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
 # make env     the set-up alone (every other target does it as well, once); on Linux without a GPU spare yourself CUDA by
-#              make env INSTALL="uvx uv pip install --torch-backend=cpu"
+#              make env INSTALL="uv pip install --torch-backend=cpu" (which wants uv)
 # make lock    requirements.lock written anew from the ranges in pyproject.toml, versions kept where they fit
 #              (make lock UPGRADE=--upgrade takes the newest)
 

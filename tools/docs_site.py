@@ -28,7 +28,7 @@ PAGES, SITE = BUILD / "pages", BUILD / "site"
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?\)")
 FIGURE = '<div class="figure"><script type="application/json">{}</script></div>'
 SHOWS = {
-    "Guides": ["hands_on", "your_method", "your_network", "methods", "features", "album", "federated"],
+    "Guides": ["install", "hands_on", "your_method", "your_network", "methods", "features", "album", "federated"],
     "Results": ["results", "claims", "deviations"],
     "Reference": ["settings", "glossary", "house", "pipeline", "batch"],
 }
@@ -162,6 +162,15 @@ def gallery(scale: str, parameters: str) -> list:
     return ["gallery/index.md", *({told: f"gallery/{name}.md"} for told, name in entries)]
 
 
+def built(nav: list) -> None:
+    """Pages to HTML; ends with ``mkdocs.exceptions.Abort`` if a link is broken."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    build(load_config(str(TOP / "mkdocs.yml"), nav=nav, strict=True, docs_dir=str(PAGES), site_dir=str(SITE)))
+    for html in SITE.rglob("*.html"):  # search from the disk, without the network
+        shim = os.path.relpath(SITE / "assets/iframe-worker.js", html.parent)
+        html.write_text(html.read_text().replace("https://unpkg.com/iframe-worker/shim", shim))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="quick", help="the scale whose executed notebooks are shown")
@@ -183,12 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     tabs["Guides"] += ["data/README.md"]
     tabs["Reference"] += ["CONTRIBUTING.md", "CHANGELOG.md"]
     tabs = {"Start": "README.md", "Tutorial": "gallery/tutorial.md", "Gallery": notebooks, **tabs, "API": api}
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    nav = [{tab: pages} for tab, pages in tabs.items()]
-    build(load_config(str(TOP / "mkdocs.yml"), nav=nav, strict=True, docs_dir=str(PAGES), site_dir=str(SITE)))
-    for html in SITE.rglob("*.html"):  # search from the disk, without the network
-        shim = os.path.relpath(SITE / "assets/iframe-worker.js", html.parent)
-        html.write_text(html.read_text().replace("https://unpkg.com/iframe-worker/shim", shim))
+    built([{tab: pages} for tab, pages in tabs.items()])
     print(f"The site: {os.path.relpath(SITE / 'index.html')}")
     return 0
 
