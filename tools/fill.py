@@ -20,18 +20,17 @@ import plotly.graph_objects as go
 
 from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
+from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_RUN, SUPPORTED
+from psllab.analysis.exhibit import markdown
 from psllab.claims import summary as words
 from psllab.claims import verdicts
 from psllab.report import exhibits
 
 TOP = Path(__file__).parents[1]
+DECIDED = (SUPPORTED, CONTRADICTED, NEGLIGIBLE)
+COUNTED = ("seen", "unpicked", "same_pools", "size", "smallest", "faster", "seconds")
+"""Checks that no seed and no network of the task decides."""
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A GitHub table."""
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 @cache
@@ -133,13 +132,19 @@ def found(page: Path, scale: str) -> str:
     """The main findings of a scale, by rule from the verdicts."""
     told = []
     for sentence in words.found(judged(scale)):
-        named = [f"{row['claim'].rstrip('.')} ({words.brief(row)}; paper: {row['paper']})" for row in sentence.claims]
+        named = [_named(row) for row in sentence.claims]
         if sentence.words.endswith("in the paper."):
             named = []
         more = [f"and {sentence.more} more"] * bool(sentence.more)
         end = f" {'; '.join(named + more)}." if named else ""
         told.append(f"* {words.SYMBOLS[sentence.verdict]} {sentence.words}{end}")
     return "\n".join(told) + "\n"
+
+
+def _named(row: dict) -> str:
+    """A claim with our number, the paper's if it prints one, and what it was judged on if that is other data."""
+    paper = f"paper: {row['paper']}" if row["paper"] != "–" else ""
+    return f"{row['claim'].rstrip('.')} ({'; '.join(filter(None, (row['basis'], words.brief(row), paper)))})"
 
 
 def counts(page: Path, scale: str) -> str:
@@ -153,17 +158,35 @@ def claims(page: Path, *scales: str) -> str:
     rows = {scale: {row["id"]: row for row in judged(scale)} for scale in scales}
     table = pd.DataFrame(
         {"claim": claim.claim, "where": ", ".join(claim.experiments), "paper": claim.paper}
-        | {scale: rows[scale][claim.id]["verdict"] for scale in scales}
+        | {scale: words.verdict(rows[scale][claim.id]).replace("same comparison ", "") for scale in scales}
         for claim in verdicts.load()
     )
     parts = [markdown(table)]
     for scale in scales:
-        seen = [row for row in rows[scale].values() if row["verdict"] != "not run"]
+        seen = [row for row in rows[scale].values() if row["verdict"] != NOT_RUN]
         parts += [f"## What was found at `{scale}`\n", verdicts.markdown(seen)]
         ahead = [f"* {row['claim']} ({row['experiment']}): {row['forecast']}." for row in seen if row["forecast"]]
         if ahead:
             parts += [f"### What would settle the open ones at `{scale}`\n", "\n".join(ahead) + "\n"]
     return "\n".join(parts)
+
+
+def agreement(page: Path, scale: str, *others: str) -> str:
+    """Claim by claim the verdict of a scale beside those of others, where two decide; how often they agree."""
+    rows = {name: {row["id"]: row for row in judged(name) if row["verdict"] in DECIDED} for name in (scale, *others)}
+    seeded = {claim.id: claim for claim in verdicts.load() if claim.check.kind not in COUNTED}
+    told, table = [], []
+    for other in others:
+        both = [row for name, row in rows[scale].items() if name in seeded and name in rows[other]]
+        same = sum(row["verdict"] == rows[other][row["id"]]["verdict"] for row in both)
+        told.append(f"`{scale}` and `{other}` both decide {len(both)} claims, and agree on {same}.")
+    for name in seeded:
+        cells = [rows[each][name]["verdict"] if name in rows[each] else "–" for each in (scale, *others)]
+        if cells[0] != "–" and set(cells[1:]) != {"–"}:
+            agree = "yes" if len(set(cells) - {"–"}) == 1 else "no"
+            table.append([seeded[name].claim, ", ".join(seeded[name].experiments), *cells, agree])
+    shown = pd.DataFrame(table, columns=["claim", "where", *(f"`{each}`" for each in (scale, *others)), "all agree"])
+    return "\n\n".join([" ".join(told), markdown(shown) if table else "No claim is decided by both yet.\n"])
 
 
 def _picture(scale: str, experiment: str) -> Path:
@@ -174,16 +197,8 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-FILLS: dict[str, Callable[..., str]] = {
-    "curves": curves,
-    "privacy": privacy,
-    "counts": counts,
-    "claims": claims,
-    "summary": summary,
-    "groups": groups,
-    "noise": noise,
-    "found": found,
-}
+_WRITERS = (curves, privacy, counts, claims, summary, groups, noise, found, agreement)
+FILLS: dict[str, Callable[..., str]] = {writer.__name__: writer for writer in _WRITERS}
 
 
 def filled(page: Path) -> str:
@@ -239,12 +254,10 @@ def main(arguments: list[str] | None = None) -> int:
             page.write_text(texts[page])
         print(page.relative_to(TOP))
     if not options.check:
-        told = (
-            match
-            for page in texts
-            for match in re.findall(r"fill: (?:counts|claims|found) (.+?) -->", page.read_text())
-        )
-        for scale in sorted({scale for scales in told for scale in scales.split()}):
+        judging = re.compile(r"fill: (?:counts|claims|found) (.+?) -->")
+        for scale in sorted(
+            {scale for page in texts for named in judging.findall(texts[page]) for scale in named.split()}
+        ):
             verdicts.write(judged(scale), scale, TOP / "outputs")
     return 1 if behind and options.check else 0
 

@@ -20,11 +20,22 @@ from psllab import grid
 from psllab.analysis import consensus as fig7
 from psllab.analysis import decision as rule
 from psllab.analysis import figures, statistics, tables
-from psllab.analysis.decision import FAILS, HOLDS, MATTERS, NEGLIGIBLE, NOT_RUN, UNSURE, Region
-from psllab.claims.evidence import PAPER, At, Claim, Curve, Early, Evidence, Missing
+from psllab.analysis.decision import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    MATTERS,
+    NEGLIGIBLE,
+    NOT_APPLICABLE,
+    NOT_RUN,
+    SUPPORTED,
+    Region,
+)
+from psllab.claims.evidence import PAPER, At, Claim, Curve, Early, Evidence, Missing, Unlearned
 from psllab.grid import Cell
 
 SLACK = 1.1  # two times within this ratio are the same
+SAME_ROLE = {"ResNet-8": "mlp16", "ResNet-14": "mlp32", "ResNet-18": "mlp128"}
+"""Of Fig. 5c on frozen features: the smallest, the middle, the largest student."""
 KINDS: dict[str, Callable[..., "Finding"]] = {}
 """Name of a check to its rule ``(evidence, claim, *, arguments of the data file) -> Finding``."""
 ARGUMENTS: dict[str, type[BaseModel]] = {}
@@ -33,12 +44,20 @@ ARGUMENTS: dict[str, type[BaseModel]] = {}
 
 @dataclass
 class Part:
-    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict."""
+    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict.
+
+    Its own verdict is corrected for the number of comparisons, as the claim's is.
+    """
 
     name: str
     curves: tuple[Curve, ...] = ()
     values: np.ndarray = field(default_factory=lambda: np.empty(0))
-    judged: bool = False
+    verdict: str = NOT_RUN
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has been."""
+        return self.verdict != NOT_RUN
 
 
 @dataclass
@@ -68,7 +87,7 @@ def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
     return rule
 
 
-def told(said: Iterable[str], missing: Iterable[str] = ()) -> str:
+def format_reasons(said: Iterable[str], missing: Iterable[str] = ()) -> str:
     """What is said and what is missing in one line; what is missing for the same reason stands together."""
     groups: dict[str, list[str]] = {}
     for phrase in dict.fromkeys(missing):
@@ -90,24 +109,28 @@ def settle(
     comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", looks: int = 1, matters: float = 0.0
 ) -> Finding:  # fmt: skip
     """Whether the mean of every comparison lies between ``low`` and ``high``, by the rules of ``verdicts``."""
-    region, parts, missing, early = Region(low, high, matters, max(looks, 1)), [], [], False
+    region, parts, missing, unlearned = Region(low, high, matters, max(looks, 1)), [], [], False
     for name, values, *curves in comparisons:
         parts.append(part := Part(name, tuple(curves)))
         try:
-            part.values, part.judged = np.asarray(values(), dtype=float), True
+            part.values, part.verdict = np.asarray(values(), dtype=float), INCONCLUSIVE
         except Early as error:
-            early = True
             missing.append(str(error))
             if isinstance(error.values, pd.Series):
                 part.values = np.asarray(error.values, dtype=float)
         except Missing as error:
+            unlearned |= isinstance(error, Unlearned)
             missing.append(str(error))
     known = {part.name: part.values for part in parts if part.judged}
     if not known:
-        return Finding(UNSURE if early else NOT_RUN, reason=told([], missing), parts=parts, region=region)
+        verdict, reason = NOT_APPLICABLE if unlearned else NOT_RUN, format_reasons([], missing)
+        return Finding(verdict, reason=reason, parts=parts, region=region, closed=unlearned)
     mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
     inside, outside, negligible = rule.decide(mean, sd, n, region)
     verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
+    single = rule.verdict(inside[:, None], outside[:, None], negligible[:, None])
+    for part, own in zip((part for part in parts if part.judged), single, strict=True):
+        part.verdict = str(own)
 
     def named(which: np.ndarray) -> str:
         return ", ".join(np.array(list(known))[which])
@@ -115,23 +138,26 @@ def settle(
     wanted = f"above {low:g}" if np.isinf(high) else f"between {low:g} and {high:g}"
     wrong, undecided = named(outside & ~negligible), named(~inside & ~outside & ~negligible)
     said = f"undecided whether {wanted}: {undecided}" if undecided else ""
-    if verdict in (HOLDS, NEGLIGIBLE):
+    if verdict in (SUPPORTED, NEGLIGIBLE):
         said = f"{wanted} in {(inside & ~negligible).sum()} of {len(known)}"
     elif wrong:
         said = f"not {wanted}: {wrong}"
     within = f"within ±{matters:g}: {named(negligible)}" if negligible.any() else ""
     seeds = min(map(len, known.values()))
-    return Finding(verdict, _shown(known, sign, region.looks), seeds, told([said, within], missing), parts, region)
+    return Finding(
+        verdict, _shown(known, sign, region.looks), seeds, format_reasons([said, within], missing), parts, region
+    )
 
 
 def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
-        low, high = (f"{edge(list(means.values())):{sign}z.1f}" for edge in (np.nanmin, np.nanmax))
+        some = [mean for mean in means.values() if not np.isnan(mean)] or [np.nan]
+        low, high = (f"{edge(some):{sign}z.1f}" for edge in (min, max))
         return f"{len(known)} comparisons, means from {low} to {high}"
     half = {name: statistics.interval(values, looks) for name, values in known.items()}
-    return "; ".join(f"{name} {figures.give_or_take(mean, half[name], sign)}" for name, mean in means.items())
+    return "; ".join(f"{name} {figures.format_interval(mean, half[name], sign)}" for name, mean in means.items())
 
 
 def _pairs(
@@ -140,10 +166,10 @@ def _pairs(
 ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Every better curve with every worse one, in every experiment; ``others``: all curves that are not better ones."""
     for experiment in claim.experiments:
-        rivals = worse
-        if worse == "others":
-            rivals = [label for label in evidence.labels.get(experiment, ()) if label not in better] or ["others"]
-        for one, other in product(better, rivals):
+        there = evidence.labels.get(experiment, [])
+        rivals = [label for label in there if label not in better] or ["others"] if worse == "others" else worse
+        for pair in product(better, rivals):
+            one, other = (name if name in there else SAME_ROLE.get(name, name) for name in pair)
             name = f"{experiment}: " * (len(claim.experiments) > 1) + f"{one} – {other}"
             yield name, partial(values, (experiment, one), (experiment, other)), (experiment, one), (experiment, other)
 
@@ -204,10 +230,9 @@ def level(
     looked = ((curve, partial(values, curve), (experiment, curve)) for curve in curves)
     finding = settle(looked, value - margin, value + margin, sign="", looks=len(evidence.looks))
     finding.unit, finding.paper = "%", float(value)
-    if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0] != data):
-        finding.closed = True
-        if finding.verdict != NOT_RUN:
-            finding.verdict, finding.reason = UNSURE, f"absolute numbers belong to the paper's protocol, on {data}"
+    if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0].split("@")[0] != data):
+        reason = f"absolute numbers belong to the paper's protocol, on {data}"
+        return replace(finding, verdict=NOT_APPLICABLE, reason=reason, closed=True)
     return finding
 
 
@@ -225,6 +250,7 @@ def steadier(evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals,
 def groups(evidence: Evidence) -> np.ndarray:
     """Fig. 7: images [seeds, groups, consensus or not, correct or not]."""
     evidence.runs("fig7")
+    evidence.learned("fig7")
     images = fig7.table(evidence.results("fig7")).groupby(["seed", "group", "consensus", "correct"])["images"].sum()
     seeds = evidence.counted(images.index.unique("seed").to_series(), "runs of fig7")
     return images.loc[seeds.tolist()].to_numpy(dtype=float).reshape(-1, fig7.GROUPS, 2, 2)[:, :, ::-1, ::-1]
@@ -269,6 +295,11 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
 # Exact claims
 
 
+def _counted(name: str, value: float, region: Region) -> Part:
+    verdict = SUPPORTED if region.low <= value <= region.high else CONTRADICTED
+    return Part(name, values=np.array([value]), verdict=verdict)
+
+
 def _exact(
     wrong: list[str], ours: str, missing: Iterable[str] = (), seeds: int = 0, close: Iterable[str] = ()
 ) -> Finding:  # fmt: skip
@@ -277,9 +308,14 @@ def _exact(
     What is missing is named and changes nothing; what is too ``close``, or must not be missing, leaves it undecided.
     """
     if not ours:
-        return Finding(NOT_RUN, reason=told([], missing))
+        return Finding(NOT_RUN, reason=format_reasons([], missing))
     said = f"not so: {', '.join(wrong[:3])}" + f" and {len(wrong) - 3} more" * (len(wrong) > 3) if wrong else ""
-    return Finding(FAILS if wrong else UNSURE if close else HOLDS, ours, seeds, told([said], [*missing, *close]))
+    return Finding(
+        CONTRADICTED if wrong else INCONCLUSIVE if close else SUPPORTED,
+        ours,
+        seeds,
+        format_reasons([said], [*missing, *close]),
+    )
 
 
 def _every(
@@ -362,7 +398,7 @@ def size(evidence: Evidence, claim: Claim, *, of: Labels, to: str | None = None)
     wrong = [name for name in of if printed not in prints[name]]
     ours = dict.fromkeys(f"{sizes[name]:.2f}" if to else f"{parameters()[name]:,}" for name in of)
     region = Region(float(Decimal(printed) - digit / 2), float(Decimal(printed) + digit))  # rounded, or truncated
-    parts = [Part(name, values=np.array([float(sizes[name])]), judged=True) for name in of]
+    parts = [_counted(name, float(sizes[name]), region) for name in of]
     return replace(
         _exact(wrong, ", ".join(ours)), parts=parts, region=region, unit="times" if to else "M", paper=float(printed)
     )
@@ -396,6 +432,8 @@ def seconds(evidence: Evidence, claim: Claim, *, of: str, most: float) -> Findin
         return Finding(NOT_RUN, reason=f"missing: {of} of table2")
     finding = _exact([of] if taken > SLACK * most else [], f"{tables.seconds(taken)} s")
     if evidence.scale != PAPER:
-        finding = Finding(UNSURE, finding.ours, 0, "absolute numbers belong to the paper's protocol")
-    parts = [Part(of, values=np.array([taken]), judged=True)]
-    return replace(finding, parts=parts, region=Region(0, SLACK * most), unit="s", paper=most)
+        finding = Finding(
+            NOT_APPLICABLE, finding.ours, 0, "absolute numbers belong to the paper's protocol", closed=True
+        )
+    region = Region(0, SLACK * most)
+    return replace(finding, parts=[_counted(of, taken, region)], region=region, unit="s", paper=most)

@@ -1,6 +1,7 @@
 """What a claim is, and the evidence on it in the records of one scale: curves, seconds, provenance."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pslcore.settings import Settings, short
 from psllab import grid
 from psllab.analysis import exhibit as report
 from psllab.analysis import figures, statistics
+from psllab.analysis.decision import LEARNED
 from psllab.grid import Cell
 
 Experiment = Literal[
@@ -64,6 +66,10 @@ class Missing(Exception):
     """Says which runs a comparison lacks."""
 
 
+class Unlearned(Missing):
+    """Says that an experiment learned nothing, so that its comparisons mean nothing."""
+
+
 class Early(Missing):
     """How many seeds a comparison has before its first interim analysis; ``values`` are for forecasts alone."""
 
@@ -91,7 +97,7 @@ class Evidence:
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
         self.clocked = cache(
-            lambda name: [(cell.label, figures.seconds_of(record)) for cell, record in self.results(name).runs]
+            lambda name: [(cell.label, grid.seconds_of(record)) for cell, record in self.results(name).runs]
         )
         self.cells: dict[str, list[Cell]] = {
             name: [cell for cell in grid.cells(name, self.scale, self.params) if cell.label != grid.CEILING]
@@ -101,6 +107,14 @@ class Evidence:
             name: list(dict.fromkeys(cell.label for cell in cells)) for name, cells in self.cells.items()
         }
         self.looks = grid.looks(self.scale, self.params)
+        self.of_paper = cache(  # what the paper ran, as far as the file says it
+            lambda name: grid.cells(name, PAPER, self.params)[0].config if name in known.get(PAPER, {}) else None
+        )
+        firsts = [
+            next(name for name in self.labels if known[self.scale][name] == known[self.scale][own])
+            for own in self.labels
+        ]
+        self.twins = {own: name for own, name in zip(self.labels, firsts, strict=True) if own != name}  # the same runs
         self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"
 
     def forget(self) -> None:
@@ -130,9 +144,23 @@ class Evidence:
             raise Missing(missing[0])
         return runs
 
+    def learned(self, experiment: str) -> None:
+        """Raise ``Unlearned`` where the best curve does not end clearly above what one constant answer could come to.
+
+        That is one class's share of accuracy or of mean IoU.
+        """
+        table = self.table(experiment)
+        ends = table[table["labelled"] == table["labelled"].max()].groupby("method")["metric"]
+        best, n_classes = 100 * ends.mean().max(), self.results(experiment).runs[0][1]["data"]["classes"]
+        if best < (floor := 100 / n_classes + LEARNED):
+            raise Unlearned(
+                f"{experiment} (nothing was learned: its best curve ends at {best:.1f} %, below {floor:.1f})"
+            )
+
     def curve(self, experiment: str, label: str, at: At) -> pd.Series:
-        """Metric in per cent by seed, at a cycle or as area; raises as ``runs``."""
+        """Metric in per cent by seed, at a cycle or as area; raises as ``runs`` and ``learned``."""
         self.runs(experiment, label)
+        self.learned(experiment)
         if at == "area":
             return 100 * self.areas(experiment)[label]
         rows = self.table(experiment).query("method == @label").pivot(index="seed", columns="labelled", values="metric")
@@ -149,16 +177,22 @@ class Evidence:
             As ``runs``; ``Early`` before the first.
         """
         both = pd.concat([self.curve(*one, at), self.curve(*other, at)], axis=1, join="inner").sort_index()
-        kinds = [
-            {cell.config.seed: record.get("precision") or cell.config.recipe.precision
-             for cell, record in self.runs(*curve)} for curve in (one, other)
-        ]  # fmt: skip
-        mixed = [int(seed) for seed in both.index if kinds[0][seed] != kinds[1][seed]]
+        kinds = self.precisions((one, other))
+        mixed = [int(seed) for seed in both.index if kinds.loc[seed].nunique() > 1]
         names = [one[1], other[1]] if one[1] != other[1] else [one[1]]
         name = f"{' – '.join(names)} of {' and '.join(dict.fromkeys((one[0], other[0])))}"
         if mixed:
             self.left_out[name] = mixed
         return self.counted(both.drop(index=mixed), name)
+
+    def precisions(self, curves: Sequence[Curve]) -> pd.DataFrame:
+        """The precision of the finished runs of some curves, [seeds, curves]; None where one is not finished."""
+        done = [
+            pd.Series({cell.config.seed: record.get("precision") or cell.config.recipe.precision
+                       for cell, record in self.results(name).runs if cell.label == label}, dtype=object)
+            for name, label in curves
+        ]  # fmt: skip
+        return pd.concat(done, axis=1).sort_index()
 
     def lead(self, one: Curve, other: Curve, at: At) -> pd.Series:
         """Difference by seed of two curves; raises as ``pair``."""
@@ -192,6 +226,26 @@ class Evidence:
         table = costs[0]
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         return {row["method"]: sum(float(row[part]) for part in parts if row[part] != "–") for row in rows}
+
+    def basis(self, claim: Claim) -> str:
+        """What the runs that were used are of where it is not what the paper ran: frozen features, or a stand-in.
+
+        What is counted exactly, and claims of ours, have no data of the paper's.
+        """
+        of_paper = claim.source != "ours" and claim.check.kind not in ("seen", "unpicked", "same_pools")
+        frozen, others = False, []
+        for name in sorted({name for name, _ in self.used} & set(self.labels)):
+            run = self.results(name).runs[0][1]
+            data, clients = run["data"]["name"], run["config"].get("clients")
+            frozen |= figures.is_frozen(data)
+            paper = self.of_paper(name) if of_paper else None
+            if paper is not None and (paper.dataset.split("@")[0], paper.settings().get("clients")) != (
+                re.split("[+@]", data)[0], clients
+            ):  # fmt: skip
+                others.append(data + f" with {clients} clients" * bool(clients))
+        if others:
+            return f"same comparison on {' and '.join(dict.fromkeys(others))}"
+        return "on frozen features" if frozen else ""
 
     def provenance(self) -> tuple[str, str, int]:
         """Data, hardware and the number of records made by other code, of all that was used."""

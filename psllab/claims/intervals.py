@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from psllab.analysis import decision, statistics
-from psllab.analysis.decision import NOT_RUN, UNSURE
+from psllab.analysis import statistics
+from psllab.analysis.decision import NOT_APPLICABLE
 from psllab.claims.checks import Finding
 
 DIGITS = 4  # of what is written down
@@ -23,29 +23,15 @@ def of(finding: Finding) -> dict:
         is none), ``judged`` (False before the first) and ``verdict`` (corrected, as in the claim's own).
         Comparisons without a single value are there as well, as *not run*.
     """
-    region = finding.region
-    judged = [part for part in finding.parts if part.judged]
-    single = dict(zip(map(id, judged), _verdicts(finding, judged), strict=True))
+    region, known = finding.region, any(len(part.values) for part in finding.parts)
     return {
         "unit": finding.unit, "paper_value": finding.paper, "region": [_plain(region.low), _plain(region.high)],
         "comparisons": [
             {"name": part.name, **_interval(part.values, region.looks), "judged": part.judged,
-             "verdict": single.get(id(part), UNSURE if len(part.values) else NOT_RUN)}
-            for part in finding.parts
-        ] if len(finding.parts) and any(len(part.values) for part in finding.parts) else [],
+             "verdict": NOT_APPLICABLE if finding.closed and part.judged else part.verdict}
+            for part in finding.parts if known
+        ],
     }  # fmt: skip
-
-
-def _verdicts(finding: Finding, judged: list) -> list[str]:
-    """Of each judged comparison: its own, with the correction of all."""
-    if finding.closed or not judged:
-        return [UNSURE] * len(judged)
-    if finding.unit in COUNTED:
-        low, high = finding.region.low, finding.region.high
-        return [decision.HOLDS if low <= part.values[0] <= high else decision.FAILS for part in judged]
-    mean, sd, n = map(np.array, zip(*(decision.summary(part.values) for part in judged), strict=True))
-    inside, outside, negligible = (which[:, None] for which in decision.decide(mean, sd, n, finding.region))
-    return list(map(str, decision.verdict(inside, outside, negligible)))
 
 
 def _interval(values: np.ndarray, looks: int) -> dict:

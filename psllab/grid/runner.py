@@ -54,6 +54,12 @@ class Results:
     later: list[Cell] = field(default_factory=list)
     archived: set[str] = field(default_factory=set)
 
+    @property
+    def fresh(self) -> list[tuple[Cell, Record]]:
+        """The runs that are not stale."""
+        stale = {cell.config.key for cell in self.stale}
+        return [run for run in self.runs if run[0].config.key not in stale]
+
     def up_to_look(self, looks: Collection[int]) -> "Results":
         """The runs of the last interim analysis that every curve has reached: nothing is judged in between.
 
@@ -139,13 +145,10 @@ def run(
     folder = runs_folder(out, scale)
     before = collect(experiment, scale, params, out)
     records.prepare(folder)
-    again = [] if keep_stale else before.stale
-    todo = before.unfinished + again
+    kept, again = (before.runs, []) if keep_stale else (before.fresh, before.stale)
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
-    made_again = {cell.config.key for cell in again}
-    kept = [run for run in before.runs if run[0].config.key not in made_again]
-    todo = [cell for cell in todo if only is None or (cell.label, cell.config.seed) in only]
+    todo = [cell for cell in before.unfinished + again if only is None or (cell.label, cell.config.seed) in only]
     todo, later = precision.fitting(todo, kept, prepare_process(device))
     if later:
         print(
@@ -156,12 +159,17 @@ def run(
         parameters.check(cell.config, root)
     size = max(1, min(jobs or cpu_count(), len(todo)))
     known = {cell.label: seconds_of(record) for cell, record in kept}
+    given = root, folder, device, deadline
+    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for cell, trouble in _attempts(todo, root, folder, device, deadline, size, known):
+        for number, trouble, seconds in workers.answers(tasks, size):
+            if seconds is None:  # out of time
+                continue
+            known[todo[number].label] = seconds
             bar.update(trouble is None)
             if trouble:
-                failures.append((cell, trouble))
+                failures.append((todo[number], trouble))
             progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
@@ -187,25 +195,12 @@ def _log(path: Path, failures: list[tuple[Cell, Trouble]]) -> str:
     return f"What happened stands in {path}."
 
 
-def _attempts(
-    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, size: int,
-    known: dict[str, float],
-) -> Iterator[tuple[Cell, Trouble | None]]:  # fmt: skip
-    """Each cell as it ends, with what went wrong; cells that ran out of time are left out.
+def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
+    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest.
 
     ``known`` are seconds a run by curve, and grows; the longest runs of a seed are begun first, so that no worker waits
     for another at the end. Nothing in a record depends on the order.
     """
-    given = root, folder, device, deadline
-    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
-    for number, in_time, trouble, seconds in workers.answers(tasks, size):
-        if in_time:
-            known[todo[number].label] = seconds
-            yield todo[number], trouble
-
-
-def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
-    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest."""
     left = list(range(len(todo)))
     while left:
         seed = min(todo[number].config.seed for number in left)
@@ -214,22 +209,19 @@ def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
         yield longest
 
 
-Answer = tuple[int, bool, Trouble | None, float]
-"""The number of a cell, whether its run came to an end in time, what went wrong, seconds."""
-
-
 def _attempt(
     number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
-) -> Answer:
+) -> tuple[int, Trouble | None, float | None]:
+    """The number of a cell again, what went wrong, seconds; None if its run did not come to an end in time."""
     trouble, begun = None, time.perf_counter()
     try:
         run_one(config, root, folder, device, deadline)
     except OutOfTime:
-        return number, False, None, 0.0
+        return number, None, None
     except Exception as error:  # whatever it is, it is reported, and the other runs go on
         sentence = " ".join(str(error).split()) or "no reason given"
         trouble = f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc()
-    return number, True, trouble, time.perf_counter() - begun
+    return number, trouble, time.perf_counter() - begun
 
 
 def seconds_of(record: Record) -> float:

@@ -9,9 +9,26 @@ import ipywidgets as w
 from psllab.widgets.job import Job
 
 
-def told(text: str) -> str:
+def paragraph(text: str) -> str:
     """Plain text for an HTML widget."""
     return f'<div class="psl-told">{escape(text)}</div>'
+
+
+def control(kind: type[w.Widget], *args: Any, width: int | None = None, **given: Any) -> Any:
+    """A widget with room for its description; sliders answer when they are let go."""
+    if issubclass(kind, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
+        given["continuous_update"] = False
+    layout = w.Layout(width=f"{width}px" if width else None)
+    return kind(*args, style={"description_width": "initial"}, layout=layout, **given)
+
+
+def named(**widgets: w.Widget) -> None:
+    """Names for style and tests, as classes."""
+    for each, widget in widgets.items():
+        widget.add_class(f"psl-{each.replace('_', '-')}")
+
+
+told = paragraph  # the explorers' name for it
 
 
 def row(*children: w.Widget, **layout: Any) -> w.Box:
@@ -23,9 +40,8 @@ def wide(child: w.Widget, least: int) -> w.Widget:
     """In a box that takes a share of its row, and at least so many pixels."""
     if isinstance(child, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
         child.layout.width = "98%"
-    return w.VBox(
-        [child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
-    )
+    layout = w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
+    return w.VBox([child], layout=layout)
 
 
 def offer(dropdown: w.Dropdown, options: list) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psllab.analysis import decision
-from psllab.analysis.decision import FAILS, HOLDS, NEGLIGIBLE, UNSURE, VERDICTS, Region
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, SUPPORTED, VERDICTS, Region
 from psllab.claims import checks
 
 CAMPAIGNS = 2000
@@ -32,16 +32,16 @@ def ever(verdicts, *which):
 @pytest.mark.parametrize("comparisons", [1, 7])
 def test_without_a_difference_hardly_any_campaign_ever_claims_one(looks, matters, comparisons):
     verdicts = campaigns([0.0] * comparisons, looks, matters=matters)
-    assert ever(verdicts, HOLDS, FAILS) <= 0.05 + TOLERANCE
+    assert ever(verdicts, SUPPORTED, CONTRADICTED) <= 0.05 + TOLERANCE
 
 
 @pytest.mark.parametrize("spread", [1.0, 3.75])  # as measured at laptop, and on the digits
 def test_a_difference_of_a_point_is_found(spread):
     looks = LOOKS["laptop" if spread == 1 else "digits"]
     verdicts = campaigns([1.0], looks, spread)
-    assert ever(verdicts, HOLDS) >= 0.8
-    assert ever(verdicts, FAILS) <= 0.05
-    assert ever(campaigns([-1.0], looks, spread), FAILS) >= 0.8
+    assert ever(verdicts, SUPPORTED) >= 0.8
+    assert ever(verdicts, CONTRADICTED) <= 0.05
+    assert ever(campaigns([-1.0], looks, spread), CONTRADICTED) >= 0.8
 
 
 def test_what_does_not_matter_is_told_and_what_does_is_not_called_so():
@@ -65,15 +65,15 @@ def test_the_simulated_verdict_is_that_of_a_claim():
 
 @pytest.mark.parametrize(
     ("mean", "sd", "expected"),
-    [([1.0], [0.1], HOLDS), ([-1.0], [0.1], FAILS), ([0.2], [0.1], NEGLIGIBLE), ([-0.2], [0.1], NEGLIGIBLE),
-     ([0.5], [2.0], UNSURE), ([1.0, 0.0], [0.1, 0.1], NEGLIGIBLE), ([1.0, -1.0], [0.1, 0.1], FAILS),
-     ([0.0, -1.0], [0.1, 0.1], FAILS), ([0.0, 0.5], [0.1, 2.0], UNSURE), ([np.nan], [1.0], UNSURE),
-     ([1.0, np.nan], [0.1, 1.0], UNSURE)],
+    [([1.0], [0.1], SUPPORTED), ([-1.0], [0.1], CONTRADICTED), ([0.2], [0.1], NEGLIGIBLE), ([-0.2], [0.1], NEGLIGIBLE),
+     ([0.5], [2.0], INCONCLUSIVE), ([1.0, 0.0], [0.1, 0.1], NEGLIGIBLE), ([1.0, -1.0], [0.1, 0.1], CONTRADICTED),
+     ([0.0, -1.0], [0.1, 0.1], CONTRADICTED), ([0.0, 0.5], [0.1, 2.0], INCONCLUSIVE), ([np.nan], [1.0], INCONCLUSIVE),
+     ([1.0, np.nan], [0.1, 1.0], INCONCLUSIVE)],
 )  # fmt: skip
 def test_a_verdict_of_several_comparisons(mean, sd, expected):
     found = decision.decide(mean, sd, [10] * len(mean), Region(matters=decision.MATTERS))
     assert decision.verdict(*found) == expected
-    assert decision.verdict(*found, whole=False) == (FAILS if expected == FAILS else UNSURE)
+    assert decision.verdict(*found, whole=False) == (CONTRADICTED if expected == CONTRADICTED else INCONCLUSIVE)
     assert expected in VERDICTS
 
 

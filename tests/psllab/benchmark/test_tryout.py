@@ -135,7 +135,7 @@ def test_a_standing_is_paired_by_seed_and_judged_at_a_look(made, here):
     assert [len(each.differences) for each in three.comparisons] == [2, 2]
     one = comparison.judge("Mine", whole, own[:1])
     assert one.look == 0
-    assert {each.verdict for each in one.comparisons} == {decision.UNSURE}
+    assert {each.verdict for each in one.comparisons} == {decision.INCONCLUSIVE}
     assert not one.settled
     worse = comparison.judge("Mine", whole, as_own(made, shift=-0.2))
     assert worse.comparisons[1].verdict == "worse"
@@ -155,7 +155,7 @@ def test_runs_that_make_no_pair_are_left_out_and_counted(made, here, change, sai
     found = comparison.judge("Mine", published.load("fig", "little"), own)
     assert [each.unpaired for each in found.comparisons] == [{said: 1}] * 2
     assert [len(each.differences) for each in found.comparisons] == [3, 3]
-    assert {each.verdict for each in found.comparisons} == {decision.UNSURE}  # three of four
+    assert {each.verdict for each in found.comparisons} == {decision.INCONCLUSIVE}  # three of four
     assert any(f"2 do not, {said}: `--with-rivals`" in note for note in comparison.notes(found))
     assert tryout.unpaired(published.load("fig", "little"), own) == ["Random", "Entropy"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psllab.analysis import statistics
-from psllab.analysis.decision import FAILS, HOLDS, NEGLIGIBLE, NOT_RUN, UNSURE
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_RUN, SUPPORTED
 from psllab.claims import checks, intervals
 from psllab.claims.evidence import Claim, Early, Missing
 
@@ -20,7 +20,7 @@ def of(*samples, **more):
 
 def test_a_comparison_has_its_interval_and_its_own_verdict():
     told = of(3 + SPREAD, -3 + SPREAD, SPREAD, 3 + 40 * SPREAD)
-    assert [one["verdict"] for one in told["comparisons"]] == [HOLDS, FAILS, NEGLIGIBLE, UNSURE]
+    assert [one["verdict"] for one in told["comparisons"]] == [SUPPORTED, CONTRADICTED, NEGLIGIBLE, INCONCLUSIVE]
     assert (told["unit"], told["paper_value"], told["region"]) == ("points", None, [0.0, None])
     for one, shift in zip(told["comparisons"], (3, -3, 0), strict=False):
         half = statistics.interval(SPREAD)
@@ -46,14 +46,14 @@ def test_what_is_too_early_is_told_and_not_judged():
 
     told = intervals.of(checks.settle([("a", early), ("b", missing)], 0.0))["comparisons"]
     assert [(one["judged"], one["verdict"], one["estimate"], one["seeds"]) for one in told] == [
-        (False, UNSURE, 1.5, 2), (False, NOT_RUN, None, 0),
+        (False, NOT_RUN, 1.5, 2), (False, NOT_RUN, None, 0),
     ]  # fmt: skip
     assert intervals.of(checks.settle([("b", missing)], 0.0))["comparisons"] == []
 
 
 def test_one_seed_or_no_number_has_no_interval():
     (one,) = of(np.array([2.0]))["comparisons"]
-    assert (one["estimate"], one["low"], one["high"], one["verdict"]) == (2.0, None, None, UNSURE)
+    assert (one["estimate"], one["low"], one["high"], one["verdict"]) == (2.0, None, None, INCONCLUSIVE)
     (one,) = of(np.array([2.0, np.nan]))["comparisons"]
     assert (one["estimate"], one["low"], one["seeds"]) == (None, None, 2)
 
@@ -68,7 +68,7 @@ def test_a_printed_size_is_a_number_with_what_rounds_to_it():
     told = sized("0.078 M", ["resnet8"])
     assert (told["unit"], told["paper_value"]) == ("M", 0.078)
     assert told["region"] == pytest.approx([0.0775, 0.079])
-    assert [(one["estimate"], one["verdict"]) for one in told["comparisons"]] == [(0.078, HOLDS)]
+    assert [(one["estimate"], one["verdict"]) for one in told["comparisons"]] == [(0.078, SUPPORTED)]
     told = sized("62 times", ["resnet18"], to="resnet14")
-    assert (told["unit"], told["comparisons"][0]["verdict"]) == ("times", FAILS)
+    assert (told["unit"], told["comparisons"][0]["verdict"]) == ("times", CONTRADICTED)
     assert told["comparisons"][0]["estimate"] == pytest.approx(11_173_962 / 175_258, abs=1e-4)

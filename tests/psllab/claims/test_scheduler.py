@@ -70,7 +70,7 @@ def test_it_comes_true(world):
         target = n + ahead(finished(world, n, lead)).seeds
         evidence = finished(world, target, lead)
         assert ahead(evidence) is None
-        assert KINDS["lead"](evidence, made(), **made().check.arguments).verdict == checks.HOLDS
+        assert KINDS["lead"](evidence, made(), **made().check.arguments).verdict == checks.SUPPORTED
 
 
 def test_what_is_settled_or_cannot_be_needs_nothing(world):
