@@ -1,4 +1,4 @@
-"""`make` in the places where people put it: odd paths, no .git, a worktree, root. With stand-ins for what takes long."""
+"""`make` where people put it: odd paths, no .git, a worktree, root. With stand-ins for what takes long."""
 
 import os
 import shutil
