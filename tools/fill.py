@@ -12,6 +12,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import plotly.graph_objects as go
 
 from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
-from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_RUN, SUPPORTED
+from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
 from psllab.claims import summary as words
 from psllab.claims import verdicts
@@ -30,13 +31,33 @@ TOP = Path(__file__).parents[1]
 DECIDED = (SUPPORTED, CONTRADICTED, NEGLIGIBLE)
 COUNTED = ("seen", "unpicked", "same_pools", "size", "smallest", "faster", "seconds")
 """Checks that no seed and no network of the task decides."""
+ANSWERS = (  # question, experiment, the two curves, what the paper says of it
+    ("PSL against Random", "fig3a", "PSL", "Random", "ahead: 4.3 points at 3,000 labels"),
+    ("PSL against Entropy", "fig3a", "PSL", "Entropy", "ahead"),
+    ("PSL against BADGE", "fig3a", "PSL", "BADGE", "ahead"),
+    ("PSL against ALFA-Mix", "fig3a", "PSL", "ALFA-Mix", "ahead"),
+    ("PSL against PSL without both studies", "fig5a", "PSL", "without both", "ahead: 2.5 points at 3,000 labels"),
+    ("ALFA-Mix at home against ALFA-Mix in the cloud", "private", "ALFA-Mix at home", "ALFA-Mix", "not asked"),
+)
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
     params = TOP / "params.yaml"
-    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_look(grid.looks(scale, params))
+    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_interim(grid.interim(scale, params))
+
+
+def decided(scale: str, experiment: str) -> grid.Results:
+    """The curves that have reached the first interim analysis, up to the last that all of these have reached."""
+    params = TOP / "params.yaml"
+    results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
+    seeds: dict[str, set[int]] = {}
+    for cell, _ in results.runs:
+        seeds.setdefault(cell.label, set()).add(cell.config.seed)
+    there = {label for label, known in seeds.items() if set(range(interim[0])) <= known}
+    runs = [(cell, record) for cell, record in results.runs if cell.label in there]
+    return replace(results, runs=runs, unfinished=[]).up_to_interim(interim)
 
 
 @cache
@@ -89,6 +110,33 @@ def privacy(page: Path, scale: str, experiment: str) -> str:
     return curves(page, scale, experiment, "area under the curve, and how many unlabelled images the cloud saw")
 
 
+def lead(page: Path, scale: str, experiment: str) -> str:
+    """One picture: paired differences to Random, of the curves that have reached the first interim analysis."""
+    results = decided(scale, experiment)
+    if not results.runs:
+        return none(scale, experiment)
+    picture = _relative(_picture(scale, f"{experiment}-lead"), page)
+    return f"![difference to Random in area under the curve, {experiment}]({picture})\n\n{figures.about(results)}\n"
+
+
+def answers(page: Path, *scales: str) -> str:
+    """Questions of ``ANSWERS``: the paper's answer, and at each scale the paired difference in area, in points."""
+    rows = []
+    for question, experiment, one, other, paper in ANSWERS:
+        row = {"difference in area under the curve (points)": question, "the paper": paper}
+        for scale in scales:
+            row[f"`{scale}`"] = "–"
+            if experiment in grid.experiments(scale, TOP / "params.yaml"):
+                table = decided(scale, experiment)
+                if {one, other} <= {cell.label for cell, _ in table.runs}:
+                    _, difference, seeds, *_ = (
+                        figures.paired_tests(table, one).set_index(f"{one} against", drop=False).loc[other]
+                    )
+                    row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
+
+
 def summary(page: Path, scale: str, experiment: str) -> str:
     """Picture and curves in numbers, without the tests."""
     results = collected(scale, experiment)
@@ -129,9 +177,9 @@ def noise(page: Path, scale: str, experiment: str) -> str:
 
 
 def found(page: Path, scale: str) -> str:
-    """The main findings of a scale, by rule from the verdicts."""
+    """The main findings of a scale, by rule from the verdicts; what is not applicable stands in ``claims``."""
     told = []
-    for sentence in words.found(judged(scale)):
+    for sentence in words.found([row for row in judged(scale) if row["verdict"] != NOT_APPLICABLE]):
         named = [_named(row) for row in sentence.claims]
         if sentence.words.endswith("in the paper."):
             named = []
@@ -197,7 +245,7 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-_WRITERS = (curves, privacy, counts, claims, summary, groups, noise, found, agreement)
+_WRITERS = (answers, lead, curves, privacy, counts, claims, summary, groups, noise, found, agreement)
 FILLS: dict[str, Callable[..., str]] = {writer.__name__: writer for writer in _WRITERS}
 
 
@@ -219,6 +267,8 @@ def pages() -> list[Path]:
 
 def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     """The picture that goes with a place; None where there is none, or nothing was run."""
+    if name == "lead":
+        return figures.privacy(decided(scale, experiment), "Random")
     if name == "noise":
         view = noisy(scale)
         return view and view.drops
@@ -237,7 +287,9 @@ def draw() -> None:
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
             if len(given) == 2 and (figure := drawn(name, *given)):
-                figure.write_image(_picture(*given), width=900, height=520, scale=2)
+                scale, experiment = given
+                name = f"{experiment}-lead" if name == "lead" else experiment
+                figure.write_image(_picture(scale, name), width=900, height=520, scale=2)
 
 
 def main(arguments: list[str] | None = None) -> int:

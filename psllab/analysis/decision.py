@@ -33,14 +33,14 @@ class Region:
         Its ends; ``high`` is infinite for a direction ("above").
     matters : float
         A mean within so much of 0 is no relevant difference; 0 for claims that have no such verdict.
-    looks : int
+    interim : int
         Interim analyses that share the error probability.
     """
 
     low: float = 0.0
     high: float = np.inf
     matters: float = 0.0
-    looks: int = 1
+    interim: int = 1
 
 
 def summary(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,7 +89,7 @@ def decide(
     -------
     three bool arrays, [..., C]
     """
-    level = (1 - statistics.CONFIDENCE) / 2 / region.looks
+    level = (1 - statistics.CONFIDENCE) / 2 / region.interim
     inside, outside = chances(mean, sd, n, region.low, region.high)
     within, beyond = (statistics.holm(p) < level for p in (inside, outside))
     if not region.matters:

@@ -137,13 +137,19 @@ def format_interval(mean: float, half: float, sign: str = "") -> str:
     return (f"{mean:{sign}z.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
 
-def privacy(results: Results) -> go.Figure:
-    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen."""
+def privacy(results: Results, against: str = "") -> go.Figure:
+    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen.
+
+    With ``against`` it is the paired difference to the area of that curve.
+    """
     table = frame(results)
     area, metric = 100 * statistics.areas(table), results.runs[0][1]["metric"]
+    if against:
+        area = area - area.xs(against, level="method").reindex(area.index, level="seed")
     seen = table.groupby(["method", "seed"])["unlabelled_seen"].max().groupby("method").mean().round().astype(int)
     of = area.groupby("method")
     rows = pd.DataFrame({"seen": seen, "mean": of.mean(), "half": of.apply(statistics.interval)}).sort_values("mean")
+    unit = f" points to {against}" if against else " %"
     figure = go.Figure(layout=LAYOUT)
     for number, (images, group) in enumerate(rows.groupby("seen")):
         colour, symbol = COLOURS[(2 + 3 * number) % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
@@ -152,14 +158,15 @@ def privacy(results: Results) -> go.Figure:
             name=f"{images:,} unlabelled images seen", mode="markers",
             error_x={"type": "data", "array": group["half"].fillna(0), "thickness": 1.2, "width": 4},
             marker={"color": colour, "symbol": symbol, "size": 11},
-            hovertemplate=f"%{{y}}: %{{x:.1f}} %, {images:,} unlabelled images seen<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x:.1f}}{unit}, {images:,} unlabelled images seen<extra></extra>",
         )  # fmt: skip
+    shown = f"area under the {metric} curve" + (f", difference to {against} (points)" if against else " (%)")
     title = f"{heading(results)}: what the cloud saw, and what came of it"
-    said = "; ".join(f"{row.Index} {row.mean:.1f} % with {row.seen:,} images seen" for row in rows.itertuples())
+    said = "; ".join(f"{row.Index} {row.mean:.1f}{unit} with {row.seen:,} images seen" for row in rows.itertuples())
     return figure.update_layout(
-        title_text=title,
+        title_text=title.replace(": ", "<br>"),
         meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
-        xaxis={"title": f"area under the {metric} curve (%)"},
+        xaxis={"title": shown},
         yaxis={"categoryarray": [style.text(method) for method in rows.index], "automargin": True},
     )
 

@@ -1,8 +1,7 @@
 """How a claim is judged: one rule for each kind of check, by the rules of ``verdicts``."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache, partial
 from itertools import pairwise, product
@@ -11,90 +10,22 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from pydantic import AfterValidator, BaseModel, ValidationInfo, create_model
+from pydantic import AfterValidator, ValidationInfo
 
 from pslcore import models
 from pslcore.runs import Record
-from pslcore.settings import Settings
 from psllab import grid
 from psllab.analysis import consensus as fig7
 from psllab.analysis import decision as rule
 from psllab.analysis import figures, statistics, tables
-from psllab.analysis.decision import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    MATTERS,
-    NEGLIGIBLE,
-    NOT_APPLICABLE,
-    NOT_RUN,
-    SUPPORTED,
-    Region,
-)
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED, Region
 from psllab.claims.evidence import PAPER, At, Claim, Curve, Early, Evidence, Missing, Unlearned
+from psllab.claims.finding import Finding, Part, format_reasons, kind
 from psllab.grid import Cell
 
 SLACK = 1.1  # two times within this ratio are the same
 SAME_ROLE = {"ResNet-8": "mlp16", "ResNet-14": "mlp32", "ResNet-18": "mlp128"}
 """Of Fig. 5c on frozen features: the smallest, the middle, the largest student."""
-KINDS: dict[str, Callable[..., "Finding"]] = {}
-"""Name of a check to its rule ``(evidence, claim, *, arguments of the data file) -> Finding``."""
-ARGUMENTS: dict[str, type[BaseModel]] = {}
-"""Name of a check to what its arguments must be: the annotations of its rule."""
-
-
-@dataclass
-class Part:
-    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict.
-
-    Its own verdict is corrected for the number of comparisons, as the claim's is.
-    """
-
-    name: str
-    curves: tuple[Curve, ...] = ()
-    values: np.ndarray = field(default_factory=lambda: np.empty(0))
-    verdict: str = NOT_RUN
-
-    @property
-    def judged(self) -> bool:
-        """Whether it has been."""
-        return self.verdict != NOT_RUN
-
-
-@dataclass
-class Finding:
-    """Verdict, our value as text, the seeds it rests on, and why; the numbers behind it.
-
-    ``paper`` is the printed value where there is one, in ``unit``; ``closed``: more seeds would change nothing.
-    """
-
-    verdict: str
-    ours: str = "–"
-    seeds: int = 0
-    reason: str = ""
-    parts: list[Part] = field(default_factory=list)
-    region: Region = field(default_factory=Region)
-    unit: str = "points"
-    paper: float | None = None
-    closed: bool = False
-
-
-def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Register a rule under its name."""
-    _, _, *asked = inspect.signature(rule).parameters.values()
-    fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in asked}
-    ARGUMENTS[rule.__name__] = create_model(rule.__name__, __config__=Settings.model_config, **fields)
-    KINDS[rule.__name__] = rule
-    return rule
-
-
-def format_reasons(said: Iterable[str], missing: Iterable[str] = ()) -> str:
-    """What is said and what is missing in one line; what is missing for the same reason stands together."""
-    groups: dict[str, list[str]] = {}
-    for phrase in dict.fromkeys(missing):
-        name, _, why = phrase.rpartition(" of ")
-        groups.setdefault(why, []).append(name)
-    gaps = (f"{', '.join(names)} of {why}" if any(names) else why for why, names in groups.items())
-    return "; ".join(part for part in (*said, groups and f"missing: {', '.join(gaps)}") if part)
 
 
 # Claims on seeds
@@ -106,10 +37,10 @@ Comparisons = Iterable[tuple[Any, ...]]
 
 
 def settle(
-    comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", looks: int = 1, matters: float = 0.0
+    comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", interim: int = 1, matters: float = 0.0
 ) -> Finding:  # fmt: skip
     """Whether the mean of every comparison lies between ``low`` and ``high``, by the rules of ``verdicts``."""
-    region, parts, missing, unlearned = Region(low, high, matters, max(looks, 1)), [], [], False
+    region, parts, missing, unlearned = Region(low, high, matters, max(interim, 1)), [], [], False
     for name, values, *curves in comparisons:
         parts.append(part := Part(name, tuple(curves)))
         try:
@@ -145,18 +76,18 @@ def settle(
     within = f"within ±{matters:g}: {named(negligible)}" if negligible.any() else ""
     seeds = min(map(len, known.values()))
     return Finding(
-        verdict, _shown(known, sign, region.looks), seeds, format_reasons([said, within], missing), parts, region
+        verdict, _shown(known, sign, region.interim), seeds, format_reasons([said, within], missing), parts, region
     )
 
 
-def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
+def _shown(known: dict[str, np.ndarray], sign: str, interim: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
         some = [mean for mean in means.values() if not np.isnan(mean)] or [np.nan]
         low, high = (f"{edge(some):{sign}z.1f}" for edge in (min, max))
         return f"{len(known)} comparisons, means from {low} to {high}"
-    half = {name: statistics.interval(values, looks) for name, values in known.items()}
+    half = {name: statistics.interval(values, interim) for name, values in known.items()}
     return "; ".join(f"{name} {figures.format_interval(mean, half[name], sign)}" for name, mean in means.items())
 
 
@@ -197,10 +128,10 @@ def lead(
         ahead = evidence.lead(one, other, at)
         return ahead if than is None else ahead - evidence.lead(one, other, than)
 
-    pairs, looks = _pairs(evidence, claim, better, worse, values), len(evidence.looks)
+    pairs, interim = _pairs(evidence, claim, better, worse, values), len(evidence.interim)
     if points is None:
-        return settle(pairs, 0.0, looks=looks, matters=MATTERS)
-    return replace(settle(pairs, points - margin, points + margin, looks=looks), paper=float(points))
+        return settle(pairs, 0.0, interim=interim, matters=rule.MATTERS)
+    return replace(settle(pairs, points - margin, points + margin, interim=interim), paper=float(points))
 
 
 @kind
@@ -214,7 +145,7 @@ def across(evidence: Evidence, claim: Claim, *, curves: Labels | Literal["both"]
         (curve, partial(evidence.lead, (first, curve), (second, curve), at), (first, curve), (second, curve))
         for curve in curves
     )
-    return settle(pairs, 0, looks=len(evidence.looks), matters=MATTERS)
+    return settle(pairs, 0, interim=len(evidence.interim), matters=rule.MATTERS)
 
 
 @kind
@@ -228,7 +159,7 @@ def level(
         return evidence.counted(evidence.curve(experiment, curve, at), f"{curve} of {experiment}")
 
     looked = ((curve, partial(values, curve), (experiment, curve)) for curve in curves)
-    finding = settle(looked, value - margin, value + margin, sign="", looks=len(evidence.looks))
+    finding = settle(looked, value - margin, value + margin, sign="", interim=len(evidence.interim))
     finding.unit, finding.paper = "%", float(value)
     if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0].split("@")[0] != data):
         reason = f"absolute numbers belong to the paper's protocol, on {data}"
@@ -244,7 +175,9 @@ def steadier(evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals,
         both = evidence.pair(one, other, at).to_numpy()
         return statistics.jackknife(lambda rows: np.log(rows[:, 1].std() / rows[:, 0].std()), both)
 
-    return replace(settle(_pairs(evidence, claim, better, worse, values), 0, looks=len(evidence.looks)), unit="ratio")
+    return replace(
+        settle(_pairs(evidence, claim, better, worse, values), 0, interim=len(evidence.interim)), unit="ratio"
+    )
 
 
 def groups(evidence: Evidence) -> np.ndarray:
@@ -278,7 +211,7 @@ def buckets(evidence: Evidence, claim: Claim) -> Finding:
 
     curves = _of_fig7(evidence)
     looked = ((f"group {group + 1}", partial(values, group), *curves) for group in range(fig7.GROUPS))
-    return settle(looked, 0, looks=len(evidence.looks))
+    return settle(looked, 0, interim=len(evidence.interim))
 
 
 @kind
@@ -289,7 +222,9 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
         images = groups(evidence)[:, -1].sum(1)
         return 100 * images[:, 1] / images.sum(1)
 
-    return replace(settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", looks=len(evidence.looks)), unit="%")
+    return replace(
+        settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", interim=len(evidence.interim)), unit="%"
+    )
 
 
 # Exact claims

@@ -106,7 +106,7 @@ class Evidence:
         self.labels: dict[str, list[str]] = {  # of all curves, finished or not; the ceiling is none
             name: list(dict.fromkeys(cell.label for cell in cells)) for name, cells in self.cells.items()
         }
-        self.looks = grid.looks(self.scale, self.params)
+        self.interim = grid.interim(self.scale, self.params)
         self.of_paper = cache(  # what the paper ran, as far as the file says it
             lambda name: grid.cells(name, PAPER, self.params)[0].config if name in known.get(PAPER, {}) else None
         )
@@ -138,9 +138,9 @@ class Evidence:
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
 
     def runs(self, experiment: str, label: str = "") -> list[tuple[Cell, Record]]:
-        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without ``looks``, if one lacks."""
+        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without interim analyses, a gap."""
         runs, missing = self.found(experiment, label)
-        if missing and not (runs and self.looks):
+        if missing and not (runs and self.interim):
             raise Missing(missing[0])
         return runs
 
@@ -206,12 +206,12 @@ class Evidence:
 
     def counted(self, rows: Any, name: str) -> Any:
         """Of rows by seed, in order, those that count: all, or those up to the last interim analysis (``Early``)."""
-        if not self.looks:
+        if not self.interim:
             return rows
-        reached = [look for look in self.looks if look <= len(rows)]
+        reached = [n for n in self.interim if n <= len(rows)]
         if reached:
             return rows.iloc[: reached[-1]]
-        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.looks[0]})")
+        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.interim[0]})")
         early.values = rows
         raise early
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from psllab.analysis import decision
 from psllab.analysis.decision import INCONCLUSIVE, NOT_RUN
-from psllab.claims.checks import Finding, Part
 from psllab.claims.evidence import Claim, Curve, Evidence
+from psllab.claims.finding import Finding, Part
 from psllab.grid import Cell
 
 _MOST = 100_000  # seeds; beyond that nobody runs anything
@@ -64,7 +64,7 @@ def expected(
         settled = decision.verdict(*decision.decide(mean, sd, n, finding.region), whole=whole) != INCONCLUSIVE
         return next((number for number, told in zip(numbers, settled, strict=True) if told), None)
 
-    coming = [n for n in evidence.looks or (planned,) if min(have) < n <= planned]
+    coming = [n for n in evidence.interim or (planned,) if min(have) < n <= planned]
     target = first(coming)
     unknown = target is None and bool(coming) and bool(nothing.any())
     target = coming[0] if unknown else target

@@ -4,7 +4,7 @@ import numpy as np
 
 from psllab.analysis import statistics
 from psllab.analysis.decision import NOT_APPLICABLE
-from psllab.claims.checks import Finding
+from psllab.claims.finding import Finding
 
 DIGITS = 4  # of what is written down
 COUNTED = ("M", "times", "s")  # units of what has no seeds
@@ -27,17 +27,17 @@ def of(finding: Finding) -> dict:
     return {
         "unit": finding.unit, "paper_value": finding.paper, "region": [_plain(region.low), _plain(region.high)],
         "comparisons": [
-            {"name": part.name, **_interval(part.values, region.looks), "judged": part.judged,
+            {"name": part.name, **_interval(part.values, region.interim), "judged": part.judged,
              "verdict": NOT_APPLICABLE if finding.closed and part.judged else part.verdict}
             for part in finding.parts if known
         ],
     }  # fmt: skip
 
 
-def _interval(values: np.ndarray, looks: int) -> dict:
+def _interval(values: np.ndarray, interim: int) -> dict:
     known = len(values) and np.isfinite(values).all()
     mean = float(values.mean()) if known else None
-    half = statistics.interval(values, looks) if known else float("nan")
+    half = statistics.interval(values, interim) if known else float("nan")
     ends = (None, None) if mean is None or np.isnan(half) else (_plain(mean - half), _plain(mean + half))
     return {"seeds": len(values), "estimate": _plain(mean), "low": ends[0], "high": ends[1]}
 

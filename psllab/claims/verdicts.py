@@ -68,8 +68,9 @@ from pslcore.settings import sentence, short
 from psllab.analysis import exhibit
 from psllab.analysis.decision import NOT_APPLICABLE, NOT_RUN, VERDICTS
 from psllab.claims import forecast, intervals, summary
-from psllab.claims.checks import ARGUMENTS, KINDS, SAME_ROLE, Finding, format_reasons
+from psllab.claims.checks import SAME_ROLE
 from psllab.claims.evidence import PAPER, Claim, Evidence
+from psllab.claims.finding import ARGUMENTS, KINDS, Finding, format_reasons
 
 _SHOWN = ["claim", "paper", "ours", "paper's number inside our interval", "seeds", "verdict"]
 FILE = Path(__file__).with_name("claims.yaml")

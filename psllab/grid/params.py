@@ -41,10 +41,10 @@ _SHARED: TypeAdapter[dict[str, Any]] = TypeAdapter(Shared, config={"strict": Tru
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-def _rising(looks: list[int]) -> list[int]:
-    if looks != sorted(set(looks)):
-        raise ValueError(f"= {looks} must rise: each interim analysis has more seeds than the one before.")
-    return looks
+def _rising(interim: list[int]) -> list[int]:
+    if interim != sorted(set(interim)):
+        raise ValueError(f"= {interim} must rise: each interim analysis has more seeds than the one before.")
+    return interim
 
 
 Looks = Annotated[list[Annotated[Whole, Field(ge=2, le=1_000_000)]], Field(min_length=1), AfterValidator(_rising)]
@@ -148,7 +148,7 @@ def experiments(scale: str, params: str | Path = "params.yaml") -> list[str]:
     return [name for name in _scale(scale, params) if name not in Plan.model_fields]
 
 
-def looks(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
+def interim(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
     """The paired seeds at which a scale is judged; none where it is judged by all that there are.
 
     Raises

@@ -41,7 +41,7 @@ class Results:
     unfinished : list of Cell
         Stopped by the time limit, or not begun.
     later : list of Cell
-        Finished, but left out of ``runs`` until the next interim analysis (``up_to_look``).
+        Finished, but left out of ``runs`` until the next interim analysis (``up_to_interim``).
     archived : set of str
         Keys of the finished ones that stand in the archive beside the folder, not in files of their own.
     """
@@ -60,7 +60,7 @@ class Results:
         stale = {cell.config.key for cell in self.stale}
         return [run for run in self.runs if run[0].config.key not in stale]
 
-    def up_to_look(self, looks: Collection[int]) -> "Results":
+    def up_to_interim(self, interim: Collection[int]) -> "Results":
         """The runs of the last interim analysis that every curve has reached: nothing is judged in between.
 
         All runs where there are no interim analyses, or before the first. A ceiling is no curve.
@@ -69,15 +69,15 @@ class Results:
         for cell, _ in self.runs:
             seeds.setdefault(cell.label, set()).add(cell.config.seed)
         seeds.pop(parameters.CEILING, None)
-        reached = [look for look in looks if all(set(range(look)) <= there for there in seeds.values())]
+        reached = [n for n in interim if all(set(range(n)) <= there for there in seeds.values())]
         if not reached or not seeds:
             return self
-        look = max(reached)
+        last = max(reached)
         return replace(
             self,
-            runs=[(cell, record) for cell, record in self.runs if cell.config.seed < look],
-            stale=[cell for cell in self.stale if cell.config.seed < look],
-            later=[cell for cell, _ in self.runs if cell.config.seed >= look],
+            runs=[(cell, record) for cell, record in self.runs if cell.config.seed < last],
+            stale=[cell for cell in self.stale if cell.config.seed < last],
+            later=[cell for cell, _ in self.runs if cell.config.seed >= last],
         )
 
 

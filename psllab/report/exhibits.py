@@ -321,8 +321,8 @@ def collected(scale: str, params: str | Path = "params.yaml", out: str | Path = 
         If the scale is unknown, or nothing of it is finished.
     """
     there = grid.experiments(scale, params)
-    looks = grid.looks(scale, params)
-    read = {name: grid.collect(name, scale, params, out).up_to_look(looks) for name in there}
+    interim = grid.interim(scale, params)
+    read = {name: grid.collect(name, scale, params, out).up_to_interim(interim) for name in there}
     found = {name: each for name, each in read.items() if any(cell.label != grid.CEILING for cell, _ in each.runs)}
     if not found:
         raise FileNotFoundError(f"{out}/{scale}/runs holds no finished run: run an experiment first.")

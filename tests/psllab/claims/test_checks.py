@@ -11,18 +11,10 @@ from pydantic import ValidationError
 from pslcore.sides import protected_setting
 from psllab.analysis import consensus as fig7
 from psllab.analysis import statistics
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.claims import checks
-from psllab.claims.checks import (
-    ARGUMENTS,
-    CONTRADICTED,
-    INCONCLUSIVE,
-    KINDS,
-    NEGLIGIBLE,
-    NOT_APPLICABLE,
-    NOT_RUN,
-    SUPPORTED,
-)
 from psllab.claims.evidence import Claim, Missing
+from psllab.claims.finding import ARGUMENTS, KINDS
 
 N, CYCLES, SEEDS = 200, 6, 5
 NOISE = np.random.default_rng(0).normal(0, 0.5, (20, SEEDS, CYCLES))
@@ -262,7 +254,7 @@ def looked(world, lead=1.0, **more):
     """Nine seeds at looks of 3 and 6; from the seventh seed on the lead is reversed."""
     psl = 70 + lead + LONG[0]
     psl[6:] -= 20
-    return world({"fig3a": {"PSL": psl, "Random": 70 + LONG[1]}}, looks=[3, 6], **more)
+    return world({"fig3a": {"PSL": psl, "Random": 70 + LONG[1]}}, interim=[3, 6], **more)
 
 
 ONE = FIRST | {"worse": ["Random"]}
@@ -397,7 +389,7 @@ def test_what_the_cloud_saw(world):
 def test_exact_claims_need_no_seeds_and_no_whole_experiment(world):
     absent = {("fig3a", label, seed) for label in ("PSL", "Random") for seed in range(1, SEEDS)}
     for scale in ("quick", "looked"):
-        evidence = world({"fig3a": three(78)}, scale, absent=absent, looks=[2, 4] if scale == "looked" else None)
+        evidence = world({"fig3a": three(78)}, scale, absent=absent, interim=[2, 4] if scale == "looked" else None)
         finding = judged(evidence, **SEEN)
         assert (finding.verdict, finding.ours, finding.seeds) == (SUPPORTED, "in 1 of 1 runs", 1)
         assert finding.reason == f"missing: psl of fig3a ({SEEDS - 1} unfinished)"

@@ -7,7 +7,7 @@ import pytest
 
 from psllab.analysis import statistics
 from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_RUN, SUPPORTED
-from psllab.claims import checks, intervals
+from psllab.claims import checks, intervals, verdicts
 from psllab.claims.evidence import Claim, Early, Missing
 
 SPREAD = np.array([-0.1, 0.0, 0.1, 0.05, -0.05])
@@ -31,7 +31,7 @@ def test_a_comparison_has_its_interval_and_its_own_verdict():
 
 
 def test_of_several_looks_the_interval_is_wider():
-    (one,) = of(3 + SPREAD, looks=3)["comparisons"]
+    (one,) = of(3 + SPREAD, interim=3)["comparisons"]
     assert one["high"] - 3 == pytest.approx(statistics.interval(SPREAD, 3), abs=1e-4)
 
 
@@ -61,7 +61,7 @@ def test_one_seed_or_no_number_has_no_interval():
 def sized(paper, of, **more):
     entry = {"id": "x", "experiments": ["table1"], "claim": "c", "source": "s", "paper": paper}
     claim = Claim.of(entry | {"check": {"kind": "size", "of": of} | more})
-    return intervals.of(checks.KINDS["size"](None, claim, **claim.check.arguments))
+    return intervals.of(verdicts.KINDS["size"](None, claim, **claim.check.arguments))
 
 
 def test_a_printed_size_is_a_number_with_what_rounds_to_it():

@@ -1,7 +1,7 @@
 """The findings in words: made by rule, and honest about what is not known."""
 
 from psllab.analysis.decision import VERDICTS
-from psllab.claims import checks, summary
+from psllab.claims import summary, verdicts
 
 
 def lead(row, compared, verdict, estimate=1.25, half=0.5, **more):
@@ -10,7 +10,7 @@ def lead(row, compared, verdict, estimate=1.25, half=0.5, **more):
 
 
 def test_every_kind_has_a_theme_and_every_verdict_a_sign():
-    assert set(summary.THEMES) == set(checks.KINDS)
+    assert set(summary.THEMES) == set(verdicts.KINDS)
     assert tuple(summary.SYMBOLS) == VERDICTS
     assert len(set(summary.SYMBOLS.values())) == len(VERDICTS)
 

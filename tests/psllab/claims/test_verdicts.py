@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from psllab import grid
+from psllab.analysis.decision import INCONCLUSIVE, NOT_RUN, SUPPORTED
 from psllab.claims import checks, verdicts
-from psllab.claims.checks import INCONCLUSIVE, KINDS, NOT_RUN, SUPPORTED
 from psllab.claims.evidence import EXPERIMENTS, Evidence
+from psllab.claims.finding import KINDS
 
 SEEDS = 5
 FIRST = {"kind": "lead", "better": ["PSL"], "worse": ["Random", "Entropy"], "at": "area"}
