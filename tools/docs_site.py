@@ -167,7 +167,7 @@ def built(nav: list) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     build(load_config(str(TOP / "mkdocs.yml"), nav=nav, strict=True, docs_dir=str(PAGES), site_dir=str(SITE)))
     for html in SITE.rglob("*.html"):  # search from the disk, without the network
-        shim = os.path.relpath(SITE / "assets/iframe-worker.js", html.parent)
+        shim = os.path.relpath(SITE / "assets/worker.js", html.parent)
         html.write_text(html.read_text().replace("https://unpkg.com/iframe-worker/shim", shim))
 
 

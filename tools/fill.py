@@ -116,7 +116,7 @@ def lead(page: Path, scale: str, experiment: str) -> str:
     if not results.runs:
         return none(scale, experiment)
     picture = _relative(_picture(scale, f"{experiment}-lead"), page)
-    return f"![difference to Random in area under the curve, {experiment}]({picture})\n\n{figures.about(results)}\n"
+    return f"![difference to Random in area under the curve, {experiment}]({picture})\n"
 
 
 def answers(page: Path, *scales: str) -> str:
