@@ -246,10 +246,12 @@ def _new(options: argparse.Namespace) -> None:
 
 @_command("benchmark", "benchmark a method of your own: its contract, its cost, its place among the published ones",
           "benchmark mine.py", "benchmark mine.py --until-settled",
-          "benchmark mine.py:Second --set width=3 --looks 2")  # fmt: skip
+          "benchmark mine.py:Second --set width=3 --looks 2",
+          "benchmark mine.py --dataset pets+efficientnet_lite0@128")  # fmt: skip
 @_takes("file", help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
 @_takes("--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
 @_takes("--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
+@_takes("--dataset", help="features of your own instead, FOLDER+BACKBONE@PIXELS; the other methods run here too")
 @_takes("--looks", type=int, default=1, help="go on to this interim analysis (1, the first)")
 @_takes("--until-settled", action="store_true", help="go on until all is decided, or to the last analysis")
 @_takes("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")

@@ -11,7 +11,7 @@ import yaml
 
 from psllab import userfile
 from psllab.analysis import decision, machines
-from psllab.benchmark import comparison, published, tryout, verify
+from psllab.benchmark import comparison, own_data, published, tryout, verify
 from psllab.benchmark.comparison import Standing
 from psllab.benchmark.tryout import Method
 
@@ -20,7 +20,10 @@ _SHOWN = 5  # lines of what a file prints
 
 def attempt(options: argparse.Namespace) -> int:
     """``pslcore benchmark``: 0 when all comparisons are decided or the interim analyses asked for are done."""
-    experiment = published.load(options.experiment, options.scale)
+    if options.dataset:
+        experiment = own_data.plan(options.dataset, options.data)
+    else:
+        experiment = published.load(options.experiment, options.scale)
     if "clients" in experiment.shared:
         raise ValueError(f"{options.experiment} has several clients, for which `benchmark` has no form: name another.")
     if not options.limit > 0:
@@ -33,7 +36,11 @@ def attempt(options: argparse.Namespace) -> int:
     print(f"{options.file} is checked ... (the file runs with all your rights)", flush=True)
     method = tryout.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
     _show_method(method)
+    where = options.out, options.data, options.jobs, options.device
     for number, n in enumerate(interim, start=1):
+        if options.dataset:
+            print(f"\n{n} seeds of each method that it is compared with, on {options.dataset} ...", flush=True)
+            experiment = own_data.run(experiment, n, *where)
         seeds = experiment.seeds[:n]
         if number > 1 and len(seeds) < n:
             print(
@@ -43,11 +50,10 @@ def attempt(options: argparse.Namespace) -> int:
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = tryout.minutes(experiment, len(seeds), options.jobs)
         print(
-            f"\nInterim analysis {number} of {len(interim)}: {len(seeds)} seeds of {options.experiment} at "
-            f"{options.scale}{few}. All of them take about {_time(minutes)}, going by the published runs.",
+            f"\nInterim analysis {number} of {len(interim)}: {len(seeds)} seeds of {experiment.experiment} at "
+            f"{experiment.scale}{few}. All of them take about {_time(minutes)}, going by the published runs.",
             flush=True,
         )
-        where = options.out, options.data, options.jobs, options.device
         own = tryout.run(method, experiment, seeds, *where, options.limit)
         if options.with_rivals is not None:
             rivals = options.with_rivals.split(";") if options.with_rivals else tryout.unpaired(experiment, own)
