@@ -4,14 +4,14 @@ The logits of all peers are one tensor ``[P, N, C]``; for pixel labels ``[P, N, 
 ``[N, C]`` or ``[N, C, H, W]``, labels ``[N]`` or ``[N, H, W]`` (int64). Everything is computed in float32 or better,
 whatever the precision of the logits. Pixels labelled ``VOID`` take part in nothing.
 
-=================== ===================================================
-Eq. 1               ``task_loss``
-Eq. 2               ``in_class_loss``
-Eq. 3, 4            ``consensus`` (``S_A``; what is not in it is ``S_D``)
-Eq. 5               ``out_of_class_loss``, its core ``margin_loss``
-d in Eq. 5, Eq. 6   ``discrepancy``
-Eq. 6 with P = 1    ``entropy``
-=================== ===================================================
+| equation          | function                                          |
+|-------------------|---------------------------------------------------|
+| Eq. 1             | ``task_loss``                                     |
+| Eq. 2             | ``in_class_loss``                                 |
+| Eq. 3, 4          | ``consensus`` (``S_A``; the others are ``S_D``)   |
+| Eq. 5             | ``out_of_class_loss``, its core ``margin_loss``   |
+| d in Eq. 5, Eq. 6 | ``discrepancy``                                   |
+| Eq. 6 with P = 1  | ``entropy``                                       |
 """
 
 from itertools import combinations
