@@ -291,7 +291,7 @@ def test_the_readme_names_files_that_are_there(tracked):
 
 
 def test_the_map_names_files_that_are_there():
-    table = (TOP / "README.md").read_text().split("## Where is what")[1].split("\n\n|")[1].split("\n\n")[0]
+    table = (TOP / "docs/house.md").read_text().split("## Where is what")[1].split("\n\n|")[1].split("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
     notebooks, places = (re.findall(r"[\w./]+(?:/|\.\w+)(?=`)", "".join(row[n] for row in rows)) for n in (1, 3))
     assert {f"{path.stem}.ipynb" for path in NOTEBOOKS} >= set(notebooks) > {"tables.ipynb", "report.ipynb"}
