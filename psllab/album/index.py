@@ -99,7 +99,7 @@ class Index:
 
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
-        lost = self._cache.read(self._folder, pictures, progress)
+        lost = self._cache.read(self._folder, pictures, progress, self.outside())
         named = {seen.picture.path: lost[seen.picture.path] for seen in self._seen if seen.picture.path in lost}
         self.left_out = dict(sorted((self.left_out | named).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
@@ -124,6 +124,10 @@ class Index:
     def _shielded(self) -> set[Picture]:
         hidden_ones = {seen.picture for seen in self._hidden if seen.picture.path in self._ruled}
         return hidden_ones.union(self.pictures[number] for number in self.protected)
+
+    def outside(self) -> set[Picture]:
+        """What is left out with its folder, and is looked at only since a rule names it."""
+        return {seen.picture for seen in self._hidden}
 
     def unread(self) -> list[Picture]:
         """The pictures that were not decoded yet, protected ones first: nobody is asked about one that is like them."""
