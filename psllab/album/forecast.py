@@ -39,18 +39,23 @@ def forecast(
     rng = np.random.default_rng(0)
     kernel, truth = vectors @ vectors.T / vectors.shape[1], np.eye(labels.max() + 1)[labels]
     sizes = np.unique(np.geomspace(max(8, n / 8), 0.9 * n, _SIZES).astype(int))
-    wrong, tested = np.zeros((2, len(sizes), n))
+    parts = min(_PARTS, max(2, 3000 // n))
+    wrong, tested = np.zeros((2, len(sizes), parts, n))
     for row, size in enumerate(sizes):
-        for _ in range(min(_PARTS, max(2, 3000 // n))):
+        for column in range(parts):
             order = rng.permutation(n)
             part, rest = order[:size], order[size:][fair[order[size:]]]
             inner = kernel[np.ix_(part, part)] + 0.1 * np.eye(size)
             given = (kernel[np.ix_(rest, part)] @ np.linalg.solve(inner, truth[part])).argmax(1)
-            wrong[row, rest] += given != labels[rest]
-            tested[row, rest] += 1
-    weights = rng.multinomial(fair.sum(), fair / fair.sum(), _RESAMPLED).T
-    errors = (wrong @ weights) / np.maximum(tested @ weights, 1)
-    found = np.sort([_reached(sizes, error, 1 - target, n) for error in errors.T])
+            wrong[row, column, rest] = given != labels[rest]
+            tested[row, column, rest] = 1
+    found = []
+    for _ in range(_RESAMPLED):  # both the answers that test and the parts that are learned from
+        answers = rng.multinomial(fair.sum(), fair / fair.sum())
+        some = rng.multinomial(parts, np.full(parts, 1 / parts), len(sizes))
+        errors, counts = ((some * (each @ answers)).sum(1) for each in (wrong, tested))
+        found.append(_reached(sizes, errors / np.maximum(counts, 1), 1 - target, n))
+    found.sort()
     middle, low, high = (found[int(part * (_RESAMPLED - 1))] for part in (0.5, 0.025, 0.975))
     return middle, low, high
 
