@@ -20,9 +20,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
 
-from pslcore.federated.protocol import FederatedProtocol, Step, resolve
+from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
 from pslcore.federated.server import new_shelf, serve
-from pslcore.federated.settings import FederatedConfig
 from pslcore.federated.site import Reply, Site
 from pslcore.runs import packed, prepare_process, records, schema
 
@@ -77,8 +76,8 @@ def bundle(
     return Path(app)
 
 
-class _Told(schema.Form):
-    """What a client says beside its weights."""
+class _ClientReply(schema.Form):
+    """The reply of a client beside its weights."""
 
     client: schema.Count
     labelled: schema.Count
@@ -115,8 +114,8 @@ def answer(message: Message, context: Context) -> Message:
     site = Site(protocol, number, device, Path(str(own["folder"])))
     site.resume(step.number)
     reply = site.reply(step, dict(message.content.array_records["weights"].to_torch_state_dict()))
-    told = _Told(client=number, labelled=reply.labelled, error=reply.error)
-    content = RecordDict({"reply": ConfigRecord(told.model_dump())})
+    fields = _ClientReply(client=number, labelled=reply.labelled, error=reply.error)
+    content = RecordDict({"reply": ConfigRecord(fields.model_dump())})
     if reply.weights is not None:
         content["weights"] = ArrayRecord(reply.weights)
     return Message(content, reply_to=message)
@@ -144,15 +143,15 @@ class Remote:
                 troubles.append(message.error.reason)
                 continue
             try:
-                told = _Told.model_validate(dict(message.content.config_records["reply"]))
+                answer = _ClientReply.model_validate(dict(message.content.config_records["reply"]))
             except (KeyError, ValueError) as error:
                 troubles.append(f"a reply is not what a client says: {error}")
                 continue
-            if told.client in replies:
-                troubles.append(f"two nodes have the partition-id {told.client}")
+            if answer.client in replies:
+                troubles.append(f"two nodes have the partition-id {answer.client}")
             arrays = message.content.array_records.get("weights")
             trained = None if arrays is None else dict(arrays.to_torch_state_dict())
-            replies[told.client] = Reply(told.client, trained, told.labelled, told.error)
+            replies[answer.client] = Reply(answer.client, trained, answer.labelled, answer.error)
         missing = " ".join(["it did not answer", *(f"({trouble})" for trouble in troubles)])
         return [replies.get(number, Reply(number, error=missing)) for number in range(self._clients)]
 

@@ -20,7 +20,7 @@ from pslcore.runs.training import steps, train
 from pslcore.sides import task_learner
 from pslcore.strategies import ClientLearner, Setup, Strategy
 
-Told = Callable[[int], object]
+OnCount = Callable[[int], object]
 Watch = Callable[[float], None]
 """Is told after every step which part of a training is done, above 0 and up to 1; what it raises ends the training."""
 
@@ -47,10 +47,10 @@ class Trial:
         return METRICS[protocol.metric](self.session.cloud.examine(test.images, test.labels, n_classes))
 
     def local_copy(self) -> Network:
-        """The task learner brought down to this machine, *for looking only*.
+        """The task learner brought down to this machine, *for inspection only*.
 
         In a run the client never gets its weights, and the teacher answers about images that were uploaded.
-        Whoever trains both sides on one machine may look at what the teacher would say of any image, protected ones
+        Whoever trains both sides on one machine may see what the teacher would answer for any image, protected ones
         included, without an image crossing: its weights cross in place, and no ledger says so.
         """
         protocol, cloud = self.session.protocol, self.session.cloud
@@ -77,13 +77,9 @@ def first_cycle(config: Config, root: str | Path = "data", device: str = "auto")
 
 
 def once_more(
-    config: Config,
-    picks: Sequence[Sequence[int]],
-    root: str | Path = "data",
-    device: str = "auto",
-    onlookers: Strategy | None = None,
-    watch: Watch | None = None,
-) -> Trial:
+    config: Config, picks: Sequence[Sequence[int]], root: str | Path = "data", device: str = "auto",
+    onlookers: Strategy | None = None, watch: Watch | None = None,
+) -> Trial:  # fmt: skip
     """Train a later cycle of a finished run again: its labelled set is the initial pool and all that was picked before.
 
     The task learner comes out as it was, bit for bit on the same hardware and with the same code. So do the students;
@@ -122,8 +118,8 @@ def once_more(
             n_steps = steps(labelled.size, recipe)
             setup = Setup(len(protocol.dataset.classes), recipe, seed, cycle, n_steps, weights.get("learner"))
             learner = students.learner(session.client, setup) if students else None
-            told = watch and partial(_part, watch, lessons.index(cycle) * n_steps, len(lessons) * n_steps)
-            watched = Watched(learner, told)
+            report = watch and partial(_part, watch, lessons.index(cycle) * n_steps, len(lessons) * n_steps)
+            watched = Watched(learner, report)
             train(session.cloud, watched, learner is not None, labelled, recipe, seed, cycle)
             weights = {"cloud": session.cloud.weights()} | ({"learner": learner.weights()} if learner else {})
         if cycle < len(picks):
@@ -138,7 +134,7 @@ def _part(watch: Watch, before: int, total: int, step: int) -> None:
 class Watched(ClientLearner):
     """A learner, or none, and who is told the number of every ``step`` and ``epoch`` that is done."""
 
-    def __init__(self, learner: ClientLearner | None, step: Told | None = None, epoch: Told | None = None):
+    def __init__(self, learner: ClientLearner | None, step: OnCount | None = None, epoch: OnCount | None = None):
         self._learner, self._step, self._epoch = learner, step, epoch
         self._steps, self._epochs = count(1), count(1)
 

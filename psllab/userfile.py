@@ -57,7 +57,7 @@ def load(path: str | Path) -> ModuleType:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ValueError(f"{path} cannot be loaded ({told(error, path)}): mend the file.") from error
+        raise ValueError(f"{path} cannot be loaded ({describe_error(error, path)}): mend the file.") from error
     return module
 
 
@@ -78,16 +78,16 @@ def attribute(name: str) -> Any:
     return getattr(module, what)
 
 
-def told(error: BaseException, path: str | Path) -> str:
+def describe_error(error: BaseException, path: str | Path) -> str:
     """An error in half a sentence: its kind, what it says, and the last line of the file that it passed through."""
     place = str(Path(path).absolute())
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
     if isinstance(error, SyntaxError) and error.filename == place:
         lines.append(error.lineno)
-    said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()).rstrip(".")
-    said = said if len(said) <= 200 else f"{said[:197]}..."
+    message = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split()).rstrip(".")
+    message = message if len(message) <= 200 else f"{message[:197]}..."
     kind = type(error).__name__
-    return (f"line {lines[-1]}: " if lines and lines[-1] else "") + (f"{kind}: {said}" if said else kind)
+    return (f"line {lines[-1]}: " if lines and lines[-1] else "") + (f"{kind}: {message}" if message else kind)
 
 
 def _bytes(path: str | Path) -> bytes:

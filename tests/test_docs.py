@@ -2,14 +2,17 @@
 
 import importlib.util
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pslcore import strategies
 from pslcore.runs import Config, run
+from psllab import cli
 from psllab.claims import verdicts
 
 TOP = Path(__file__).parents[1]
@@ -97,3 +100,76 @@ def test_the_readme_leads_to_the_heart_of_the_code(place, name, line):
     assert f"]({place})" in said
     body = (TOP / place).read_text().split(f"def {name.split('.')[-1]}(")[1].split("\ndef ")[0]
     assert re.search(line, body)
+
+
+PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "data/README.md", *sorted(DOCS.glob("*.md"))]
+FOREIGN = {
+    "cd",
+    "dvc",
+    "export",
+    "flower-superlink",
+    "flower-supernode",
+    "flwr",
+    "git",
+    "label-studio",
+    "pip",
+    "source",
+}
+
+
+def blocks(language):
+    """Page, number and text of every block of a language that is not marked as not run."""
+    for page in PAGES:
+        found = re.findall(rf"(<!-- not run.*?-->\n+)?```{language}\n(.*?)```", page.read_text(), re.S)
+        yield from ((page, number, text) for number, (marked, text) in enumerate(found) if not marked)
+
+
+def given(page):
+    """What the blocks of a page take for granted."""
+    rng = np.random.default_rng(0)
+    if page.name == "album.md":
+        for name in ("a", "b", "private/c"):
+            for number in range(12):
+                path = Path(f"Pictures/{name}{number}.png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    if page.parent.name == "data":
+        Path("data/album").mkdir(parents=True)
+        return {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.arange(3)}
+    features, labels = rng.normal(size=(600, 8)).astype(np.float32), np.arange(30) % 3
+    return {
+        "features": features, "labelled_features": features[:30], "labels": labels,
+        "probabilities": np.full((600, 3), 1 / 3, np.float32),
+        "weight": np.ones((3, 8), np.float32), "bias": np.zeros(3, np.float32),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [pytest.param(page, text, id=f"{page.name}-{n}") for page, n, text in blocks("python")]
+)
+def test_blocks_of_python_run(page, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    exec(compile(text.replace('"epochs": 30', '"epochs": 1'), page.name, "exec"), {"__name__": "block"} | given(page))
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [pytest.param(page, text, id=f"{page.name}-{n}") for page, n, text in blocks("sh")]
+)
+def test_blocks_of_shell_name_what_can_be_called(page, text):
+    """Our own commands with arguments that they take, targets of the Makefile, and programs that are known."""
+    targets = re.findall(r"^(\w[\w-]*):", (TOP / "Makefile").read_text(), re.M)
+    for line in text.replace("\\\n", " ").splitlines():
+        words = [word for word in shlex.split(line, comments=True) if not re.fullmatch(r"[A-Z_]+=.*", word)]
+        if not words:
+            continue
+        if words[:3] == ["python", "-m", "pslcore"]:
+            words = words[2:]
+        if words[0] == "pslcore":
+            cli.parser().parse_args(words[1:])
+        elif words[0] == "make":
+            assert words[1] in targets
+        elif words[0] == "python":
+            assert (TOP / words[1]).is_file()
+        else:
+            assert words[0] in FOREIGN

@@ -20,18 +20,13 @@ import plotly.graph_objects as go
 
 from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
+from psllab.analysis.exhibit import markdown
 from psllab.claims import summary as words
 from psllab.claims import verdicts
 from psllab.report import exhibits
 
 TOP = Path(__file__).parents[1]
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A GitHub table."""
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 @cache
@@ -174,16 +169,8 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-FILLS: dict[str, Callable[..., str]] = {
-    "curves": curves,
-    "privacy": privacy,
-    "counts": counts,
-    "claims": claims,
-    "summary": summary,
-    "groups": groups,
-    "noise": noise,
-    "found": found,
-}
+_WRITERS = (curves, privacy, counts, claims, summary, groups, noise, found)
+FILLS: dict[str, Callable[..., str]] = {writer.__name__: writer for writer in _WRITERS}
 
 
 def filled(page: Path) -> str:
@@ -239,12 +226,10 @@ def main(arguments: list[str] | None = None) -> int:
             page.write_text(texts[page])
         print(page.relative_to(TOP))
     if not options.check:
-        told = (
-            match
-            for page in texts
-            for match in re.findall(r"fill: (?:counts|claims|found) (.+?) -->", page.read_text())
-        )
-        for scale in sorted({scale for scales in told for scale in scales.split()}):
+        judging = re.compile(r"fill: (?:counts|claims|found) (.+?) -->")
+        for scale in sorted(
+            {scale for page in texts for named in judging.findall(texts[page]) for scale in named.split()}
+        ):
             verdicts.write(judged(scale), scale, TOP / "outputs")
     return 1 if behind and options.check else 0
 

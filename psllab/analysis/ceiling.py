@@ -37,9 +37,9 @@ def headroom(results: Results) -> pd.DataFrame:
         three = pd.concat([level, metric[BASELINE], top], axis=1, join="inner").dropna().to_numpy() * 100
         ahead, room = three[:, 0] - three[:, 1], three[:, 2] - three[:, 1]
         share = 100 * ahead.mean() / room.mean() if len(three) and room.mean() > 0 else np.nan
-        gain = figures.give_or_take(ahead.mean(), statistics.interval(ahead), "+") if len(three) else "–"
-        shown = figures.decimal(three[:, 0].mean()) if len(three) else "–"
-        rows.append((label, len(three), shown, gain, figures.decimal(share, 0), note))
+        gain = figures.format_interval(ahead.mean(), statistics.interval(ahead), "+") if len(three) else "–"
+        shown = figures.format_number(three[:, 0].mean()) if len(three) else "–"
+        rows.append((label, len(three), shown, gain, figures.format_number(share, 0), note))
 
     row(CEILING, top, "the ceiling of any choice from this pool")
     rooms = 100 * (top - metric[BASELINE]).dropna()
@@ -47,7 +47,7 @@ def headroom(results: Results) -> pd.DataFrame:
     note = f"{CEILING} minus {BASELINE}"
     if paper is not None and len(rooms) and rooms.mean() < paper:
         note += f"; smaller than the lead of {paper} points that the paper reports, which could not be had here"
-    room = figures.give_or_take(rooms.mean(), statistics.interval(rooms), "+") if len(rooms) else "–"
+    room = figures.format_interval(rooms.mean(), statistics.interval(rooms), "+") if len(rooms) else "–"
     rows.append(("headroom", len(rooms), "–", room, "100" if len(rooms) else "–", note))
     for method in metric.columns:
         row(method, metric[method], "not in the paper" if extra(method) else "")

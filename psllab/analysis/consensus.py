@@ -47,7 +47,7 @@ def accuracy(images: pd.DataFrame) -> pd.DataFrame:
         outcomes = kind.groupby(["group", "correct"])["images"].sum().unstack("correct")
         total = outcomes.sum(axis=1)
         accuracy = 100 * outcomes[True] / total.where(total > 0)
-        shown[f"accuracy {word} consensus (%)"] = accuracy.map(figures.decimal).to_numpy()
+        shown[f"accuracy {word} consensus (%)"] = accuracy.map(figures.format_number).to_numpy()
         shown[f"images {word} consensus"] = total.to_numpy()
     return shown
 

@@ -92,6 +92,12 @@ def _plain(title: str, table: pd.DataFrame) -> dict:
     return {"title": title, "columns": [str(name) for name in table.columns], "rows": rows}
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """A GitHub table."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
 def exhibit(experiment: str, notebook: str, note: str, minutes: float = 0.0) -> Exhibit:
     """The exhibit of an experiment, with what ``paper.yaml`` says of it, still without figures and tables.
 

@@ -60,7 +60,7 @@ def budget_curves(results: Results, against: str = "Random") -> go.Figure:
     }
     title = f"{heading(results)}: mean ± standard deviation of {seeds}"
     ends = f"{table['labelled'].min():,} to {table['labelled'].max():,} labelled images"
-    meta: dict = {"alt": f"{title}. {name} from {ends}: {style.told(points, ' %')}."}
+    meta: dict = {"alt": f"{title}. {name} from {ends}: {style.format_ends(points, ' %')}."}
     other = style.differences(table, against, heading(results), name)
     if other is not None:
         meta["difference"] = style.plain(other.update_layout(common))
@@ -95,18 +95,13 @@ def summary(results: Results) -> pd.DataFrame:
     for method, runs in table.groupby("method", sort=False):
         metrics = 100 * runs.set_index("labelled")["metric"]
         under = 100 * area[method]
+        ends = (metrics.index.min(), metrics.index.max())
         rows.append(
-            {
-                "method": method,
-                "seeds": runs["seed"].nunique(),
-                **{
-                    f"{metric} at {end:,} labels (%)": spread(metrics.loc[[end]])
-                    for end in (metrics.index.min(), metrics.index.max())
-                },
-                "area under the curve (%, 95 % interval)": give_or_take(under.mean(), statistics.interval(under)),
-                "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}",
-            }
-        )
+            {"method": method, "seeds": runs["seed"].nunique(),
+             **{f"{metric} at {end:,} labels (%)": spread(metrics.loc[[end]]) for end in ends},
+             "area under the curve (%, 95 % interval)": format_interval(under.mean(), statistics.interval(under)),
+             "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}"}
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -119,21 +114,17 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
     """``statistics.against`` in percentage points, for people; of the experiment's first method if none is named."""
     method = method or finished(results)[0][0].label
     rows = statistics.against(frame(results), method)
-    return pd.DataFrame(
-        {
-            f"{method} against": rows["other"],
-            "difference in area (points, 95 % interval)": [
-                give_or_take(100 * difference, 100 * half, "+")
-                for difference, half in zip(rows["difference"], rows["half"], strict=True)
-            ],
-            "seeds": rows["seeds"],
-            "p (paired t-test)": [decimal(p, 3) for p in rows["p"]],
-            "p (Holm)": [decimal(p, 3) for p in rows["p_holm"]],
-        }
-    )
+    halves = zip(100 * rows["difference"], 100 * rows["half"], strict=True)
+    points = [format_interval(difference, half, "+") for difference, half in halves]
+    tests = {name: [format_number(p, 3) for p in rows[column]] for name, column in _TESTS.items()}
+    shown = {f"{method} against": rows["other"], "difference in area (points, 95 % interval)": points}
+    return pd.DataFrame(shown | {"seeds": rows["seeds"]} | tests)
 
 
-def give_or_take(mean: float, half: float, sign: str = "") -> str:
+_TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}
+
+
+def format_interval(mean: float, half: float, sign: str = "") -> str:
     """A mean and half of its interval, which one seed has not; a dash if it is no number."""
     return (f"{mean:{sign}z.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
@@ -169,7 +160,7 @@ def win_matrix(results: Results) -> go.Figure:
     """``statistics.wins``: the row beats the column in so many per cent of the budgets."""
     matrix = 100 * statistics.wins(frame(results))
     title = f"{heading(results)}: the row beats the column (% of budgets, p < 0.05)"
-    return _matrix(matrix, title, "beaten", "winner", 100)
+    return _matrix(matrix, title, "beaten", "winner")
 
 
 def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
@@ -198,34 +189,27 @@ def overlap_matrix(results: Results) -> go.Figure:
     first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
     chance = statistics.overlap_by_chance(first, last - first, initial_pools(cell, record).safe.size)
     title = f"{heading(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
-    return _matrix(100 * statistics.overlap(final_labels(results)), title, "", "", 100)
+    return _matrix(100 * statistics.overlap(final_labels(results)), title)
 
 
-def _matrix(values: pd.DataFrame, title: str, x: str, y: str, top: float) -> go.Figure:
+def _matrix(values: pd.DataFrame, title: str, x: str = "", y: str = "") -> go.Figure:
     """A heat map with its numbers in it; the first row on top."""
     text = values.map(lambda value: "" if np.isnan(value) else f"{value:.0f}")
     figure = go.Figure(
         go.Heatmap(
-            z=values.where(values.notna(), None).values.tolist(),
-            x=[style.text(name) for name in values.columns],
-            y=[style.text(name) for name in values.index],
-            text=text.values.tolist(),
-            texttemplate="%{text}",
-            colorscale="Oranges",
-            zmin=0,
-            zmax=top,
-            showscale=False,
+            z=values.where(values.notna(), None).values.tolist(), text=text.values.tolist(), texttemplate="%{text}",
+            x=[style.text(name) for name in values.columns], y=[style.text(name) for name in values.index],
+            colorscale="Oranges", zmin=0, zmax=100, showscale=False,
             hovertemplate="%{y} / %{x}: %{z:.0f} %<extra></extra>",
-        ),
-        LAYOUT,
-    )
+        ), LAYOUT,
+    )  # fmt: skip
     y_axis = {"title": y, "autorange": "reversed"}
     rows = (f"{name}: {', '.join(f'{x} {n}' for x, n in row.items() if n)}" for name, row in text.iterrows())
     meta = {"alt": f"{title}. {'; '.join(rows)}."}
     return figure.update_layout(title_text=title, xaxis={"title": x}, yaxis=y_axis, meta=meta)
 
 
-def decimal(value: float, digits: int = 1) -> str:
+def format_number(value: float, digits: int = 1) -> str:
     """A number for people; a dash where there is none."""
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
@@ -244,7 +228,7 @@ def price(results: Results) -> pd.DataFrame:
         size = sum(models.count_parameters(models.build(name, 10)) for name in config.strategy.students)
         train, forward = (np.mean([entry["seconds"].get(name, 0) for entry in cycles]) for name in ("train", "forward"))
         memory = np.mean([max(entry.get("memory", np.nan) for entry in record["cycles"]) for record in records])
-        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", decimal(memory / 2**20, 0)))
+        rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", format_number(memory / 2**20, 0)))
     names = ["peers' parameters", "training (s a cycle)", "scoring pass (s a pick)", "peak memory (MiB)"]
     return pd.DataFrame(rows, columns=["students", *names])
 
@@ -254,13 +238,9 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
 
     Mean and standard deviation, of the methods that every rate was run with.
     """
-    points = pd.concat(
-        frame(results)
-        .groupby(["method", "seed"], sort=False)
-        .last()
-        .assign(noise=100 * results.runs[0][0].config.noise)
-        for results in all_results
-    )
+    last_cycles = (frame(results).groupby(["method", "seed"], sort=False).last() for results in all_results)
+    rates = [100 * results.runs[0][0].config.noise for results in all_results]
+    points = pd.concat(rows.assign(noise=rate) for rows, rate in zip(last_cycles, rates, strict=True))
     first = all_results[0].runs[0][1]
     last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
@@ -271,17 +251,14 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
         title_text=title,
         xaxis={"title": "labels that are wrong (%)"},
         yaxis={"title": f"{first['metric']} on the test set (%)"},
-        meta={"alt": f"{title}; from the least noise to the most: {style.told(shown, ' %')}."},
+        meta={"alt": f"{title}; from the least noise to the most: {style.format_ends(shown, ' %')}."},
     )
 
 
 def scene(
-    image: np.ndarray,
-    truth: np.ndarray,
-    answers: dict[str, np.ndarray],
-    discrepancy: np.ndarray,
+    image: np.ndarray, truth: np.ndarray, answers: dict[str, np.ndarray], discrepancy: np.ndarray,
     classes: Sequence[str],
-) -> go.Figure:
+) -> go.Figure:  # fmt: skip
     """One image with pixel labels: itself, its truth, the answer of each network, the discrepancy of every pixel.
 
     Parameters

@@ -6,11 +6,13 @@ One kind of machine gives the same records bit for bit; another kind gives other
 
 import json
 import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from pslcore.runs import Record, records
@@ -56,8 +58,7 @@ def limits(made_on: str) -> dict[str, str]:
 
 def area(record: Record) -> float:
     """The mean of the metric over the budgets, in per cent."""
-    metrics, labelled = ([entry[name] for entry in record["cycles"]] for name in ("metric", "labelled"))
-    return round(100 * statistics.area(metrics, labelled), 4)
+    return round(100 * statistics.area_of(record), 4)
 
 
 def found(
@@ -85,7 +86,7 @@ def publish(
     machines: dict[str, dict[str, list]] = defaultdict(dict)
     for key, (_, _, record) in found(scale, params, out).items():
         machines[kind(record)][key] = [grid.digest(record), area(record)]
-    known[scale] = {**known.get(scale, {}), **{name: dict(sorted(rows.items())) for name, rows in machines.items()}}
+    known[scale] = known.get(scale, {}) | machines
     records.write_bytes(Path(file), _text(known).encode())
     return {name: len(rows) for name, rows in machines.items()}
 
@@ -97,19 +98,12 @@ def _read(file: str | Path) -> dict[str, dict[str, dict[str, list]]]:
 
 def _text(known: dict) -> str:
     """A line a record, so that git shows what changed."""
-    scales = [
-        f" {json.dumps(scale)}: {{\n" + ",\n".join(
-            f"  {json.dumps(name, ensure_ascii=False)}: {{\n"
-            + ",\n".join(f"   {json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items()) + "\n  }"
-            for name, rows in sorted(machines.items())
-        ) + "\n }"
-        for scale, machines in sorted(known.items())
-    ]  # fmt: skip
-    return "{\n" + ",\n".join(scales) + "\n}\n"
+    text = json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False)
+    return re.sub(r"\[\s+([^\s]+)\s+([^\s]+)\s+\]", r"[\1 \2]", text) + "\n"
 
 
 @dataclass
-class Comparison:
+class Reproduction:
     """Records of this machine beside those published.
 
     Attributes
@@ -164,40 +158,33 @@ class Comparison:
 
 def compare(
     scale: str, file: str | Path = FILE, params: str | Path = "params.yaml", out: str | Path = "outputs"
-) -> Comparison:
+) -> Reproduction:
     """Hold the finished records of a scale against the published ones; runs nothing."""
     runs, published = found(scale, params, out), _read(file).get(scale, {})
-    told = Comparison(scale)
+    result = Reproduction(scale)
     if not runs:
-        return told
+        return result
     kinds = [kind(record) for _, _, record in runs.values()]
-    told.machine = max(sorted(set(kinds)), key=kinds.count)
-    told.own = told.machine in published
-    told.other = told.machine if told.own else max(
+    result.machine = max(sorted(set(kinds)), key=kinds.count)
+    result.own = result.machine in published
+    result.other = result.machine if result.own else max(
         sorted(published), key=lambda name: len(published[name].keys() & runs.keys()), default=""
     )  # fmt: skip
-    rows = published.get(told.other, {})
+    rows = published.get(result.other, {})
     spreads = _spreads(runs, rows)
     for key, (name, cell, record) in runs.items():
         if key not in rows:
-            told.new += 1
+            result.new += 1
         elif rows[key][0] == grid.digest(record):
-            told.same += 1
+            result.same += 1
         else:
-            points = area(record) - rows[key][1]
-            spread = spreads.get(name, float("nan"))
-            told.far[name, cell.label, cell.config.seed] = points, points / spread if spread else float("nan")
-    return told
+            points, spread = area(record) - rows[key][1], spreads[name]
+            result.far[name, cell.label, cell.config.seed] = points, points / spread if spread else float("nan")
+    return result
 
 
-def _spreads(runs: dict[str, tuple[str, Cell, Record]], rows: dict[str, list]) -> dict[str, float]:
+def _spreads(runs: dict[str, tuple[str, Cell, Record]], rows: dict[str, list]) -> pd.Series:
     """Of each experiment the standard deviation over its seeds: root mean square of those of its published curves."""
-    curves: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for key, (name, cell, _) in runs.items():
-        if key in rows:
-            curves[name, cell.label].append(rows[key][1])
-    squares: dict[str, list[float]] = defaultdict(list)
-    for (name, _), values in curves.items():
-        if len(values) > 1:
-            squares[name].append(float(np.var(values, ddof=1)))
-    return {name: float(np.sqrt(np.mean(each))) for name, each in squares.items()}
+    known = [(name, cell.label, rows[key][1]) for key, (name, cell, _) in runs.items() if key in rows]
+    areas = pd.DataFrame(known, columns=["experiment", "label", "area"]).groupby(["experiment", "label"])["area"]
+    return areas.var().groupby("experiment").mean() ** 0.5

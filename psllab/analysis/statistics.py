@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
+from pslcore.runs import Record
+
 CONFIDENCE = 0.95
 
 
@@ -24,6 +26,11 @@ def area(metrics: ArrayLike, labelled: ArrayLike) -> float:
     heights, places = np.asarray(metrics, dtype=float), np.asarray(labelled)
     width = places[-1] - places[0]
     return float(np.trapezoid(heights, places) / width if width else heights[0])
+
+
+def area_of(record: Record) -> float:
+    """The ``area`` under the budget curve of one run."""
+    return area(*([entry[name] for entry in record["cycles"]] for name in ("metric", "labelled")))
 
 
 def areas(table: pd.DataFrame) -> pd.Series:

@@ -66,7 +66,7 @@ def lines(points: Mapping[str, pd.DataFrame], hover: str) -> go.Figure:
     return figure.update_layout(xaxis=ticks)
 
 
-def told(points: Mapping[str, pd.DataFrame], unit: str, sign: str = "") -> str:
+def format_ends(points: Mapping[str, pd.DataFrame], unit: str, sign: str = "") -> str:
     """Lines in words: where each begins and ends."""
     return "; ".join(
         f"{name} from {rows['mean'].iloc[0]:{sign}z.1f} to {rows['mean'].iloc[-1]:{sign}z.1f}{unit}"
@@ -96,7 +96,7 @@ def differences(table: pd.DataFrame, against: str, heading: str, metric: str) ->
     )
     return figure.update_layout(
         title_text=title, yaxis={"title": f"{metric}: difference to {text(base)} (points)"},
-        meta={"alt": f"{title}, in points: {told(points, '', '+')}."},
+        meta={"alt": f"{title}, in points: {format_ends(points, '', '+')}."},
     )  # fmt: skip
 
 

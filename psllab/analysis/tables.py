@@ -29,9 +29,7 @@ def model_sizes() -> pd.DataFrame:
     loss_prediction = {network: count(LossPrediction(LL4AL(), network)) for network in (resnet18, drn)}
     peers = [2 * count(models.build(name, c)) for name, c in (("resnet8", 10), ("lraspp_mobilenet_v3_small", 19))]
     rows = [
-        ("Entropy", count(resnet18), "11.17 M", None, "–"),
-        ("BADGE", count(resnet18), "11.17 M", None, "–"),
-        ("ALFA-Mix", count(resnet18), "11.17 M", None, "–"),
+        *((name, count(resnet18), "11.17 M", None, "–") for name in ("Entropy", "BADGE", "ALFA-Mix")),
         ("Core-set", count(resnet18), "11.17 M", count(drn), "15.90 M"),
         ("LL4AL", count(resnet18) + loss_prediction[resnet18], "11.29 M", count(drn) + loss_prediction[drn], "16.02 M"),
         ("VAAL", vaal, "23.11 M", vaal, "23.11 M"),

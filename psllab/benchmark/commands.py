@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from psllab import userfile
@@ -33,7 +32,7 @@ def attempt(options: argparse.Namespace) -> int:
     tryout.may_write(page)
     print(f"{options.file} is checked ... (the file runs with all your rights)", flush=True)
     method = tryout.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
-    _told(method)
+    _show_method(method)
     for number, n in enumerate(looks, start=1):
         seeds = experiment.seeds[:n]
         if number > 1 and len(seeds) < n:
@@ -84,7 +83,7 @@ def check(options: argparse.Namespace) -> int:
         again = [sys.executable, "-m", "pslcore", "verify", *which, *places]
         return subprocess.run(again, env=os.environ | limits, check=False).returncode
     print(
-        f"{chosen.told()}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
+        f"{chosen}: {chosen.where}. It took {_time(chosen.seconds / 60)} on one core of {processor}, and is run "
         "again now ...",
         flush=True,
     )
@@ -93,7 +92,7 @@ def check(options: argparse.Namespace) -> int:
     return 0 if outcome.stands else 1
 
 
-def _told(method: Method) -> None:
+def _show_method(method: Method) -> None:
     print(f"{method.label}: {method.about or 'no docstring says what it does'}")
     print("\n".join(f"  {line}" for line in method.lines()))
     if method.printed.strip():
@@ -105,19 +104,9 @@ def _show(found: Standing) -> None:
     own = {name: value for name, value in comparison.row(found).items() if name != "method"}
     width = max(map(len, own))
     print(f"\n{found.label}\n" + "\n".join(f"  {name:{width}}  {value}" for name, value in own.items()) + "\n")
-    print(aligned(comparison.table(found)) + "\n")
+    table = comparison.table(found)
+    print(table.set_index(name := table.columns[0]).rename_axis(None).rename_axis(columns=name).to_string() + "\n")
     print("\n".join(f"* {sentence}" for sentence in comparison.notes(found)))
-
-
-def aligned(table: pd.DataFrame) -> str:
-    """A table in columns: the first and words to the left, numbers to the right."""
-    columns = [[str(name), *map(str, table[name])] for name in table]
-    shown = []
-    for number, column in enumerate(columns):
-        width = max(map(len, column))
-        words = number == 0 or column[0] == "verdict"
-        shown.append([cell.ljust(width) if words else cell.rjust(width) for cell in column])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*shown, strict=True))
 
 
 def _given(pairs: list[str]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ same precision, from the same pools of the same data. What does not is counted, 
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -18,7 +20,8 @@ from plotly.offline import get_plotlyjs
 from pslcore.runs import Record
 from psllab.analysis import ceiling, decision, figures, machines, statistics
 from psllab.benchmark.published import Published
-from psllab.grid import CEILING, Cell, Results
+from psllab.claims import checks, intervals
+from psllab.grid import CEILING, Cell, Results, seconds_of
 
 WORDS = {
     decision.HOLDS: "better", decision.FAILS: "worse",
@@ -30,7 +33,7 @@ COLOUR = "#6a00a8"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Rival:
     """One's own method against a published one.
 
     Attributes
@@ -65,7 +68,7 @@ class Standing:
     own : list of (Cell, Record)
     look : int
         Which one, counted from 1; 0 before the first.
-    comparisons : list of Comparison
+    comparisons : list of Rival
     results : Results
         The paired published runs, then one's own: what the figure shows.
     """
@@ -74,13 +77,13 @@ class Standing:
     published: Published
     own: list[tuple[Cell, Record]]
     look: int
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[Rival] = field(default_factory=list)
     results: Results = field(default_factory=lambda: Results("", ""))
 
     @property
     def settled(self) -> bool:
         """Whether every comparison has a verdict."""
-        return bool(self.comparisons) and all(each.verdict != decision.UNSURE for each in self.comparisons)
+        return bool(self.comparisons) and all(each.verdict != WORDS[decision.UNSURE] for each in self.comparisons)
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -93,43 +96,43 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
 
     Verdicts are corrected for the number of comparisons (Holm, in each direction), intervals are those of the analysis.
     """
-    mine = {cell.config.seed: record for cell, record in own}
     standing = Standing(label, published, own, 0, results=Results(published.experiment, published.scale))
     areas = _areas(Results("", "", [(Cell(label, cell.config), record) for cell, record in own]))
     areas |= _areas(published.results)
-    reached = [n for n in standing.looks if n <= len(mine)]
-    standing.look = len(reached)
-    wanted = reached[-1] if reached else len(mine)
-    stale = {cell.config.key for cell in published.results.stale}
-    region = decision.Region(matters=decision.MATTERS, looks=len(standing.looks))
-    rows: list[tuple[str, np.ndarray, dict[str, int]]] = []
-    for other in dict.fromkeys(cell.label for cell, _ in published.results.runs):
-        pairs: dict[int, Record] = {}
-        why: Counter[str] = Counter()
-        for cell, record in published.results.runs:
-            if cell.label != other or cell.config.seed not in mine:
-                continue
-            own_run = mine[cell.config.seed]
-            same_pools = {"pools": own_run["pools"]} if other == CEILING else {}  # it has all safe images
-            reason = unlike(record | same_pools, own_run, cell.config.key in stale)
-            if reason:
-                why[reason] += 1
-            else:
-                pairs[cell.config.seed] = record
-                standing.results.runs.append((cell, record))
-        if other != CEILING:
-            found = [areas[label, seed] - areas[other, seed] for seed in sorted(pairs)][:wanted]
-            rows.append((other, np.array(found), dict(why)))
+    reached = [n for n in standing.looks if n <= len(own)]
+    standing.look, wanted = len(reached), reached[-1] if reached else len(own)
+    differences: dict[str, dict[int, float]] = {other: {} for other in published.methods}
+    unpaired: dict[str, Counter[str]] = {other: Counter() for other in published.methods}
+    for cell, record, reason in pairs(published, own):
+        if not reason:
+            standing.results.runs.append((cell, record))
+        if cell.label == CEILING:
+            continue
+        if reason:
+            unpaired[cell.label][reason] += 1
+        else:
+            seed = cell.config.seed
+            differences[cell.label][seed] = areas[label, seed] - areas[cell.label, seed]
     standing.results.runs += own
-    told = [decision.summary(row[1]) for row in rows]
-    mean, sd, n = (np.array(column, dtype=float) for column in zip(*told, strict=True)) if rows else (np.empty(0),) * 3
-    inside, outside, negligible = decision.decide(mean, sd, n, region)
-    for number, (other, values, reasons) in enumerate(rows):
-        here = slice(number, number + 1)
-        verdict = str(decision.verdict(inside[here], outside[here], negligible[here]))
-        word = WORDS[verdict if reached and len(values) >= wanted else decision.UNSURE]
-        standing.comparisons.append(Comparison(other, values, statistics.interval(values, region.looks), word, reasons))
+    values = {other: np.array([some[seed] for seed in sorted(some)][:wanted]) for other, some in differences.items()}
+    looks = len(standing.looks)
+    finding = checks.settle(((other, partial(np.copy, some)) for other, some in values.items()), 0, looks=looks,
+                            matters=decision.MATTERS)  # fmt: skip
+    for part, verdict in zip(finding.parts, intervals.verdicts(finding), strict=True):
+        word = WORDS[verdict if reached and len(part.values) >= wanted else decision.UNSURE]
+        half = statistics.interval(part.values, looks)
+        standing.comparisons.append(Rival(part.name, part.values, half, word, dict(unpaired[part.name])))
     return standing
+
+
+def pairs(published: Published, own: list[tuple[Cell, Record]]) -> Iterator[tuple[Cell, Record, str]]:
+    """The published runs of one's own seeds, each with why it makes no pair with one's own; empty if it does."""
+    mine = {cell.config.seed: record for cell, record in own}
+    stale = {cell.config.key for cell in published.results.stale}
+    for cell, record in published.results.runs:
+        if (run := mine.get(cell.config.seed)) is not None:
+            same_pools = {"pools": run["pools"]} if cell.label == CEILING else {}  # it has all safe images
+            yield cell, record, unlike(record | same_pools, run, cell.config.key in stale)
 
 
 def unlike(record: Record, mine: Record, stale: bool) -> str:
@@ -152,26 +155,19 @@ def _areas(results: Results) -> dict[tuple[str, int], float]:
 
 def table(standing: Standing) -> pd.DataFrame:
     """A row a published method, best first: difference, interval, verdict, what each costs."""
-    runs: dict[str, list[Record]] = {}
-    for cell, record in standing.results.runs:
-        runs.setdefault(cell.label, []).append(record)
-    areas = _areas(standing.results)
-    rows = []
+    areas, rows = _areas(standing.results), []
     for each in sorted(standing.comparisons, key=lambda each: each.differences.mean() if len(each.differences) else 99):
-        here, n = runs.get(each.other, []), len(each.differences)
+        here, n = [record for cell, record in standing.results.runs if cell.label == each.other], len(each.differences)
         mean = each.differences.mean() if n else np.nan
         area = [value for (label, _), value in areas.items() if label == each.other]
+        seen = [record["cycles"][-1]["unlabelled_seen"] for record in here]
         rows.append(
-            {
-                f"{standing.label} against": each.other,
-                "difference in area (points)": figures.give_or_take(mean, each.half, "+"),
-                "seeds": n,
-                "verdict": each.verdict,
-                "its area (%)": figures.decimal(float(np.mean(area)) if area else np.nan),
-                "unlabelled images seen": f"{np.mean([_seen(record) for record in here]):,.0f}" if here else "–",
-                "seconds a run": _seconds(here),
-            }
-        )
+            {f"{standing.label} against": each.other,
+             "difference in area (points)": figures.format_interval(mean, each.half, "+"),
+             "seeds": n, "verdict": each.verdict,
+             "its area (%)": figures.format_number(float(np.mean(area)) if area else np.nan),
+             "unlabelled images seen": f"{np.mean(seen):,.0f}" if here else "–", "seconds a run": _seconds(here)}
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -201,9 +197,7 @@ def notes(standing: Standing) -> list[str]:
     )
     others = [(cell, record) for cell, record in standing.results.runs if cell.label != standing.label]
     paired = [(cell, record) for cell, record in others if cell.label not in (standing.label, CEILING)]
-    left = Counter[str]()
-    for each in standing.comparisons:
-        left.update(each.unpaired)
+    left = sum((Counter(each.unpaired) for each in standing.comparisons), Counter[str]())
     found.append(
         f"{len(paired):,} published runs make a pair with yours"
         + "".join(f"; {count:,} do not, {why}" for why, count in left.items())
@@ -230,12 +224,8 @@ def notes(standing: Standing) -> list[str]:
     return found
 
 
-def _seen(record: Record) -> int:
-    return record["cycles"][-1]["unlabelled_seen"]
-
-
 def _seconds(records: list[Record]) -> str:
-    return f"{np.median([figures.seconds_of(record) for record in records]):.1f}" if records else "–"
+    return f"{np.median([seconds_of(record) for record in records]):.1f}" if records else "–"
 
 
 def figure(standing: Standing) -> go.Figure:

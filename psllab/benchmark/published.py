@@ -7,19 +7,17 @@ seconds, precision, code, machine, and a hash of all that its record says, so th
 
 import json
 import lzma
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pslcore.runs import Record, records
+from pslcore.runs import Config, Record, records
 from psllab import grid
-from psllab.analysis import figures
 from psllab.grid import Cell, Results, current
 
 FILE = Path(__file__).with_name("published.json.xz")
-_FORMAT = 1
+_FORMAT = 2
 _POOLS = 16  # digits of the hash of the pools
 
 
@@ -34,8 +32,6 @@ class Published:
         Paired seeds at which verdicts are passed.
     shared : dict
         The settings that all its runs share; method, options and seed lay over them.
-    data : dict
-        Name, fingerprint, note and sizes of its data set.
     results : Results
         Its runs; those that today's code would make otherwise are ``stale``. Records hold no picks.
     """
@@ -44,13 +40,17 @@ class Published:
     scale: str
     looks: tuple[int, ...]
     shared: dict[str, Any]
-    data: dict[str, Any]
     results: Results
 
     @property
     def seeds(self) -> list[int]:
         """Those that any curve has, in order."""
         return sorted({cell.config.seed for cell, _ in self.results.runs})
+
+    @property
+    def methods(self) -> list[str]:
+        """The labels of all curves; the ceiling is none."""
+        return [name for name in dict.fromkeys(cell.label for cell, _ in self.results.runs) if name != grid.CEILING]
 
 
 def index(file: Path | None = None) -> dict[str, list[str]]:
@@ -81,31 +81,23 @@ def load(experiment: str, scale: str, file: Path | None = None) -> Published:
 def find(key: str, file: Path | None = None) -> tuple[Published, Cell, Record] | None:
     """A run by its key."""
     for said in _content(file or FILE):
-        if any(key in curve["keys"] for curve in said["curves"]):
+        if any(record["key"] == key for _, record in said["runs"]):
             whole = _published(said)
             return next((whole, cell, record) for cell, record in whole.results.runs if record["key"] == key)
     return None
 
 
 def brief(record: Record) -> Record:
-    """What the table keeps of a record, as ``load`` gives it back."""
-    rows = ([entry[name] for name in ("labelled", "metric", "unlabelled_seen")] for entry in record["cycles"])
-    cycles = _cycles(rows, record["cycles"][-1]["crossed"], round(figures.seconds_of(record), 1))
-    kept = ("key", "metric", "precision", "source", "data", "hardware", "versions")
-    return {name: record[name] for name in kept} | {
-        "config": record["config"], "cycles": cycles, "pools": record["pools"][:_POOLS],
-        "content": grid.digest(record),
-    }  # fmt: skip
-
-
-def _cycles(rows: Iterable[Iterable[Any]], crossed: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
-    """Of each cycle what is labelled, the metric, what was seen; of the whole run what crossed, and its seconds."""
-    cycles = [
-        {"labelled": n, "metric": metric, "picked": [], "unlabelled_seen": some, "crossed": {}, "seconds": {}}
-        for n, metric, some in rows
-    ]
-    cycles[-1] |= {"crossed": crossed, "seconds": {"run": seconds}}
-    return cycles
+    """What the table keeps of a record: of the whole run what crossed, and its seconds, stand in the last cycle."""
+    kept = ("key", "metric", "precision", "source", "data", "hardware", "versions", "config")
+    cycles: list[dict[str, Any]] = [
+        {name: entry[name] for name in ("labelled", "metric", "unlabelled_seen")}
+        | {"picked": [], "crossed": {}, "seconds": {}} for entry in record["cycles"]
+    ]  # fmt: skip
+    seconds = round(grid.seconds_of(record), 1)
+    cycles[-1] |= {"crossed": record["cycles"][-1]["crossed"], "seconds": {"run": seconds}}
+    own = {"cycles": cycles, "pools": record["pools"][:_POOLS], "content": grid.digest(record)}
+    return {name: record[name] for name in kept} | own
 
 
 def write(
@@ -115,49 +107,19 @@ def write(
 
     The same records give the same bytes.
     """
-    told, content = {}, []
+    content = []
     for scale in scales:
         for experiment in grid.experiments(scale, params):
-            results = grid.collect(experiment, scale, params, out)
-            stale = {cell.config.key for cell in results.stale}
-            runs = [(cell, record) for cell, record in results.runs if cell.config.key not in stale]
-            if runs:
+            if runs := grid.collect(experiment, scale, params, out).fresh:
                 base, said = grid.section(experiment, scale, params)
                 content.append(
                     {"experiment": experiment, "scale": scale, "looks": list(grid.looks(scale, params)),
-                     "shared": grid.merge(base, said.config), **_columns(runs)}
+                     "shared": grid.merge(base, said.config), "runs": [(cell.label, brief(run)) for cell, run in runs]}
                 )  # fmt: skip
-                told[f"{experiment} at {scale}"] = len(runs)
     text = json.dumps({"format": _FORMAT, "experiments": content}, sort_keys=True, separators=(",", ":"))
     records.write_bytes(file or FILE, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
     _content.cache_clear()
-    return told
-
-
-def _columns(runs: list[tuple[Cell, Record]]) -> dict[str, Any]:
-    """Runs as columns of curves; what all or many share stands once."""
-    first = runs[0][1]
-    places: dict[str, int] = {}
-    curves: dict[tuple[str, int], dict[str, Any]] = {}
-
-    def place(value: Any) -> int:
-        return places.setdefault(records.canonical(value), len(places))
-
-    for cell, record in runs:
-        row = brief(record)
-        settings = {name: value for name, value in record["config"].items() if name != "seed"}
-        config = place(settings)  # of one curve older records leave out options that came later, under the same keys
-        curve = curves.setdefault((cell.label, config), {"label": cell.label, "config": config, "rows": [], "keys": []})
-        cycles = row["cycles"]
-        curve["keys"].append(row["key"])
-        curve["rows"].append(
-            [cell.config.seed, [entry["metric"] for entry in cycles], [entry["unlabelled_seen"] for entry in cycles],
-             cycles[-1]["seconds"]["run"], row["content"], row["pools"], place([entry["labelled"] for entry in cycles]),
-             place(cycles[-1]["crossed"]), place([row["precision"], row["source"]]),
-             place([row["hardware"], row["versions"]])]
-        )  # fmt: skip
-    shared = [json.loads(text) for text in places]
-    return {"data": first["data"], "metric": first["metric"], "places": shared, "curves": list(curves.values())}
+    return {f"{said['experiment']} at {said['scale']}": len(said["runs"]) for said in content}
 
 
 @cache
@@ -172,29 +134,23 @@ def _content(file: Path) -> list[dict[str, Any]]:
 
 def _published(said: dict[str, Any]) -> Published:
     results = Results(said["experiment"], said["scale"])
-    places = said["places"]
-    for curve in said["curves"]:
-        sources: dict[str, bool] = {}
-        settings = places[curve["config"]]
-        try:
-            first = grid.config_of(settings | {"seed": 0})
-        except ValueError:  # a method or an option that today's code does not know
-            continue
-        for key, row in zip(curve["keys"], curve["rows"], strict=True):
-            seed, metrics, seen, seconds, content, pools, *shared = row
-            labelled, crossed, (precision, source), (hardware, versions) = (places[number] for number in shared)
-            config = first.model_copy(update={"seed": seed})
-            if source not in sources:
-                sources[source] = current(source, grid.source(first))
-            cycles = _cycles(zip(labelled, metrics, seen, strict=True), crossed, seconds)
-            record = {
-                "key": key, "metric": said["metric"], "precision": precision, "source": source, "data": said["data"],
-                "hardware": hardware, "versions": versions, "config": settings | {"seed": seed}, "cycles": cycles,
-                "pools": pools, "content": content,
-            }  # fmt: skip
-            cell = Cell(curve["label"], config)
-            results.runs.append((cell, record))
-            if not sources[source]:
-                results.stale.append(cell)
-    looks = tuple(said["looks"])
-    return Published(said["experiment"], said["scale"], looks, said["shared"], said["data"], results)
+    curves: dict[str, tuple[Config, bool] | None] = {}
+    for label, record in said["runs"]:
+        curve = records.canonical([record["config"] | {"seed": 0}, record["source"]])
+        if curve not in curves:  # older records leave out options that came later, under the same keys
+            curves[curve] = _known(record)
+        if known := curves[curve]:
+            config, today = known
+            results.runs.append((Cell(label, config.model_copy(update={"seed": record["config"]["seed"]})), record))
+            if not today:
+                results.stale.append(results.runs[-1][0])
+    return Published(said["experiment"], said["scale"], tuple(said["looks"]), said["shared"], results)
+
+
+def _known(record: Record) -> tuple[Config, bool] | None:
+    """The config of a run, and whether today's code would make it; None for a method or option that it lacks."""
+    try:
+        config = grid.config_of(record["config"])
+    except ValueError:
+        return None
+    return config, current(record["source"], grid.source(config))

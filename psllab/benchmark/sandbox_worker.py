@@ -1,14 +1,14 @@
 """A user's method in the subprocess that ``sandbox`` started for it: checked, timed, run.
 
-Events go line by line through a pipe, so that the parent knows where a file hangs or ends its process.
+Events go one by one through a pipe, so that the parent knows where a file hangs or ends its process.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     hold(order["owner"])
     prepare_process("cpu")
-    with os.fdopen(order["door"], "w", buffering=1) as door:
+    with Connection(order["door"], readable=False) as door:
 
         def tell(say: str, **more: Any) -> None:
-            door.write(json.dumps({"say": say} | more) + "\n")
+            door.send_bytes(json.dumps({"say": say} | more).encode())
 
         tell("ready")
         try:
@@ -147,7 +147,7 @@ def _twice(order: dict[str, Any], name: str, cls: type[Strategy], tell: Tell) ->
         except contract.Broken:
             raise
         except Exception as error:
-            told = userfile.told(error, userfile.split(order["file"])[0])
+            told = userfile.describe_error(error, userfile.split(order["file"])[0])
             raise contract.Broken(f"{what} failed ({told}): mend the file.") from error
     if found[0] != found[1]:
         raise contract.Broken(

@@ -6,6 +6,7 @@ so that they never mix with published ones, beside the very bytes that made them
 
 import hashlib
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 
 from pslcore.runs import Config, Record, records, schema
 from psllab import grid, userfile
-from psllab.analysis import ceiling, figures
+from psllab.analysis import ceiling
 from psllab.benchmark import comparison, sandbox
 from psllab.benchmark.comparison import Standing
 from psllab.benchmark.published import Published
@@ -160,7 +161,7 @@ def run(
         file=_named(copy, wanted), title=f"{method.label}: {experiment.experiment} at {experiment.scale}",
         words=lambda sentence: _own_words(sentence, copy, method.file), told=told,
     )  # fmt: skip
-    label = method.label if method.label not in _labels(experiment) else f"{method.label} (yours)"
+    label = method.label if method.label not in experiment.methods else f"{method.label} (yours)"
     return [(Cell(label, Config.model_construct(**record["config"])), record) for record in found]
 
 
@@ -180,10 +181,9 @@ def run_rivals(
     ValueError
         If a label is unknown, or a run fails.
     """
-    known = _labels(experiment)
-    for label in wanted:
-        if label not in known:
-            raise ValueError(f"{label!r} is no published method of {experiment.experiment}: {', '.join(known)}.")
+    known = experiment.methods
+    if unknown := [label for label in wanted if label not in known]:
+        raise ValueError(f"{unknown[0]!r} is no published method of {experiment.experiment}: {', '.join(known)}.")
     chosen = [cell for cell, _ in experiment.results.runs if cell.label in wanted and cell.config.seed in seeds]
     here = Path(out) / experiment.scale / "tried" / "rivals" / "runs"
     found = _runs(
@@ -198,22 +198,15 @@ def run_rivals(
 
 def unpaired(experiment: Published, own: list[tuple[Cell, Record]]) -> list[str]:
     """The published methods of which some run makes no pair with one's own."""
-    mine = {cell.config.seed: record for cell, record in own}
-    stale = {cell.config.key for cell in experiment.results.stale}
-    return list(
-        dict.fromkeys(
-            cell.label for cell, record in experiment.results.runs
-            if cell.label != CEILING and (seed := cell.config.seed) in mine
-            and comparison.unlike(record, mine[seed], cell.config.key in stale)
-        )
-    )  # fmt: skip
+    found = (cell.label for cell, _, reason in comparison.pairs(experiment, own) if reason)
+    return [label for label in dict.fromkeys(found) if label != CEILING]
 
 
 def minutes(experiment: Published, n: int, jobs: int | None = None) -> float:
     """What so many runs may take, by those of Random that were published."""
     runs = [record for cell, record in experiment.results.runs if cell.label == ceiling.BASELINE]
     runs = runs or [record for _, record in experiment.results.runs]
-    return float(np.median([figures.seconds_of(record) for record in runs])) * n / 60 / _jobs(jobs, n)
+    return float(np.median([grid.seconds_of(record) for record in runs])) * n / 60 / _jobs(jobs, n)
 
 
 def may_write(path: Path) -> None:
@@ -266,15 +259,11 @@ def _jobs(jobs: int | None, n: int) -> int:
 
 def _precisions(experiment: Published) -> dict[int, str]:
     """The precision that most of the published runs of a seed have."""
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[str]] = defaultdict(list)
     for cell, record in experiment.results.runs:
         if record.get("precision"):
-            found.setdefault(cell.config.seed, []).append(record["precision"])
+            found[cell.config.seed].append(record["precision"])
     return {seed: max(sorted(set(each)), key=each.count) for seed, each in found.items()}
-
-
-def _labels(experiment: Published) -> list[str]:
-    return [label for label in dict.fromkeys(cell.label for cell, _ in experiment.results.runs) if label != CEILING]
 
 
 def _named(path: Path, what: str) -> str:

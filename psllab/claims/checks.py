@@ -68,7 +68,7 @@ def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
     return rule
 
 
-def told(said: Iterable[str], missing: Iterable[str] = ()) -> str:
+def format_reasons(said: Iterable[str], missing: Iterable[str] = ()) -> str:
     """What is said and what is missing in one line; what is missing for the same reason stands together."""
     groups: dict[str, list[str]] = {}
     for phrase in dict.fromkeys(missing):
@@ -104,7 +104,7 @@ def settle(
             missing.append(str(error))
     known = {part.name: part.values for part in parts if part.judged}
     if not known:
-        return Finding(UNSURE if early else NOT_RUN, reason=told([], missing), parts=parts, region=region)
+        return Finding(UNSURE if early else NOT_RUN, reason=format_reasons([], missing), parts=parts, region=region)
     mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
     inside, outside, negligible = rule.decide(mean, sd, n, region)
     verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
@@ -121,17 +121,20 @@ def settle(
         said = f"not {wanted}: {wrong}"
     within = f"within ±{matters:g}: {named(negligible)}" if negligible.any() else ""
     seeds = min(map(len, known.values()))
-    return Finding(verdict, _shown(known, sign, region.looks), seeds, told([said, within], missing), parts, region)
+    return Finding(
+        verdict, _shown(known, sign, region.looks), seeds, format_reasons([said, within], missing), parts, region
+    )
 
 
 def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
-        low, high = (f"{edge(list(means.values())):{sign}z.1f}" for edge in (np.nanmin, np.nanmax))
+        some = [mean for mean in means.values() if not np.isnan(mean)] or [np.nan]
+        low, high = (f"{edge(some):{sign}z.1f}" for edge in (min, max))
         return f"{len(known)} comparisons, means from {low} to {high}"
     half = {name: statistics.interval(values, looks) for name, values in known.items()}
-    return "; ".join(f"{name} {figures.give_or_take(mean, half[name], sign)}" for name, mean in means.items())
+    return "; ".join(f"{name} {figures.format_interval(mean, half[name], sign)}" for name, mean in means.items())
 
 
 def _pairs(
@@ -277,9 +280,11 @@ def _exact(
     What is missing is named and changes nothing; what is too ``close``, or must not be missing, leaves it undecided.
     """
     if not ours:
-        return Finding(NOT_RUN, reason=told([], missing))
+        return Finding(NOT_RUN, reason=format_reasons([], missing))
     said = f"not so: {', '.join(wrong[:3])}" + f" and {len(wrong) - 3} more" * (len(wrong) > 3) if wrong else ""
-    return Finding(FAILS if wrong else UNSURE if close else HOLDS, ours, seeds, told([said], [*missing, *close]))
+    return Finding(
+        FAILS if wrong else UNSURE if close else HOLDS, ours, seeds, format_reasons([said], [*missing, *close])
+    )
 
 
 def _every(

@@ -1,6 +1,7 @@
 """What a claim is, and the evidence on it in the records of one scale: curves, seconds, provenance."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -91,7 +92,7 @@ class Evidence:
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
         self.clocked = cache(
-            lambda name: [(cell.label, figures.seconds_of(record)) for cell, record in self.results(name).runs]
+            lambda name: [(cell.label, grid.seconds_of(record)) for cell, record in self.results(name).runs]
         )
         self.cells: dict[str, list[Cell]] = {
             name: [cell for cell in grid.cells(name, self.scale, self.params) if cell.label != grid.CEILING]
@@ -149,16 +150,22 @@ class Evidence:
             As ``runs``; ``Early`` before the first.
         """
         both = pd.concat([self.curve(*one, at), self.curve(*other, at)], axis=1, join="inner").sort_index()
-        kinds = [
-            {cell.config.seed: record.get("precision") or cell.config.recipe.precision
-             for cell, record in self.runs(*curve)} for curve in (one, other)
-        ]  # fmt: skip
-        mixed = [int(seed) for seed in both.index if kinds[0][seed] != kinds[1][seed]]
+        kinds = self.precisions((one, other))
+        mixed = [int(seed) for seed in both.index if kinds.loc[seed].nunique() > 1]
         names = [one[1], other[1]] if one[1] != other[1] else [one[1]]
         name = f"{' – '.join(names)} of {' and '.join(dict.fromkeys((one[0], other[0])))}"
         if mixed:
             self.left_out[name] = mixed
         return self.counted(both.drop(index=mixed), name)
+
+    def precisions(self, curves: Sequence[Curve]) -> pd.DataFrame:
+        """The precision of the finished runs of some curves, [seeds, curves]; None where one is not finished."""
+        done = [
+            pd.Series({cell.config.seed: record.get("precision") or cell.config.recipe.precision
+                       for cell, record in self.results(name).runs if cell.label == label}, dtype=object)
+            for name, label in curves
+        ]  # fmt: skip
+        return pd.concat(done, axis=1).sort_index()
 
     def lead(self, one: Curve, other: Curve, at: At) -> pd.Series:
         """Difference by seed of two curves; raises as ``pair``."""

@@ -49,10 +49,10 @@ def expected(
     here = [part for part in finding.parts if part.curves and all(map(_known(evidence), part.curves))]
     if finding.verdict not in (UNSURE, NOT_RUN) or finding.closed or not here:
         return None
-    have = [len(paired(evidence, part)) for part in here]
+    have = [len(_pairs(evidence, part)[0]) for part in here]
     planned = min(len(_seeds(evidence, part, avoid)) for part in here)
     whole = len(here) == len(finding.parts)
-    mean, sd = (np.array(column) for column in zip(*(_spread(part.values) for part in here), strict=True))
+    mean, sd = (np.array(column) for column in zip(*(decision.summary(part.values)[:2] for part in here), strict=True))
     nothing = np.isnan(mean)
     if not nothing.all():  # two to four seeds say little of their spread: no less than is usual in this claim
         few = np.array([len(part.values) < 5 for part in here]) & ~nothing
@@ -110,35 +110,21 @@ def _known(evidence: Evidence):
     return lambda curve: curve[1] in evidence.labels.get(curve[0], ())
 
 
-def _spread(values: np.ndarray) -> tuple[float, float]:
-    mean, sd, _ = decision.summary(values)
-    return float(mean), float(sd)
-
-
-def _done(evidence: Evidence, curve: Curve) -> dict[int, str]:
-    """The precision of the finished runs of a curve, by seed."""
-    return {
-        cell.config.seed: record.get("precision") or cell.config.recipe.precision
-        for cell, record in evidence.results(curve[0]).runs if cell.label == curve[1]
-    }  # fmt: skip
-
-
-def paired(evidence: Evidence, part: Part) -> list[int]:
-    """The seeds that all curves of a comparison have finished, in one precision."""
-    done = [_done(evidence, curve) for curve in part.curves]
-    return sorted(seed for seed in set.intersection(*map(set, done)) if len({each[seed] for each in done}) == 1)
+def _pairs(evidence: Evidence, part: Part) -> tuple[set[int], set[int]]:
+    """The seeds that all curves of a comparison have finished in one precision; those that are mixed."""
+    done = evidence.precisions(part.curves)
+    kinds = done.nunique(axis=1)
+    return set(done.index[(kinds == 1) & done.notna().all(axis=1)]), set(done.index[kinds > 1])
 
 
 def _seeds(evidence: Evidence, part: Part, avoid: frozenset[tuple[str, int]]) -> list[int]:
     """The seeds that a comparison has or could have, in order: not those whose finished runs are mixed."""
-    done = [_done(evidence, curve) for curve in part.curves]
-    whole = set(paired(evidence, part))
+    paired, mixed = _pairs(evidence, part)
     possible = set.intersection(
         *({cell.config.seed for cell in evidence.cells[name] if cell.label == label} for name, label in part.curves)
     )
-    closed = {seed for name, seed in avoid if name in {curve[0] for curve in part.curves}}
-    closed |= {seed for seed in possible if len({each[seed] for each in done if seed in each}) > 1}
-    return sorted(whole | (possible - closed))
+    avoided = {seed for name, seed in avoid if name in {curve[0] for curve in part.curves}}
+    return sorted(paired | (possible - mixed - avoided))
 
 
 def _unfinished(
@@ -167,6 +153,6 @@ def _minutes(evidence: Evidence, runs: list[tuple[str, Cell]]) -> float | None:
     return sum(n * each for n, each in seconds) / 60 if len(seconds) == len(curves) else None
 
 
-def told(forecasts: list[Forecast]) -> str:
+def format_forecasts(forecasts: list[Forecast]) -> str:
     """One line a claim, for the command line."""
     return "".join(f"{forecast.claim.id}: {forecast.text}\n" for forecast in forecasts)

@@ -23,29 +23,35 @@ def of(finding: Finding) -> dict:
         is none), ``judged`` (False before the first) and ``verdict`` (corrected, as in the claim's own).
         Comparisons without a single value are there as well, as *not run*.
     """
-    region = finding.region
-    judged = [part for part in finding.parts if part.judged]
-    single = dict(zip(map(id, judged), _verdicts(finding, judged), strict=True))
+    region, single = finding.region, verdicts(finding)
+    known = any(len(part.values) for part in finding.parts)
     return {
         "unit": finding.unit, "paper_value": finding.paper, "region": [_plain(region.low), _plain(region.high)],
         "comparisons": [
-            {"name": part.name, **_interval(part.values, region.looks), "judged": part.judged,
-             "verdict": single.get(id(part), UNSURE if len(part.values) else NOT_RUN)}
-            for part in finding.parts
-        ] if len(finding.parts) and any(len(part.values) for part in finding.parts) else [],
+            {"name": part.name, **_interval(part.values, region.looks), "judged": part.judged, "verdict": verdict}
+            for part, verdict in zip(finding.parts, single, strict=True) if known
+        ],
     }  # fmt: skip
 
 
-def _verdicts(finding: Finding, judged: list) -> list[str]:
-    """Of each judged comparison: its own, with the correction of all."""
-    if finding.closed or not judged:
-        return [UNSURE] * len(judged)
-    if finding.unit in COUNTED:
-        low, high = finding.region.low, finding.region.high
-        return [decision.HOLDS if low <= part.values[0] <= high else decision.FAILS for part in judged]
-    mean, sd, n = map(np.array, zip(*(decision.summary(part.values) for part in judged), strict=True))
-    inside, outside, negligible = (which[:, None] for which in decision.decide(mean, sd, n, finding.region))
-    return list(map(str, decision.verdict(inside, outside, negligible)))
+def verdicts(finding: Finding) -> list[str]:
+    """Of each comparison its own verdict, with the correction of all that are judged."""
+    found = [UNSURE if len(part.values) else NOT_RUN for part in finding.parts]
+    judged = [number for number, part in enumerate(finding.parts) if part.judged]
+    if not judged:
+        return found
+    values, region = [finding.parts[number].values for number in judged], finding.region
+    if finding.closed:
+        single = [UNSURE] * len(judged)
+    elif finding.unit in COUNTED:
+        single = [decision.HOLDS if region.low <= own[0] <= region.high else decision.FAILS for own in values]
+    else:
+        mean, sd, n = map(np.array, zip(*map(decision.summary, values), strict=True))
+        inside, outside, negligible = (which[:, None] for which in decision.decide(mean, sd, n, region))
+        single = list(map(str, decision.verdict(inside, outside, negligible)))
+    for number, verdict in zip(judged, single, strict=True):
+        found[number] = verdict
+    return found
 
 
 def _interval(values: np.ndarray, looks: int) -> dict:

@@ -49,9 +49,10 @@ from pydantic import ValidationError
 
 from pslcore.runs import records
 from pslcore.settings import sentence, short
+from psllab.analysis import exhibit
 from psllab.analysis.decision import NOT_RUN, VERDICTS
 from psllab.claims import forecast, intervals
-from psllab.claims.checks import ARGUMENTS, KINDS, Finding, told
+from psllab.claims.checks import ARGUMENTS, KINDS, Finding, format_reasons
 from psllab.claims.evidence import PAPER, Claim, Evidence
 
 FILE = Path(__file__).with_name("claims.yaml")
@@ -121,7 +122,7 @@ def judge(
         rows.append(
             {"id": claim.id, "experiment": ", ".join(claim.experiments), "claim": claim.claim, "source": claim.source,
              "paper": claim.paper, "ours": finding.ours, "seeds": finding.seeds, "scale": scale, "data": data,
-             "hardware": hardware, "verdict": finding.verdict, "reason": told(said), "stale": stale,
+             "hardware": hardware, "verdict": finding.verdict, "reason": format_reasons(said), "stale": stale,
              "forecast": ahead.text if ahead else "", "more_seeds": ahead and ahead.seeds,
              "core_minutes": round(ahead.minutes, 1) if ahead and ahead.minutes is not None else None,
              "kind": claim.check.kind, "curves": sorted(map(list, evidence.used)), **intervals.of(finding)}
@@ -147,7 +148,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
             "seeds": row["seeds"] or "–",
             "scale, data, hardware": f"{row['scale']}; {row['data']}; {row['hardware']}",
             "verdict": row["verdict"],
-            "why": told([row["reason"], f"to settle it: {row['forecast']}" if row["forecast"] else ""])
+            "why": format_reasons([row["reason"], f"to settle it: {row['forecast']}" if row["forecast"] else ""])
             + f" ({row['stale']} records made by other code)" * bool(row["stale"]),
         }
         for row in rows
@@ -156,9 +157,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 def markdown(rows: list[dict]) -> str:
     """What the README shows of ``table``, as a GitHub table."""
-    shown = table(rows)[["claim", "paper", "ours", "seeds", "verdict"]] if rows else table(rows)
-    lines = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return exhibit.markdown(table(rows)[["claim", "paper", "ours", "seeds", "verdict"]] if rows else table(rows))
 
 
 def write(rows: list[dict], scale: str, out: str | Path = "outputs") -> Path:

@@ -9,16 +9,17 @@ import plotly.graph_objects as go
 
 from pslcore.runs import Record
 from psllab.explore import plots as panels
-from psllab.explore.pool import Look, Opened, look
+from psllab.explore.pool import Opened, Predictions, open_cycle
 from psllab.explore.selection import SORTS, Chosen, lasso
-from psllab.widgets.controls import Progress, offer, row, told, wide
+from psllab.widgets.controls import Progress, control, named, offer, row, told, wide
 from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job, Stopped
 
 Runs = Mapping[str, Sequence[tuple[str, Record]]]
 """Of each experiment by name: the label of its curve and the record, one a finished run."""
 
-_EITHER = (("all", "all"), ("yes", True), ("no", False))
+_ALL = (("all", "all"),)
+_EITHER = (*_ALL, ("yes", True), ("no", False))
 
 
 class Explorer:
@@ -59,7 +60,7 @@ class Explorer:
         self.status.value = told("Training this cycle again from its record …")
 
         def work(part: Callable[[float], None]) -> Opened:
-            return look(record, cycle, self._folder, self._root, self._device, part)
+            return open_cycle(record, cycle, self._folder, self._root, self._device, part)
 
         return self.training.begin(work, self._opened, wait)
 
@@ -67,38 +68,31 @@ class Explorer:
         """What a lasso does: show these rows, of whatever bucket; None ends it."""
         if self.chosen is None:
             return
-        self.chosen.among = None if rows is None else lasso(len(self.chosen.opened.look), rows)
+        self.chosen.among = None if rows is None else lasso(len(self.chosen.opened.predictions), rows)
         self.free.layout.display = "none" if rows is None else ""
         self._show()
 
     # The parts
 
     def _make(self) -> None:
-        chooser = {"description_width": "initial"}
-        self.experiment = w.Dropdown(description="experiment", options=list(self._runs), style=chooser)
-        self.method = w.Dropdown(description="method", style=chooser)
-        self.seed = w.Dropdown(description="seed", style=chooser, layout=w.Layout(width="110px"))
-        self.cycle = w.Dropdown(description="cycle", style=chooser, layout=w.Layout(width="190px"))
-        for one in (self.experiment, self.method):
-            one.layout.width = "190px"
-        self.go = w.Button(description="Look", icon="eye", button_style="primary", layout=w.Layout(width="90px"))
+        self.experiment = control(w.Dropdown, description="experiment", options=list(self._runs), width=190)
+        self.method = control(w.Dropdown, description="method", width=190)
+        self.seed = control(w.Dropdown, description="seed", width=110)
+        self.cycle = control(w.Dropdown, description="cycle", width=190)
+        self.go = w.Button(description="Open", icon="eye", button_style="primary", layout=w.Layout(width="90px"))
         self.training = Progress("training")
-        self.status = w.HTML(told("Choose a finished run and press Look."))
-        self.buckets = w.IntSlider(5, 1, 20, description="buckets", continuous_update=False, style=chooser)
-        self.shown = w.IntSlider(5, 0, 5, description="shown (0: all)", continuous_update=False, style=chooser)
-        self.label = w.Dropdown(description="class", options=[("all", "all")], style=chooser)
-        self.consensus = w.Dropdown(description="students agree", options=_EITHER, style=chooser)
-        self.right = w.Dropdown(description="answer right", options=_EITHER, style=chooser)
-        self.protected = w.Dropdown(
-            description="images", options=[("all", "all"), ("protected", True), ("safe", False)], style=chooser
-        )
-        self.sort = w.Dropdown(description="sorted by", options=SORTS, style=chooser)
-        for one in (self.label, self.consensus, self.right, self.protected):
-            one.layout.width = "165px"
-        self.sort.layout.width = "240px"
+        self.status = w.HTML(told("Choose a finished run and press Open."))
+        self.buckets = control(w.IntSlider, 5, 1, 20, description="buckets")
+        self.shown = control(w.IntSlider, 5, 0, 5, description="shown (0: all)")
+        self.label = control(w.Dropdown, description="class", options=_ALL, width=165)
+        self.consensus = control(w.Dropdown, description="students agree", options=_EITHER, width=165)
+        self.right = control(w.Dropdown, description="answer right", options=_EITHER, width=165)
+        sides = [*_ALL, ("protected", True), ("safe", False)]
+        self.protected = control(w.Dropdown, description="images", options=sides, width=165)
+        self.sort = control(w.Dropdown, description="sorted by", options=SORTS, width=240)
         self.heat = w.Checkbox(description="discrepancy over the image", indent=False, layout=w.Layout(display="none"))
         self.free = w.Button(description="End the lasso", icon="times", layout=w.Layout(display="none", width="130px"))
-        self.told = w.HTML()
+        self.summary = w.HTML()
         self.grid = Gallery(0, lambda rows: [b""] * len(rows), side=112, height=450, empty="No image is like that.")
         self.detail = go.FigureWidget(layout={"height": 450, "title": {"text": "Click an image"}, "autosize": True})
         panels.responsive(self.detail).update_layout(
@@ -109,18 +103,18 @@ class Explorer:
         self.maps.layout = w.Layout(display="none")
         self.scatter = panels.scatter("Discrepancy against entropy", "entropy of the mean answer (nats)", "discrepancy")
         self.map = panels.scatter("The pool: a student's features", "", "")
-        self.colour = w.Dropdown(description="coloured by", options=panels.COLOURINGS, style=chooser)
+        self.colour = control(w.Dropdown, description="coloured by", options=panels.COLOURINGS)
         self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"})
         self.mapping = Progress("map")
         self.mapping.view.layout.display = "none"
         # Names for style and tests. On boxes round the plots: a plot that is drawn late may lose its own.
         plots = [wide(plot, 340) for plot in (self.scatter, self.map)]
         detail = w.VBox([self.detail])
-        for one, name in ((self.buckets, "buckets"), (self.shown, "shown"), (self.told, "summary"), (self.go, "look"),
-                          (self.label, "class"), (detail, "detail"), (self.status, "status"), (self.kind, "kind"),
-                          (plots[0], "scatter"), (plots[1], "map"), (self.maps, "maps"), (self.heat, "heat"),
-                          (self.experiment, "experiment"), (self.grid, "grid")):  # fmt: skip
-            one.add_class(f"psl-{name}")
+        named(
+            buckets=self.buckets, shown=self.shown, summary=self.summary, open=self.go, detail=detail, maps=self.maps,
+            status=self.status, kind=self.kind, scatter=plots[0], map=plots[1], heat=self.heat, grid=self.grid,
+            experiment=self.experiment, **{"class": self.label},
+        )  # fmt: skip
         right = w.VBox([detail, self.maps])
         self.view = w.VBox(
             [
@@ -128,7 +122,7 @@ class Explorer:
                 self.status,
                 row(wide(self.buckets, 260), wide(self.shown, 260), self.sort),
                 row(self.label, self.consensus, self.right, self.protected, self.heat, self.free),
-                self.told,
+                self.summary,
                 w.Box([wide(self.grid, 400), wide(right, 340)], layout=w.Layout(flex_flow="row wrap", width="100%")),
                 row(self.colour, self.kind, self.mapping.view),
                 w.Box(plots, layout=w.Layout(flex_flow="row wrap", width="100%")),
@@ -136,7 +130,7 @@ class Explorer:
             ],
             layout=w.Layout(width="100%"),
         )
-        self.view.add_class("psl-explorer")
+        named(explorer=self.view)
         self._listen()
 
     def _listen(self) -> None:
@@ -181,20 +175,20 @@ class Explorer:
             self.status.value = told(f"{job.error}" if job.error else "Stopped; what was shown before still is.")
             return
         opened: Opened = job.result
-        seen: Look = opened.look
-        self.status.value = told(opened.told())
+        pool: Predictions = opened.predictions
+        self.status.value = told(opened.summary())
         self.chosen = Chosen(opened)
         self._quiet = True
-        self.label.options = [("all", "all"), *((name, n) for n, name in enumerate(opened.dataset.classes))]
+        self.label.options = [*_ALL, *((one, n) for n, one in enumerate(opened.dataset.classes))]
         self.label.value = "all"
-        self.buckets.max = max(1, min(20, len(seen)))
+        self.buckets.max = max(1, min(20, len(pool)))
         self.shown.max = self.shown.value = self.buckets.value
-        self.heat.layout.display = self.maps.layout.display = "" if seen.pixels else "none"
+        self.heat.layout.display = self.maps.layout.display = "" if pool.pixels else "none"
         self._quiet = False
-        self.grid.side = 144 if seen.pixels else 112
+        self.grid.side = 144 if pool.pixels else 112
         thumb = panels.thumbs(opened, lambda: self._heat)
-        self.grid.show(len(seen), thumb, self.chosen.caption, self.chosen.marks)
-        self._places = {"PCA": panels.pca(seen.features)}
+        self.grid.show(len(pool), thumb, self.chosen.caption, self.chosen.marks)
+        self._places = {"PCA": panels.pca(pool.features)}
         self._take()
         self.pick(None)
         self._quiet, self.kind.value = True, "PCA"
@@ -211,9 +205,9 @@ class Explorer:
         """The widgets' values into ``chosen``."""
         if self.chosen is None:
             return
-        for name in ("buckets", "shown", "label", "consensus", "right", "protected", "sort"):
-            value = getattr(self, name).value
-            setattr(self.chosen, name, None if value == "all" else value)
+        for field in ("buckets", "shown", "label", "consensus", "right", "protected", "sort"):
+            value = getattr(self, field).value
+            setattr(self.chosen, field, None if value == "all" else value)
         self._heat = self.heat.value
 
     def _chose(self, change: dict) -> None:
@@ -231,7 +225,7 @@ class Explorer:
 
     def _show(self) -> None:
         assert self.chosen is not None
-        self.told.value = told(self.chosen.told())
+        self.summary.value = told(self.chosen.summary())
         self.grid.order = self.chosen.rows()
         self._ring()
 
@@ -244,7 +238,7 @@ class Explorer:
         if self.chosen is None:
             return
         opened = self.chosen.opened
-        plain = np.stack([opened.look.entropy, opened.look.score], 1)
+        plain = np.stack([opened.predictions.entropy, opened.predictions.score], 1)
         panels.paint(self.scatter, opened, plain, self.colour.value)
         places = self._places.get(self.kind.value, self._places["PCA"])
         panels.paint(self.map, opened, places, self.colour.value)
@@ -255,7 +249,7 @@ class Explorer:
             return
         if self.kind.value in self._places:
             return self._paint()
-        features, mine = self.chosen.opened.look.features, self._places
+        features, mine = self.chosen.opened.predictions.features, self._places
         self.mapping.view.layout.display = ""
 
         def work(part: Callable[[float], None]) -> None:
@@ -272,7 +266,7 @@ class Explorer:
         if self.chosen is None:
             return
         figure = panels.answers(self.chosen, number)
-        before, height = self.detail.layout.height, 300 if self.chosen.opened.look.pixels else 450
+        before, height = self.detail.layout.height, 300 if self.chosen.opened.predictions.pixels else 450
         with self.detail.batch_update():
             self.detail.data = ()
             self.detail.add_traces(list(figure.data))
@@ -281,7 +275,7 @@ class Explorer:
         if height != before:  # plotly takes a new height for a fixed size
             self.detail.layout.autosize = False
             self.detail.layout.autosize = True
-        if self.chosen.opened.look.pixels:
+        if self.chosen.opened.predictions.pixels:
             shown = panels.panels(self.chosen.opened, number)
             names, images = list(shown), list(shown.values())
             self.maps.show(len(names), lambda rows: [png(images[n]) for n in rows], lambda n: names[n])

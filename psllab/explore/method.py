@@ -17,6 +17,7 @@ from psllab.benchmark import comparison, published, tryout
 from psllab.benchmark.comparison import Standing
 from psllab.benchmark.tryout import Method
 from psllab.extend import contract
+from psllab.widgets.controls import Progress, control, named, row
 from psllab.widgets.job import Job
 
 _FILE = '''"""A scoring function from a notebook, as a method."""
@@ -114,46 +115,39 @@ class Sketch:
         self._out, self._root, self._jobs = out, root, jobs
         self._file = Path(out) / scale / "tried" / "notebook.py"
         self.standing: Standing | None = None
-        self._job: Job | None = None
         default = float(inspect.signature(score).parameters[self.option].default) if self.option else low
-        self.slider = w.FloatSlider(
-            value=min(max(default, low), high), min=low, max=high, step=step, description=self.option or "no option",
-            disabled=self.option is None, continuous_update=False,
-        )  # fmt: skip
+        span: Any = {"min": low, "max": high, "step": step, "disabled": self.option is None}
+        value = min(max(default, low), high)
+        self.slider = control(w.FloatSlider, value, description=self.option or "no option", **span)
         self.button = w.Button(description="Run", button_style="primary", icon="play")
-        self.halt = w.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = w.FloatProgress(min=0, max=1, layout={"width": "100%"})
+        self.progress = Progress("run")
         self.plot = go.FigureWidget(figures.budget_curves(self.experiment.results).update_layout(height=520))
         self.status, self.figure, self.rows = w.HTML(), w.VBox([self.plot]), w.HTML()
-        for name in ("slider", "button", "halt", "status", "figure", "rows"):
-            getattr(self, name).add_class(f"psl-{name}")
+        named(slider=self.slider, button=self.button, status=self.status, figure=self.figure, rows=self.rows)
         self.button.on_click(lambda _: self.run(wait=False))
-        self.halt.on_click(lambda _: self._job and self._job.stop())
         minutes = tryout.minutes(self.experiment, len(self._seeds), jobs)
         self.status.value = (
             f"{len(self._seeds)} seeds of {experiment} at {scale}: about {max(1, round(60 * minutes))} seconds on the "
             "machine of the published runs."
         )
-        self.view = w.VBox(
-            [w.HBox([self.slider, self.button, self.halt]), self.bar, self.status, self.figure, self.rows]
-        )
+        controls = row(self.slider, self.button, self.progress.view)
+        self.view = w.VBox([controls, self.status, self.figure, self.rows])
 
     def run(self, wait: bool = True) -> Standing | None:
         """Hold it to the contract, run it with what the slider says, judge it; in a thread unless one waits for it."""
-        if self._job is not None and self._job.running:
+        self.button.disabled = True
+        job = self.progress.begin(self._work, self._ended)
+        if job is None or not wait:
             return None
-        self.button.disabled, self.halt.disabled = True, False
-        self._job = Job(self._work, lambda part: setattr(self.bar, "value", part), self._ended).start()
-        if wait:
-            self._job.wait()
-        return self.standing if wait else None
+        job.wait()
+        return self.standing
 
-    def _work(self, told: Callable[[float], None]) -> None:
+    def _work(self, progress: Callable[[float], None]) -> None:
         def finished(done: int, total: int) -> None:
-            told(done / total)
-            self._told(f"{done} of {total} runs …")
+            progress(done / total)
+            self._report(f"{done} of {total} runs …")
 
-        self._told("Held to the contract …")
+        self._report("Held to the contract …")
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(self._text)
         options = {self.option: round(self.slider.value, 6)} if self.option else {}
@@ -164,10 +158,10 @@ class Sketch:
 
     def _ended(self, job: Job) -> None:
         if job.stopped or job.error:
-            self._told(str(job.error or "Stopped; what was finished is kept, and the same again goes on from there."))
-        self.button.disabled, self.halt.disabled = False, True
+            self._report(str(job.error or "Stopped; what was finished is kept, and the same again goes on from there."))
+        self.button.disabled = False
 
-    def _told(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self.status.value = escape(text)
 
     def _show(self, method: Method, options: dict[str, float]) -> None:
@@ -175,7 +169,7 @@ class Sketch:
         own = comparison.row(self.standing)
         area = own["area under the curve (%, 95 % interval)"]
         set_to = "".join(f" with {name} = {value:g}" for name, value in options.items())
-        self._told(f"{self.standing.label}{set_to}: area under the curve {area} %. " + " ".join(method.lines()[1:]))
+        self._report(f"{self.standing.label}{set_to}: area under the curve {area} %. " + " ".join(method.lines()[1:]))
         drawn = comparison.figure(self.standing)  # the plot of a page that is there: a thread cannot open another
         with self.plot.batch_update():
             self.plot.data = []

@@ -14,7 +14,7 @@ from pslcore.data import load
 from pslcore.runs import Config, Record, counts
 from psllab.explore.plots import layout, responsive
 from psllab.explore.tuning import Tries
-from psllab.widgets.controls import Progress, row, told, wide
+from psllab.widgets.controls import Progress, control, named, row, told, wide
 from psllab.widgets.gallery import Fit
 from psllab.widgets.job import Job
 
@@ -48,8 +48,8 @@ class Trainer:
 
     def config(self) -> Config:
         """The config that the widgets stand for; ``ValueError`` in one sentence if it is none."""
-        turned = {name: getattr(self, name).value for name in _OPTIONS}
-        options = {name: round(value, 6) if isinstance(value, float) else value for name, value in turned.items()}
+        turned = {option: getattr(self, option).value for option in _OPTIONS}
+        options = {each: round(value, 6) if isinstance(value, float) else value for each, value in turned.items()}
         return self.tries.config(self.seed.value, self.budget.value, **options)
 
     def train(self, wait: bool = True) -> Job | None:
@@ -103,50 +103,41 @@ class Trainer:
     # The parts
 
     def _make(self) -> None:
-        wordy: Any = {"description_width": "initial"}
         usual = self.tries.base.strategy.model_dump()
         pixels = self._dataset.pixel_labels
         metric = "mean IoU" if pixels else "accuracy"
-        networks = [name for name in models.names() if models.for_pixel_labels(name) == pixels]
+        networks = [one for one in models.names() if models.for_pixel_labels(one) == pixels]
         start = usual["student"] if usual["student"] in networks else networks[-1]
-        self.peers = w.IntSlider(usual["peers"], 1, 6, description="peers", continuous_update=False, style=wordy)
-        self.in_class = w.Checkbox(value=True, description="in-class study", indent=False)
-        self.out_of_class = w.Checkbox(value=True, description="out-of-class study", indent=False)
-        self.study_protected = w.Checkbox(value=True, description="… with protected images", indent=False)
-        self.ranking = w.Dropdown(description="ranking", options=["paper", "ordered"], style=wordy)
-        self.alpha = w.FloatSlider(
-            usual["alpha"], min=0, max=1, step=0.05, description="α", continuous_update=False, style=wordy
-        )
-        self.temperature = w.FloatSlider(
-            usual["temperature"], min=0.5, max=20, step=0.5, description="τ", continuous_update=False, style=wordy
-        )
-        self.margin = w.FloatLogSlider(
-            usual["margin"], min=-4, max=1, step=0.5, description="ξ", continuous_update=False, readout_format=".4g",
-            style=wordy,
-        )  # fmt: skip
-        self.student = w.Dropdown(value=start, options=networks, description="student", style=wordy)
-        self.budget = w.BoundedIntText(int(self.tries.base.budget), min=1, max=10**6, description="budget", style=wordy)
-        self.seed = w.BoundedIntText(0, min=0, max=10**6, description="seed", style=wordy)
+        self.peers = control(w.IntSlider, usual["peers"], 1, 6, description="peers")
+        self.in_class = w.Checkbox(True, description="in-class study", indent=False)
+        self.out_of_class = w.Checkbox(True, description="out-of-class study", indent=False)
+        self.study_protected = w.Checkbox(True, description="… with protected images", indent=False)
         for one in (self.in_class, self.out_of_class, self.study_protected):
             one.layout.width = "190px"
-        for one in (self.ranking, self.student, self.budget, self.seed):
-            one.layout.width = "190px"
+        self.alpha = control(w.FloatSlider, usual["alpha"], min=0, max=1, step=0.05, description="α")
+        self.temperature = control(w.FloatSlider, usual["temperature"], min=0.5, max=20, step=0.5, description="τ")
+        ends: Any = {"min": -4, "max": 1, "step": 0.5, "readout_format": ".4g"}
+        self.margin = control(w.FloatLogSlider, usual["margin"], description="ξ", **ends)
+        self.ranking = control(w.Dropdown, description="ranking", options=["paper", "ordered"], width=190)
+        self.student = control(w.Dropdown, value=start, options=networks, description="student", width=190)
+        budget = int(self.tries.base.budget)
+        self.budget = control(w.BoundedIntText, budget, min=1, max=10**6, description="budget", width=190)
+        self.seed = control(w.BoundedIntText, 0, min=0, max=10**6, description="seed", width=190)
         self.at_once = w.Checkbox(value=True, description="train when something is turned", indent=False)
         self.go = w.Button(description="Train", icon="play", button_style="primary", layout=w.Layout(width="90px"))
         self.progress = Progress("peers")
         self.status = w.HTML(told("Turn something, or press Train."))
-        self.figure = go.FigureWidget(
-            layout=layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
-        )
-        responsive(self.figure)
+        plain = layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
+        self.figure = responsive(go.FigureWidget(layout=plain))
         self.table = w.HTML()
-        self.name = w.Text("my_peers", description="experiment", style=wordy, layout=w.Layout(width="240px"))
+        self.name = control(w.Text, "my_peers", description="experiment", width=240)
         self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
         self.text = w.HTML()
         curves = w.VBox([self.figure])  # the name on a box: a plot that is drawn late may lose its own
-        for one, name in ((self.peers, "peers"), (self.go, "train"), (self.table, "table"), (self.status, "tried"),
-                          (curves, "curves"), (self.save, "keep"), (self.text, "kept")):  # fmt: skip
-            one.add_class(f"psl-{name}")
+        named(
+            peers=self.peers, train=self.go, table=self.table, tried=self.status, curves=curves, keep=self.save,
+            kept=self.text,
+        )  # fmt: skip
         self.view = w.VBox(
             [
                 row(wide(self.peers, 280), self.in_class, self.out_of_class, self.study_protected),
@@ -162,11 +153,11 @@ class Trainer:
             ],
             layout=w.Layout(width="100%"),
         )
-        self.view.add_class("psl-trainer")
+        named(trainer=self.view)
         self.go.on_click(lambda _: self.train(wait=False))
         self.save.on_click(self._keep)
-        for name in (*_OPTIONS, "seed", "budget"):
-            getattr(self, name).observe(self._turned, "value")
+        for option in (*_OPTIONS, "seed", "budget"):
+            getattr(self, option).observe(self._turned, "value")
 
     def _turned(self, _: dict) -> None:
         if self.at_once.value and self.train(wait=False) is None and self.progress.job and self.progress.job.running:

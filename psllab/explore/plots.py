@@ -50,11 +50,11 @@ def tsne(features: Floats) -> Iterator[tuple[float, Floats]]:
 
 
 def thumbs(opened: Opened, heat: Callable[[], bool]) -> Callable[[list[int]], list[bytes]]:
-    """For a ``Gallery``: rows of the look to PNGs; with ``heat`` the discrepancy of each pixel lies over the image."""
+    """For a ``Gallery``: rows of the pool to PNGs; with ``heat`` under the discrepancy of each pixel."""
 
     def made(rows: list[int]) -> list[bytes]:
-        images = ((row, opened.dataset.train.images[opened.look.index[row]]) for row in rows)
-        return [png(heated(image, opened.look.heat[row]) if heat() else image) for row, image in images]
+        images = ((row, opened.dataset.train.images[opened.predictions.index[row]]) for row in rows)
+        return [png(heated(image, opened.predictions.heat[row]) if heat() else image) for row, image in images]
 
     return made
 
@@ -104,8 +104,8 @@ def scatter(title: str, x: str, y: str) -> go.FigureWidget:
 
 def paint(figure: go.FigureWidget, opened: Opened, places: Floats, by: str) -> None:
     """All images at ``places`` [N, 2], coloured by one of ``COLOURINGS``."""
-    seen = opened.look
-    joint = seen.joint.argmax(1) if seen.pixels else opened.truth
+    pool = opened.predictions
+    joint = pool.joint.argmax(1) if pool.pixels else opened.truth
     classes = opened.dataset.classes
     if by == "class":
         shades = {"colorscale": "Turbo", "cmin": 0, "cmax": max(1, len(classes) - 1)}
@@ -113,8 +113,8 @@ def paint(figure: go.FigureWidget, opened: Opened, places: Floats, by: str) -> N
     elif by == "picked":
         marker = {"color": np.where(opened.picked, PEERS[0], "rgba(128,128,128,0.45)")}
     else:
-        marker = {"color": np.log10(seen.score + 1e-4), "colorscale": "Viridis", "showscale": False}
-    words = [f"{classes[label]}: d = {d:.3g}" for label, d in zip(joint, seen.score, strict=True)]
+        marker = {"color": np.log10(pool.score + 1e-4), "colorscale": "Viridis", "showscale": False}
+    words = [f"{classes[label]}: d = {d:.3g}" for label, d in zip(joint, pool.score, strict=True)]
     with figure.batch_update():
         dots = figure.data[0]
         dots.x, dots.y = places[:, 0], places[:, 1]
@@ -135,16 +135,16 @@ def ring(figure: go.FigureWidget, rows: np.ndarray, marked: np.ndarray) -> None:
 def answers(chosen: Chosen, row: int) -> go.Figure:
     """The distributions of all students side by side with the teacher's, for one image."""
     opened = chosen.opened
-    seen, classes = opened.look, list(opened.dataset.classes)
+    pool, classes = opened.predictions, list(opened.dataset.classes)
     shown = np.arange(len(classes))
     if len(classes) > 20:  # the most wanted of each and the truth
-        total = np.maximum(seen.peers[:, row].max(0), seen.teacher[row])
+        total = np.maximum(pool.peers[:, row].max(0), pool.teacher[row])
         shown = np.sort(np.argsort(-total)[:15])
     names = [classes[label] for label in shown]
     figure = go.Figure(layout=layout(_heading(chosen, row), "", "probability"))
-    for number, peer in enumerate(seen.peers[:, row]):
+    for number, peer in enumerate(pool.peers[:, row]):
         figure.add_bar(x=names, y=peer[shown], name=f"student {number + 1}", marker_color=PEERS[number % len(PEERS)])
-    figure.add_bar(x=names, y=seen.teacher[row][shown], name="teacher (local copy)", marker_color=TEACHER)
+    figure.add_bar(x=names, y=pool.teacher[row][shown], name="teacher (local copy)", marker_color=TEACHER)
     figure.update_xaxes(type="category", tickangle=0 if max(map(len, names)) < 4 else -45)
     figure.update_yaxes(range=[0, 1.02])
     return figure.update_layout(barmode="group", dragmode=False, bargap=0.25, margin={"t": 58, "b": 60})
@@ -152,24 +152,24 @@ def answers(chosen: Chosen, row: int) -> go.Figure:
 
 def _heading(chosen: Chosen, row: int) -> str:
     opened = chosen.opened
-    seen = opened.look
-    truth = "" if seen.pixels else f"truth {opened.dataset.classes[opened.truth[row]]}, "
-    place = "protected, never picked" if seen.protected[row] else f"place {chosen.place[row]:,} in PSL's order"
-    return f"Image {seen.index[row]:,}: {truth}d = {seen.score[row]:.3g}<br>{place}"
+    pool = opened.predictions
+    truth = "" if pool.pixels else f"truth {opened.dataset.classes[opened.truth[row]]}, "
+    place = "protected, never picked" if pool.protected[row] else f"place {chosen.place[row]:,} in PSL's order"
+    return f"Image {pool.index[row]:,}: {truth}d = {pool.score[row]:.3g}<br>{place}"
 
 
 def panels(opened: Opened, row: int) -> dict[str, Bytes]:
     """Of pixel labels: the image, its truth, each answer and the discrepancy, by name, as uint8 [C, H, W]."""
-    seen, image = opened.look, opened.dataset.train.images[opened.look.index[row]]
+    pool, image = opened.predictions, opened.dataset.train.images[opened.predictions.index[row]]
     step = -(-max(image.shape[1:]) // 128)
     colours = palette(len(opened.dataset.classes))
     maps = {"truth": opened.truth[row][::step, ::step]}
-    maps |= {f"student {number + 1}": answer for number, answer in enumerate(seen.answers[:, row])}
-    maps["teacher (local copy)"] = seen.answer[row]
+    maps |= {f"student {number + 1}": answer for number, answer in enumerate(pool.answers[:, row])}
+    maps["teacher (local copy)"] = pool.answer[row]
     found = {"image": image[:, ::step, ::step]}
     for name, labels in maps.items():
         found[name] = colours[np.where(labels == VOID, len(colours) - 1, labels)].transpose(2, 0, 1)
-    return found | {"discrepancy": heated(found["image"], seen.heat[row])}
+    return found | {"discrepancy": heated(found["image"], pool.heat[row])}
 
 
 def palette(n: int) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""The pool of one cycle as its peer students see it. A record holds no weights: ``look`` trains the cycle again from
-it, puts the whole pool to students and teacher, and keeps the answers on the disk.
+"""The pool of one cycle as its peer students see it. A record holds no weights: ``open_cycle`` retrains the cycle
+from it, puts the whole pool to students and teacher, and keeps the answers on the disk.
 """
 
 import io
@@ -26,8 +26,8 @@ _AT_ONCE, _SIDE = 64, 128
 
 
 @dataclass(frozen=True)
-class Look:
-    """What students and teacher say of the N images of a pool; P students, C classes, D features.
+class Predictions:
+    """The predictions of students and teacher for the N images of a pool; P students, C classes, D features.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Opened:
     ----------
     record : dict
     cycle : int
-    look : Look
+    predictions : Predictions
     dataset : Dataset
     fresh : bool
         Whether it has just been trained; else it comes from the disk.
@@ -104,7 +104,7 @@ class Opened:
 
     record: Record
     cycle: int
-    look: Look
+    predictions: Predictions
     dataset: Dataset
     fresh: bool
     own: bool
@@ -112,45 +112,45 @@ class Opened:
     @property
     def picked(self) -> np.ndarray:
         """Whether the run picked it in this cycle, bool [N]."""
-        return np.isin(self.look.index, self.record["cycles"][self.cycle]["picked"])
+        return np.isin(self.predictions.index, self.record["cycles"][self.cycle]["picked"])
 
     @property
     def truth(self) -> Indices:
         """True classes [N], or [N, H, W] for pixel labels."""
-        return self.dataset.train.labels[self.look.index]
+        return self.dataset.train.labels[self.predictions.index]
 
     def has(self, label: int) -> np.ndarray:
         """Whether an image is of a class or, for pixel labels, shows it, bool [N]."""
         truth = self.truth == label
         return truth if truth.ndim == 1 else truth.any(axis=(1, 2))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was trained and how it compares with the record, in a few sentences."""
         config, entry, name = self.record["config"], self.record["cycles"][self.cycle], self.record["metric"]
-        then, now = entry["metric"], self.look.metric
+        then, now = entry["metric"], self.predictions.metric
         how = "is the record's, exactly" if now == then else f"the record has {100 * then:.2f} %"
-        told = [
+        sentences = [
             f"{'Trained again' if self.fresh else 'From the disk, where it was kept when it was trained again'}: "
             f"{config['method']}, seed {config['seed']}, cycle {self.cycle}, {entry['labelled']:,} labels.",
             f"The task learner's {name} of {100 * now:.2f} % {how}.",
-            f"The pool: {len(self.look):,} images, {int((~self.look.protected).sum()):,} of them safe.",
+            f"The pool: {len(self.predictions):,} images, {int((~self.predictions.protected).sum()):,} of them safe.",
         ]
         if now != then:
-            told.append("Other hardware, library versions or code than the record's give slightly other weights.")
+            sentences.append("Other hardware, library versions or code than the record's give slightly other weights.")
         if not self.own:
-            told.append("The method has no students: two of PSL learned beside its task learner, changing nothing.")
-        told.append(
-            "The teacher's answers here come from a copy of its weights on this machine, for looking only: in a run it "
-            "never meets an image that is neither labelled nor sent through the door."
+            sentences.append("The method has no students: two of PSL learned beside it, changing nothing.")
+        sentences.append(
+            "The teacher's answers here come from a copy of its weights on this machine, for inspection only: in a run "
+            "it never meets an image that is neither labelled nor sent through the door."
         )
-        return " ".join(told)
+        return " ".join(sentences)
 
 
-def look(
+def open_cycle(
     record: Record, cycle: int, folder: str | Path, root: str | Path = "data", device: str = "auto",
     watch: Watch | None = None,
 ) -> Opened:  # fmt: skip
-    """Train a cycle of a finished run again and look at its pool, or take what was kept of that.
+    """Retrain a cycle of a finished run and predict its pool, or take the predictions that were kept.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def look(
         If there is no such cycle, or its data set is not to be had.
     """
     if "clients" in record["config"]:
-        raise ValueError("a federation's cycle has no single client to look at: choose a run of one cloud.")
+        raise ValueError("a federation's cycle has no single client to show: choose a run of one cloud.")
     if not 0 <= cycle < len(record["cycles"]):
         raise ValueError(f"there is no cycle {cycle}: this run has {len(record['cycles'])}, counted from 0.")
     config = Config.of(record["config"])
@@ -187,14 +187,14 @@ def look(
     student = "lraspp_mobilenet_v3_small" if dataset.pixel_labels else "resnet8"
     onlookers = strategies.get("psl", {"student": student})
     trial = once_more(config, picks, root, device, onlookers, None if watch is None else lambda part: watch(0.9 * part))
-    seen = seen_in(trial)
+    predictions = predict_pool(trial)
     if watch is not None:
         watch(1.0)
-    write(file, seen)
-    return Opened(record, cycle, seen, dataset, True, own)
+    write(file, predictions)
+    return Opened(record, cycle, predictions, dataset, True, own)
 
 
-def seen_in(trial: Trial) -> Look:
+def predict_pool(trial: Trial) -> Predictions:
     """Put the pool of a trial to its students and to a local copy of its task learner.
 
     Raises
@@ -220,7 +220,7 @@ def seen_in(trial: Trial) -> Look:
         parts.append(_summed(students, logits, np.asarray(dataset.train.labels[some])))
     joined = {name: np.concatenate([part[name] for part in parts], axis=axis) for name, axis in _AXES.items()}
     protected = np.isin(index, pools.protected)
-    return Look(index=index, protected=protected, score=score, features=features, metric=trial.metric, **joined)
+    return Predictions(index=index, protected=protected, score=score, features=features, metric=trial.metric, **joined)
 
 
 _AXES = {"consensus": 0, "entropy": 0, "peers": 1, "teacher": 0, "right": 0, "answers": 1, "answer": 0, "heat": 0}
@@ -250,20 +250,20 @@ def _summed(students: Tensor, teacher: Tensor, truth: Indices) -> dict[str, np.n
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def write(file: Path, seen: Look) -> None:
-    """Keep a look, whole or not at all."""
+def write(file: Path, pool: Predictions) -> None:
+    """Keep predictions, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, format=_FORMAT, **{one.name: getattr(seen, one.name) for one in fields(Look)})
+    np.savez_compressed(buffer, format=_FORMAT, **vars(pool))
     records.write_bytes(file, buffer.getvalue())
 
 
-def read(file: Path) -> Look | None:
+def read(file: Path) -> Predictions | None:
     """What was kept; None where nothing was, or what is there is not whole."""
     try:
         with np.load(file, allow_pickle=False) as kept:
             if int(kept["format"]) != _FORMAT:
                 return None
-            arrays = {one.name: kept[one.name] for one in fields(Look)}
+            arrays = {one.name: kept[one.name] for one in fields(Predictions)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return Look(**arrays | {"metric": float(arrays["metric"])})
+    return Predictions(**arrays | {"metric": float(arrays["metric"])})

@@ -13,7 +13,7 @@ SORTS = ("most discrepancy", "least discrepancy", "most entropy", "place in PSL'
 
 @dataclass
 class Chosen:
-    """What a person has chosen to see of a pool; all positions are rows of its ``Look``.
+    """What a person has chosen to see of a pool; all positions are rows of its ``Predictions``.
 
     Attributes
     ----------
@@ -44,14 +44,14 @@ class Chosen:
     place: Indices = field(init=False)
 
     def __post_init__(self) -> None:
-        self.place = self.opened.look.place
+        self.place = self.opened.predictions.place
 
     @property
     def bucket(self) -> Indices:
         """Bucket of each image, from 1, [N]; a tie goes to the lower index first."""
-        seen = self.opened.look
-        bucket = np.empty(len(seen), dtype=np.int64)
-        order = np.lexsort((seen.index, seen.score))
+        pool = self.opened.predictions
+        bucket = np.empty(len(pool), dtype=np.int64)
+        order = np.lexsort((pool.index, pool.score))
         for number, part in enumerate(np.array_split(order, self.buckets), start=1):
             bucket[part] = number
         return bucket
@@ -60,7 +60,7 @@ class Chosen:
         """Whether an image is in the bucket that is shown, or in the lasso, bool [N]."""
         if self.among is not None:
             return self.among
-        return np.full(len(self.opened.look), True) if self.shown == 0 else self.bucket == self.shown
+        return np.full(len(self.opened.predictions), True) if self.shown == 0 else self.bucket == self.shown
 
     def rows(self) -> Indices:
         """The rows shown, in their order.
@@ -70,64 +70,64 @@ class Chosen:
         ValueError
             If ``sort`` is unknown.
         """
-        seen, wanted = self.opened.look, self.group()
+        pool, wanted = self.opened.predictions, self.group()
         for value, has in (
-            (self.consensus, seen.consensus), (self.right, seen.right > 0.5), (self.protected, seen.protected)
+            (self.consensus, pool.consensus), (self.right, pool.right > 0.5), (self.protected, pool.protected)
         ):  # fmt: skip
             if value is not None:
                 wanted = wanted & (has == value)
         if self.label is not None:
             wanted = wanted & self.opened.has(self.label)
         rows = np.flatnonzero(wanted)
-        return rows[np.lexsort((seen.index[rows], self._by()[rows]))]
+        return rows[np.lexsort((pool.index[rows], self._by()[rows]))]
 
     def _by(self) -> Floats:
-        seen = self.opened.look
+        pool = self.opened.predictions
         keys: dict[str, Callable[[], Floats]] = {
-            SORTS[0]: lambda: -seen.score,
-            SORTS[1]: lambda: seen.score,
-            SORTS[2]: lambda: -seen.entropy,
-            SORTS[3]: lambda: np.where(self.place > 0, self.place, len(seen) + 1).astype(float),
-            SORTS[4]: lambda: seen.joint.max(1),
-            SORTS[5]: lambda: seen.index.astype(float),
+            SORTS[0]: lambda: -pool.score,
+            SORTS[1]: lambda: pool.score,
+            SORTS[2]: lambda: -pool.entropy,
+            SORTS[3]: lambda: np.where(self.place > 0, self.place, len(pool) + 1).astype(float),
+            SORTS[4]: lambda: pool.joint.max(1),
+            SORTS[5]: lambda: pool.index.astype(float),
         }
         if self.sort not in keys:
             raise ValueError(f"unknown order {self.sort!r}: choose one of {', '.join(SORTS)}.")
         return keys[self.sort]()
 
-    def told(self) -> str:
-        """How many images are shown, and what is to be said of them."""
-        seen, rows = self.opened.look, self.rows()
+    def summary(self) -> str:
+        """How many images are shown, and how students do on them."""
+        pool, rows = self.opened.predictions, self.rows()
         which = "all buckets" if self.shown == 0 else f"bucket {self.shown} of {self.buckets}"
         which = f"the lasso's {int(self.among.sum()):,} images" if self.among is not None else which
         inside = self.group()
         if not inside.any():
             return f"{which}: no image."
-        spread = f"discrepancy {seen.score[inside].min():.3g} to {seen.score[inside].max():.3g}"
-        told = f"{which} ({spread}): {len(rows):,} of {int(inside.sum()):,} images shown"
+        spread = f"discrepancy {pool.score[inside].min():.3g} to {pool.score[inside].max():.3g}"
+        text = f"{which} ({spread}): {len(rows):,} of {int(inside.sum()):,} images shown"
         if len(rows):
-            told += (
-                f"; students agree on {100 * seen.consensus[rows].mean():.0f} %, "
-                f"are right on {100 * seen.right[rows].mean():.0f} %"
+            text += (
+                f"; students agree on {100 * pool.consensus[rows].mean():.0f} %, "
+                f"are right on {100 * pool.right[rows].mean():.0f} %"
             )
-            told += f"; {int(self.opened.picked[rows].sum())} picked by the run"
-        return told + "."
+            text += f"; {int(self.opened.picked[rows].sum())} picked by the run"
+        return text + "."
 
     def caption(self, row: int) -> str:
         """Two lines on an image: its truth, then each student's answer and confidence."""
-        seen, classes = self.opened.look, self.opened.dataset.classes
-        if seen.pixels:
-            return f"{100 * seen.right[row]:.0f} % of the pixels right\nd = {seen.score[row]:.3g}"
-        answers = (f"{classes[p.argmax()]} {100 * p.max():.0f} %" for p in seen.peers[:, row])
+        pool, classes = self.opened.predictions, self.opened.dataset.classes
+        if pool.pixels:
+            return f"{100 * pool.right[row]:.0f} % of the pixels right\nd = {pool.score[row]:.3g}"
+        answers = (f"{classes[p.argmax()]} {100 * p.max():.0f} %" for p in pool.peers[:, row])
         return f"{classes[self.opened.truth[row]]}\n{' · '.join(answers)}"
 
     def marks(self, row: int) -> list[tuple[str, str]]:
         """Badges of an image: (text, tone)."""
-        seen = self.opened.look
-        agree = ("agree", "quiet") if seen.consensus[row] else ("differ", "note")
-        found = [("✓", "good") if seen.right[row] > 0.5 else ("✗", "bad")]
-        found += [agree] if len(seen.peers) > 1 else []
-        found.append(("protected", "lock") if seen.protected[row] else (f"#{self.place[row]}", "quiet"))
+        pool = self.opened.predictions
+        agree = ("agree", "quiet") if pool.consensus[row] else ("differ", "note")
+        found = [("✓", "good") if pool.right[row] > 0.5 else ("✗", "bad")]
+        found += [agree] if len(pool.peers) > 1 else []
+        found.append(("protected", "lock") if pool.protected[row] else (f"#{self.place[row]}", "quiet"))
         return found + ([("picked", "pick")] if self.opened.picked[row] else [])
 
 

@@ -65,10 +65,10 @@ class Tries:
         """
         return self.base.but(seed=seed, budget=self.base.budget if budget is None else budget, options=options)
 
-    def train(self, config: Config, told: Callable[[Record], None], stop: Callable[[], bool]) -> Record:
+    def train(self, config: Config, after_cycle: Callable[[Record], None], stop: Callable[[], bool]) -> Record:
         """Run it to its end, or until ``stop``, which is asked between two cycles; the same settings are run once.
 
-        ``told`` gets the record after every cycle. What was stopped goes on where it stopped when it is trained again.
+        ``after_cycle`` gets the record so far. What was stopped goes on where it stopped when it is trained again.
 
         Raises
         ------
@@ -80,10 +80,10 @@ class Tries:
         if kept is None:
 
             def passed() -> bool:
-                record, _ = shelf.resume()
+                record, *_ = shelf.resume()
                 if record["cycles"]:
                     self.records[config.key] = record
-                    told(record)
+                    after_cycle(record)
                 return stop()
 
             until = _Until(time.time())
@@ -91,10 +91,10 @@ class Tries:
             try:
                 kept = run(config, self.root, self.folder, deadline=until)
             except OutOfTime:
-                kept, _ = shelf.resume()
+                kept, *_ = shelf.resume()
         if kept["cycles"]:
             self.records[config.key] = kept
-        told(kept)
+        after_cycle(kept)
         return kept
 
     def _finished(self, config: Config) -> Record | None:
@@ -197,9 +197,9 @@ class Tries:
             shared.append(config)
         if any(config != shared[0] for config in shared):
             raise ValueError("these settings have different budgets: keep them as experiments of their own.")
-        said = {"config": shared[0], "methods": methods, "seeds": seeds}
+        experiment = {"config": shared[0], "methods": methods, "seeds": seeds}
         text = yaml.safe_dump(
-            {"scale": scale, "scales": {scale: {name: said}}}, sort_keys=False, allow_unicode=True, width=110,
+            {"scale": scale, "scales": {scale: {name: experiment}}}, sort_keys=False, allow_unicode=True, width=110,
             default_flow_style=None,
         )  # fmt: skip
         records.write_bytes(Path(file), text.encode())

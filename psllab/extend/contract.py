@@ -5,12 +5,13 @@ the global generators of random numbers hold, which it leaves alone as it does i
 of the pool is of no account: a method that draws nothing picks the same images if they stand under other numbers.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from typing import Any
 
+import joblib
 import numpy as np
 import torch
 
@@ -135,8 +136,8 @@ def ask(strategy: Strategy, query: Query, where: str = "", pick: Pick | None = N
     for place, mark in _prints(query).items():
         if before.get(place) != mark:
             raise Broken(f"pick changed `{place}` in place{where}: work on a copy.")
-    for owner, (one, other) in {name: (state[name], now) for name, now in _globals().items()}.items():
-        if one != other:
+    for owner, now in _globals().items():
+        if state[owner] != now:
             raise Broken(f"pick used the global random numbers of {owner}{where}: draw from `query.stream`.")
     return given(picked, query, where)
 
@@ -236,50 +237,43 @@ def _failed(pick: Pick, error: BaseException, where: str) -> str:
             f'name it in `requires = ("{name}",)`, or in `requires_labelled` for the labelled images.'
         )
     file = getattr(pick, "__code__", None)
-    told = userfile.told(error, file.co_filename if file else "")
-    return f"pick failed{where} ({told}): mend the file."
+    message = userfile.describe_error(error, file.co_filename if file else "")
+    return f"pick failed{where} ({message}): mend the file."
 
 
 def _prints(query: Query) -> dict[str, str]:
     """A mark of each array of the query; the stream is there to be used."""
-    found = {}
+    found: dict[str, str] = {}
     for field in fields(query):
-        value = getattr(query, field.name)
-        name = f"query.{field.name}"
+        value, name = getattr(query, field.name), f"query.{field.name}"
         if isinstance(value, dict):
-            found[name] = ", ".join(value)
-            found |= {f'{name}["{key}"]': _print(array) for key, array in value.items()}
+            found |= {name: joblib.hash(list(value))} | {f'{name}["{key}"]': joblib.hash(value[key]) for key in value}
         elif field.name != "stream":
-            found[name] = "/".join(map(_print, value)) if isinstance(value, tuple) else _print(value)
+            found[name] = joblib.hash(value)
     return found
 
 
-def _print(value: object) -> str:
-    if not isinstance(value, np.ndarray):
-        return repr(value)
-    return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()}"
+_GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[int], Any]]] = {
+    "Python (`random`)": (random.getstate, random.setstate, random.seed),
+    "NumPy (`numpy.random`)": (np.random.get_state, np.random.set_state, np.random.seed),
+    "torch": (lambda: torch.get_rng_state().numpy(), lambda s: torch.set_rng_state(torch.tensor(s)), torch.manual_seed),
+}
+"""The global generators by their owners: what gives the state, what sets it, what seeds it."""
 
 
 def _globals() -> dict[str, str]:
     """A mark of the state of each global generator, by its owner."""
-    return {
-        "Python (`random`)": repr(random.getstate()),
-        "NumPy (`numpy.random`)": repr([str(part) if isinstance(part, str) else np.asarray(part).tobytes()
-                                        for part in np.random.get_state(legacy=True)]),  # noqa: NPY002
-        "torch": hashlib.sha256(torch.random.get_rng_state().numpy().tobytes()).hexdigest(),
-    }  # fmt: skip
+    return {owner: joblib.hash(state()) for owner, (state, _, _) in _GENERATORS.items()}
 
 
 @contextmanager
 def other_globals() -> Iterator[None]:
     """Global generators that hold something else, put back afterwards."""
-    kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    random.seed(101)
-    np.random.seed(102)  # noqa: NPY002
-    torch.manual_seed(103)
+    kept = [state() for state, _, _ in _GENERATORS.values()]
+    for number, (_, _, seed) in enumerate(_GENERATORS.values(), start=101):
+        seed(number)
     try:
         yield
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        torch.random.set_rng_state(kept[2])
+        for before, (_, put_back, _) in zip(kept, _GENERATORS.values(), strict=True):
+            put_back(before)

@@ -46,7 +46,7 @@ def counts(labels: SomeLabels, n_classes: int) -> np.ndarray:
     return total
 
 
-def look(where: str | Path, root: str | Path = "data") -> list[str]:
+def summarise(where: str | Path, root: str | Path = "data") -> list[str]:
     """What was understood of a data set, as lines for a person.
 
     Parameters
@@ -63,10 +63,10 @@ def look(where: str | Path, root: str | Path = "data") -> list[str]:
     place = Path(where)
     if len(place.parts) > 1:
         root = place.parent
-    return told(load(place.name, root), root)
+    return summary(load(place.name, root), root)
 
 
-def told(dataset: Dataset, root: str | Path) -> list[str]:
+def summary(dataset: Dataset, root: str | Path) -> list[str]:
     """Lines for a person.
 
     Parameters
@@ -125,11 +125,11 @@ def _sizes(index: Index, size: tuple[int, int]) -> list[str]:
     common = Counter(index.sizes).most_common(_SHOWN)
     areas = {name: np.prod([int(side) for side in name.split("x")]) for name in index.sizes}
     shown = ", ".join(f"{name} ({count:,})" for name, count in common)
-    told = f"Sizes (height x width): {shown}{_more(areas)}"
+    text = f"Sizes (height x width): {shown}{_more(areas)}"
     if len(areas) > 1:
-        told += f"; the smallest {min(areas, key=areas.__getitem__)}, the largest {max(areas, key=areas.__getitem__)}"
+        text += f"; the smallest {min(areas, key=areas.__getitem__)}, the largest {max(areas, key=areas.__getitem__)}"
     rule = "theirs" if set(areas) == {f"{size[0]}x{size[1]}"} else f"all brought to {size[0]}x{size[1]}"
-    return [f"{told}; {rule}."]
+    return [f"{text}; {rule}."]
 
 
 def _twins(pairs: list[tuple[int, int]], folder: Path | None) -> list[str]:

@@ -16,14 +16,13 @@ frame, and what stands over at two sides is cut off.
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -36,7 +35,7 @@ from pslcore.data.splits import SPLITS
 from psllab.extend import pictures, resumable
 from psllab.extend.depth import Range
 from psllab.extend.image_folder_scan import Tree, find, form
-from psllab.extend.resumable import Writer
+from psllab.extend.resumable import Rows
 
 ONE_SIZE = 0.9
 """So many of the pictures looked at must have the size that all are given."""
@@ -46,8 +45,6 @@ USUAL = (64, 64)
 """Height and width where the pictures have no size in common."""
 
 _LOOKED_AT, _AT_ONCE = 1000, 256
-_KEPT_EVERY = 20.0
-"""Seconds after which a killed run loses nothing that came before."""
 
 
 def present(base: Path) -> bool:
@@ -95,7 +92,7 @@ def _size(path: Path) -> tuple[int, int] | None:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_formats()) as file:
                 return pictures.upright_size(file)
-    except Exception:  # whatever it is, it is told when the picture is read
+    except Exception:  # whatever it is, it is reported when the picture is read
         return None
 
 
@@ -143,7 +140,7 @@ def _range(path: Path) -> Range | None:
     try:
         with Image.open(path, formats=_formats()) as file:
             return pictures.range_of(file)
-    except (Exception, MemoryError):  # it is told when the picture is read
+    except (Exception, MemoryError):  # it is reported when the picture is read
         return None
 
 
@@ -174,59 +171,42 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
     def read_one(one: tuple[str, int]) -> tuple[Bytes, tuple[int, int]] | str:
         return decode(tree.base / one[0], size, depth)
 
-    fresh = {"arrays": {}, "left_out": dict(tree.left_out), "sizes": {}, "done": {}, "rows": 0, "listed": 0}
+    fresh = {"arrays": {}, "left_out": dict(tree.left_out), "sizes": {}, "done": {}, "rows": 0}
     kept = resumable.progress(part, {"source": tree.signature, "size": list(size)}, fresh)
     depth = _Depth(tree, name, Range.of(kept["depth"]) if kept.get("depth") else None)
     left_out, sizes = kept["left_out"], Counter(kept["sizes"])
+
+    def blocks(files: list[tuple[str, int]]) -> Iterator[tuple[int, Rows]]:
+        todo = iter(files)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, over odd files: those that cannot be read are reported below
+            while some := list(islice(todo, _AT_ONCE)):
+                rows = []
+                for (path, label), found in zip(some, pool.map(read_one, some), strict=True):
+                    if isinstance(found, str):
+                        left_out[path] = found
+                        continue
+                    rows.append((found[0], label))
+                    sizes["{}x{}".format(*found[1])] += 1
+                yield len(some), rows
+
+    def state() -> dict[str, Any]:
+        return {"sizes": dict(sizes), "depth": depth.known and depth.known.model_dump()}
+
     for split in SPLITS:
         files, done = tree.files[split], kept["done"].get(split, 0)
         if f"{split}-labels" in kept["arrays"]:
             continue
-        rows = kept["rows"] if done else 0
-        shape = (len(files), 3, *size)
-        with ExitStack() as stack:
-            images = stack.enter_context(Writer(part / f"{split}-images.npy", np.uint8, shape, rows))
-            labels = stack.enter_context(Writer(part / f"{split}-labels.npy", np.int64, shape[:1], rows))
-            listed = stack.enter_context(open(part / f"{split}-files.txt", "r+b" if done else "wb"))
-            listed.seek(kept["listed"] if done else 0)
-            listed.truncate()
-            pool = stack.enter_context(ThreadPoolExecutor(min(8, os.cpu_count() or 1)))
-            title = f"packing {name} {split}"
-            bar = stack.enter_context(tqdm(total=len(files), initial=done, desc=title, unit="picture", mininterval=1))
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")  # Pillow's, over odd files: those that cannot be read are told below
-            last, todo = monotonic(), iter(files[done:])
-            while some := list(islice(todo, _AT_ONCE)):
-                for (path, label), got in zip(some, pool.map(read_one, some), strict=True):
-                    if isinstance(got, str):
-                        left_out[path] = got
-                        continue
-                    images.append(got[0])
-                    labels.append(np.array(label))
-                    listed.write(f"{path}\n".encode())
-                    sizes["{}x{}".format(*got[1])] += 1
-                done += len(some)
-                bar.update(len(some))
-                if monotonic() - last > _KEPT_EVERY or done == len(files):
-                    images.flush()
-                    labels.flush()
-                    listed.flush()
-                    os.fsync(listed.fileno())
-                    kept |= {"rows": images.rows, "listed": listed.tell(), "sizes": dict(sizes)}
-                    kept["depth"] = depth.known and depth.known.model_dump()
-                    kept["done"][split] = done
-                    resumable.keep(part, kept)
-                    last = monotonic()
-            if not images.rows:
-                path = next(iter(left_out))
-                raise ValueError(
-                    f"none of {len(files):,} pictures of {tree.base / split} can be read ({path}: {left_out[path]})."
-                )
-            images.cut()
-            labels.cut()
-        for what, writer in (("images", images), ("labels", labels)):
-            kept["arrays"][f"{split}-{what}"] = writer.entry().model_dump()
-        resumable.keep(part, kept)
+        todo = range(done, len(files))
+        title = f"packing {name} {split}"
+        if not resumable.fill(part, kept, split, todo, (3, *size), blocks(files[done:]), title, state):
+            path = next(iter(left_out))
+            raise ValueError(
+                f"none of {len(files):,} pictures of {tree.base / split} can be read ({path}: {left_out[path]})."
+            )
+    for split in SPLITS:
+        names = [f"{path}\n" for path, _ in tree.files[split] if path not in left_out]
+        packed.write(part / f"{split}-files.txt", "".join(names))
     index = Index(
         source=tree.signature, classes=tree.classes, note=_note(sizes, size, len(left_out), depth.known),
         left_out=left_out, sizes=dict(sizes), deep=kept.get("depth"),
@@ -238,7 +218,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
 def _note(sizes: Counter, size: tuple[int, int], left_out: int, deep: Range | None) -> str:
     height, width = size
     alike = set(sizes) == {f"{height}x{width}"}
-    told = [] if alike else [f"Pictures of {len(sizes):,} sizes brought to {height}x{width}."]
+    sentences = [] if alike else [f"Pictures of {len(sizes):,} sizes brought to {height}x{width}."]
     if left_out:
-        told.append(f"{left_out:,} files left out.")
-    return " ".join([*told, f"{deep}"] if deep else told)
+        sentences.append(f"{left_out:,} files left out.")
+    return " ".join([*sentences, f"{deep}"] if deep else sentences)

@@ -137,36 +137,31 @@ def _pictures(
     """Pictures in a folder and those below it, sorted; a folder that links lead to again is listed once, and one
     that lies above never: its pictures are of other classes."""
     found: list[str] = []
-    above = {os.path.realpath(start)}
-    above |= {str(folder) for folder in Path(os.path.realpath(start)).parents}
-    visited = {os.path.realpath(start)}
-    todo = [start]
-    while todo:
-        here = todo.pop()
-        try:
-            entries = list(os.scandir(here))
-        except OSError as error:
-            left_out[_below(here, base)] = f"the folder cannot be opened ({error.strerror})"
-            continue
-        for entry in entries:
-            path = _below(entry.path, base)
+    real = os.path.realpath(start)
+    above, visited = {real, *map(str, Path(real).parents)}, {real}
+
+    def unopened(error: OSError) -> None:
+        left_out[_below(error.filename, base)] = f"the folder cannot be opened ({error.strerror})"
+
+    for here, folders, files in os.walk(start, onerror=unopened, followlinks=True):
+        for name in sorted(folders):
+            path, real = _below(f"{here}{os.sep}{name}", base), os.path.realpath(os.path.join(here, name))
+            if real in above:
+                left_out[path] = "the link leads back to a folder above"
+            elif reason := leftover(name):
+                left_out[path] = reason
+            elif real not in visited:
+                visited.add(real)
+                continue
+            folders.remove(name)
+        for name in files:
+            path = _below(f"{here}{os.sep}{name}", base)
             try:
-                if entry.is_dir():
-                    real = os.path.realpath(entry.path)
-                    if real in above:
-                        left_out[path] = "the link leads back to a folder above"
-                    elif reason := leftover(entry.name):
-                        left_out[path] = reason
-                    elif real not in visited:
-                        visited.add(real)
-                        todo.append(entry.path)
-                    continue
-                status = entry.stat()
+                status = os.stat(os.path.join(here, name))
             except OSError as error:
                 left_out[path] = f"it cannot be opened ({error.strerror})"
                 continue
-            reason = _strange(entry.name, status)
-            if reason:
+            if reason := _strange(name, status):
                 left_out[path] = reason
             else:
                 held[path] = status.st_size, status.st_mtime_ns
@@ -221,11 +216,11 @@ def _listed(base: Path, held: dict[str, tuple[int, int]], left_out: dict[str, st
         )
     found = _pictures(str(base / "images"), base, held, left_out)
     there = {unicodedata.normalize("NFC", path.removeprefix("images/")): path for path in found}
-    told = list(_rows(tables[0]))
-    meant = {split_of(split) for _, (_, _, split) in told}
+    listed = list(_rows(tables[0]))
+    meant = {split_of(split) for _, (_, _, split) in listed}
     last = "val" if "val" in meant and "test" not in meant else "test"
     rows: dict[str, tuple[str, str]] = {}
-    for number, (file, label, split) in told:
+    for number, (file, label, split) in listed:
         path = there.get(unicodedata.normalize("NFC", file.removeprefix("images/")))
         wrong = (
             f"its split {split!r} is neither train nor {last}" if split_of(split) not in ("train", last)

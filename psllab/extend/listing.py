@@ -93,18 +93,18 @@ def _given(group: str, taken: list[str], needed: Callable[[Given], str]) -> list
     rows = []
     for given in plugins.found(group):
         if given.name in taken:
-            told = f"REFUSED: {given.name!r} is a name of ours or in use; ask its makers for another."
+            need = f"REFUSED: {given.name!r} is a name of ours or in use; ask its makers for another."
         else:
             try:
                 plugins.find(group, given.name)
-                told = needed(given)
+                need = needed(given)
             except ValueError as error:
-                told = f"REFUSED: {error}"
-        rows.append((given.name, str(given), told))
+                need = f"REFUSED: {error}"
+        rows.append((given.name, str(given), need))
     return rows
 
 
-def told(root: str | Path = "data") -> str:
+def as_text(root: str | Path = "data") -> str:
     """All of it as text."""
     parts = []
     for title, rows in (("methods", methods()), ("networks", networks()), ("data sets", datasets(root))):

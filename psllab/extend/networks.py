@@ -138,8 +138,8 @@ def _made(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: i
         made = maker(num_classes, in_channels)
     except (Exception, SystemExit) as error:  # it is somebody else's: whatever it raises
         raise ValueError(
-            f"it cannot be made for {num_classes} classes and {in_channels} channels ({userfile.told(error, path)}); "
-            f"{_FORM}."
+            f"it cannot be made for {num_classes} classes and {in_channels} channels "
+            f"({userfile.describe_error(error, path)}); {_FORM}."
         ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"it returned {short(made)}, which is no module; {_FORM}.")
@@ -192,7 +192,7 @@ def _of_timm(name: str, num_classes: int, in_channels: int) -> nn.Module:
     try:
         model = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_channels)
     except Exception as error:
-        raise ValueError(f"timm cannot make it for {in_channels} channels ({_told(error)}): choose another.") from error
+        raise ValueError(f"timm cannot make it for {in_channels} channels ({_line(error)}): choose another.") from error
     return model
 
 
@@ -241,7 +241,7 @@ def _read(body: nn.Module, spelled: Spelled, num_classes: int) -> None:
     try:
         held = load_file(path)
     except Exception as error:  # the library has several kinds for damaged bytes
-        raise ValueError(f"weights={path} is no safetensors file ({_told(error)}): write or copy it again.") from error
+        raise ValueError(f"weights={path} is no safetensors file ({_line(error)}): write or copy it again.") from error
     own = body.state_dict()
     head = _head_of(body, num_classes)
     held = {
@@ -270,7 +270,7 @@ def _head_of(body: nn.Module, num_classes: int) -> str:
     return f"{place}."
 
 
-def _told(error: BaseException) -> str:
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
 
 
@@ -298,9 +298,9 @@ def try_out(
         try:
             _hold(spelled, ours, num_classes, in_channels, images)
         except ValueError as error:
-            told = " ".join(str(error).split())
-            place = "" if told.startswith("the network ") else f"the network {spelled.what!r}: "
-            raise ValueError(f"{place}{told}") from error
+            message = " ".join(str(error).split())
+            place = "" if message.startswith("the network ") else f"the network {spelled.what!r}: "
+            raise ValueError(f"{place}{message}") from error
 
 
 def _hold(spelled: Spelled, ours: Maker | None, num_classes: int, in_channels: int, images: Tensor) -> None:
@@ -369,7 +369,7 @@ def _asked(network: nn.Module, images: Tensor) -> Tensor:
         raise
     except Exception as error:
         raise ValueError(
-            f"it does not take images {_shape(images)} ({_told(error)}): choose one that does, or bring the pictures "
+            f"it does not take images {_shape(images)} ({_line(error)}): choose one that does, or bring the pictures "
             "to its size (name@HEIGHTxWIDTH)."
         ) from error
     if not torch.equal(before, images):

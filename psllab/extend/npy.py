@@ -40,10 +40,10 @@ def read(folder: Path) -> Parts:
         splits[split] = images, _labels(labels, folder / f"{name}-labels.npy")
     names = folder / "names.txt"
     try:
-        told = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
+        listed = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{names} cannot be read as text ({error}): save it in UTF-8.") from error
-    classes = None if told is None else [name.strip() for name in told if name.strip()]
+    classes = None if listed is None else [name.strip() for name in listed if name.strip()]
     if classes is not None and len(set(classes)) < len(classes):
         raise ValueError(f"{names} holds a name twice: give each class a name of its own.")
     return {
@@ -59,8 +59,8 @@ def _mapped(path: Path) -> Array:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises several kinds over a damaged file
-        told = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is damaged or no .npy file ({told}): write or copy it again.") from error
+        message = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is damaged or no .npy file ({message}): write or copy it again.") from error
 
 
 def _labels(labels: Array, path: Path) -> Array | Labels:

@@ -34,8 +34,8 @@ def read(given: Given, root: Path, size: tuple[int, int] | None) -> Parts:
     try:
         parts = reader(root, size=size) if sized else reader(root)
     except Exception as error:  # it is somebody else's: whatever it raises
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
-        raise ValueError(f"{what} cannot be read ({told}).") from error
+        message = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
+        raise ValueError(f"{what} cannot be read ({message}).") from error
     if not isinstance(parts, Mapping) or not {"train", "test"} <= set(parts):
         raise ValueError(f"{what} returned {short(parts)}; {_FORM}.")
     splits = {}

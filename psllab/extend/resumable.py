@@ -2,10 +2,20 @@
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
+import numpy as np
+from tqdm import tqdm
+
 from pslcore.data import packed
+from pslcore.data.arrays import Array
+
+KEPT_EVERY = 5.0
+"""Seconds of work that a killed process may lose."""
+Rows = Iterable[tuple[Array, Any]]
 
 
 class Writer(packed.Writer):
@@ -49,6 +59,58 @@ def progress(part: Path, this: dict[str, Any], fresh: dict[str, Any]) -> dict[st
 def keep(part: Path, kept: dict[str, Any]) -> None:
     """So far it came."""
     packed.write(part / "progress.json", json.dumps(kept))
+
+
+def fill(
+    part: Path, kept: dict[str, Any], split: str, images: range, shape: tuple[int, ...],
+    blocks: Iterable[tuple[int, Rows]], title: str, state: Callable[[], dict[str, Any]] = dict,
+) -> int:  # fmt: skip
+    """Write images and labels of a split after those that an interrupted call wrote; the number of rows it has now.
+
+    Parameters
+    ----------
+    part : path
+        The folder.
+    kept : dict
+        As ``progress`` gave it, with ``arrays`` and ``done``; how far this call comes is added to it.
+    split : str
+    images : range
+        Numbers of the images that are still to be read.
+    shape : tuple of int
+        Of one image.
+    blocks : iterable
+        How many images were read, and the rows (image, label) that they gave; it may be fewer.
+    title : str
+        Of the progress bar.
+    state : callable, optional
+        What else belongs into ``kept``.
+    """
+    done, rows = images.start, kept["rows"] if images.start else 0
+    files = [part / f"{split}-{what}.npy" for what in ("images", "labels")]
+    with (
+        Writer(files[0], np.uint8, (images.stop, *shape), rows) as pixels,
+        Writer(files[1], np.int64, (images.stop,), rows) as labels,
+        tqdm(total=images.stop, initial=done, desc=title, unit="image", mininterval=1) as bar,
+    ):
+        last = monotonic()
+        for count, some in blocks:
+            for image, label in some:
+                pixels.append(image)
+                labels.append(np.array(label))
+            done += count
+            bar.update(count)
+            if monotonic() - last > KEPT_EVERY or done == images.stop:
+                pixels.flush()
+                labels.flush()
+                kept |= {"rows": pixels.rows, "done": kept["done"] | {split: done}} | state()
+                keep(part, kept)
+                last = monotonic()
+        pixels.cut()
+        labels.cut()
+    written = {path.stem: writer.entry().model_dump() for path, writer in zip(files, (pixels, labels), strict=True)}
+    kept["arrays"] |= written
+    keep(part, kept)
+    return pixels.rows
 
 
 def finish(part: Path, index: packed.Index) -> None:

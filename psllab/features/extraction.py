@@ -8,20 +8,19 @@ other weights make another folder.
 import json
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from pslcore import data
-from pslcore.data import Dataset, Split, packed
+from pslcore.data import Dataset, Indices, Split, packed
 from pslcore.data.packed import Entry, Index
 from psllab.extend import image_folder, resumable
-from psllab.extend.resumable import Writer
+from psllab.extend.resumable import Rows
 from psllab.features import backbones
 from psllab.features.backbones import Backbone
 
@@ -29,8 +28,6 @@ _FORMAT = 1
 """Goes into the fingerprint of the features: a change of what is computed gives them another."""
 _CHUNK = 16
 """Images that go through the network together: what a core's cache takes."""
-_KEPT_EVERY = 5.0
-"""Seconds of work that a killed process may lose."""
 
 
 def parse(name: str) -> tuple[str, str, int]:
@@ -96,35 +93,19 @@ def load(name: str, root: str | Path = "data") -> Dataset:
 
 def _fill(part: Path, base: Dataset, backbone: Backbone, size: int, source: str, note: str) -> None:
     """Write all arrays and then the index, from where an interrupted call stopped."""
-    kept = resumable.progress(part, {"source": source}, {"arrays": {}, "rows": 0})
+    kept = resumable.progress(part, {"source": source, "size": size}, {"arrays": {}, "done": {}, "rows": 0})
     for split, what in (("train", base.train), ("test", base.test)):
-        if f"{split}-labels" in kept["arrays"]:
-            continue
-        shape = (len(what), backbone.width, 1, 1)
-        with Writer(part / f"{split}-images.npy", np.uint8, shape, kept["rows"]) as vectors:
+        if f"{split}-labels" not in kept["arrays"]:
+            todo = range(kept["done"].get(split, 0), len(what))
+            blocks = _encoded(what.images, np.asarray(what.labels), todo.start, backbone, size)
             title = f"features of {base.name} {split}"
-            last = monotonic()
-            with tqdm(total=len(what), initial=vectors.rows, desc=title, unit="image", mininterval=1) as bar:
-                for block in _encoded(what.images, vectors.rows, backbone, size):
-                    for vector in block:
-                        vectors.append(vector)
-                    bar.update(len(block))
-                    if monotonic() - last > _KEPT_EVERY:
-                        vectors.flush()
-                        resumable.keep(part, kept | {"rows": vectors.rows})
-                        last = monotonic()
-        with Writer(part / f"{split}-labels.npy", np.int64, shape[:1]) as labels:
-            for label in np.asarray(what.labels):
-                labels.append(label)
-        arrays = {f"{split}-images": vectors.entry().model_dump(), f"{split}-labels": labels.entry().model_dump()}
-        kept = {"source": source, "arrays": kept["arrays"] | arrays, "rows": 0}
-        resumable.keep(part, kept)
+            resumable.fill(part, kept, split, todo, (backbone.width, 1, 1), blocks, title)
     entries = {name: Entry.of(entry) for name, entry in kept["arrays"].items()}
     resumable.finish(part, Index(source=source, classes=list(base.classes), note=note, arrays=entries))
 
 
-def _encoded(images, done: int, backbone: Backbone, size: int):
-    """Vectors of the images from number ``done`` on, in blocks; one thread a core, each with whole chunks to itself.
+def _encoded(images, labels: Indices, done: int, backbone: Backbone, size: int) -> Iterator[tuple[int, Rows]]:
+    """Vectors and labels of the images from number ``done`` on, in blocks; a thread a core, each with whole chunks.
 
     A chunk holds the same images in every call, whatever was done before: so the bytes are the same as well.
     """
@@ -136,4 +117,6 @@ def _encoded(images, done: int, backbone: Backbone, size: int):
     starts = range(done - done % _CHUNK, len(images), _CHUNK)
     with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for first in range(0, len(starts), 4 * cores):
-            yield np.concatenate(list(pool.map(encode, starts[first : first + 4 * cores])))
+            some = starts[first : first + 4 * cores]
+            block = np.concatenate(list(pool.map(encode, some)))
+            yield len(block), zip(block, labels[max(done, some[0]) :], strict=False)

@@ -5,13 +5,12 @@ set comes out the same bit for bit, ``attested.json`` says that two fingerprints
 method and networks, on what hardware and versions; ``current`` follows it.
 """
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -121,9 +120,8 @@ def attest(revision: str, golden: str | Path = GOLDEN, attested: str | Path | No
         found: dict[tuple[str, ...], Finding] = {}
         for (name, label), config in cells.items():
             old, new = (_record(out, config) for out in outs.values())
-            _compare(
-                found.setdefault(_group(config), Finding(_method(config), _networks(config))), name, label, old, new
-            )
+            group = _method(config), params.source(config)  # runs of one group have one fingerprint
+            _compare(found.setdefault(group, Finding(group[0], _networks(config))), f"{name}/{label}", old, new)
     if attested is not None:
         _append(Path(attested), sha, list(found.values()))
     return list(found.values())
@@ -139,24 +137,18 @@ def _check_out(here: Path, revision: str, folder: Path) -> str:
 
     sha = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
     packages = git("ls-tree", "--name-only", sha, "pslcore", "psllab").decode().split() or ["pslcore"]
-    with tarfile.open(fileobj=io.BytesIO(git("archive", sha, *packages))) as archive:
-        # Python before 3.11.4 has no filters; this is git's own archive of this project.
-        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-        archive.extractall(folder)
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=git("archive", sha, *packages), check=True)
     return sha
 
 
 def _start(code: Path, golden: Path, out: Path, experiments: list[str]) -> subprocess.Popen:
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(code),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    alone = {"CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     with open(out.with_suffix(".log"), "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-c", _RUN, str(golden), str(out), *experiments],
-            cwd=out.parent, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd=out.parent,
+            env=os.environ | alone | {"PYTHONPATH": str(code)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
 
 
@@ -175,13 +167,7 @@ def _networks(config: Config) -> list[str]:
     return sorted({config.teacher, *config.strategy.students})
 
 
-def _group(config: Config) -> tuple[str, ...]:
-    """Runs of one group have one fingerprint."""
-    return _method(config), params.source(config)
-
-
-def _compare(finding: Finding, name: str, label: str, old: Record | None, new: Record | None) -> None:
-    run = f"{name}/{label}"
+def _compare(finding: Finding, run: str, old: Record | None, new: Record | None) -> None:
     if new is None:
         finding.differs.append(f"{run} (it does not run today)")
     elif old is None:
@@ -231,10 +217,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 @cache
 def _graph(path: Path = ATTESTED) -> dict[str, set[str]]:
-    graph: dict[str, set[str]] = {}
+    graph: dict[str, set[str]] = defaultdict(set)
     for row in _read(path):
-        graph.setdefault(row["old"], set()).add(row["new"])
-        graph.setdefault(row["new"], set()).add(row["old"])
+        graph[row["old"]].add(row["new"])
+        graph[row["new"]].add(row["old"])
     return graph
 
 

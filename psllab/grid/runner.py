@@ -54,6 +54,12 @@ class Results:
     later: list[Cell] = field(default_factory=list)
     archived: set[str] = field(default_factory=set)
 
+    @property
+    def fresh(self) -> list[tuple[Cell, Record]]:
+        """The runs that are not stale."""
+        stale = {cell.config.key for cell in self.stale}
+        return [run for run in self.runs if run[0].config.key not in stale]
+
     def up_to_look(self, looks: Collection[int]) -> "Results":
         """The runs of the last interim analysis that every curve has reached: nothing is judged in between.
 
@@ -139,13 +145,10 @@ def run(
     folder = runs_folder(out, scale)
     before = collect(experiment, scale, params, out)
     records.prepare(folder)
-    again = [] if keep_stale else before.stale
-    todo = before.unfinished + again
+    kept, again = (before.runs, []) if keep_stale else (before.fresh, before.stale)
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
-    made_again = {cell.config.key for cell in again}
-    kept = [run for run in before.runs if run[0].config.key not in made_again]
-    todo = [cell for cell in todo if only is None or (cell.label, cell.config.seed) in only]
+    todo = [cell for cell in before.unfinished + again if only is None or (cell.label, cell.config.seed) in only]
     todo, later = precision.fitting(todo, kept, prepare_process(device))
     if later:
         print(

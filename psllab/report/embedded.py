@@ -41,14 +41,14 @@ def packed(results: Iterable[grid.Results], most: int = MOST) -> dict:
     """
     runs: list[tuple[Cell, Record]] = [run for one in results for run in one.runs]
     for picks in (True, False):
-        told = {record["key"]: _told(record, picks) for _, record in runs}
+        told = {record["key"]: _reduced(record, picks) for _, record in runs}
         data = base64.b64encode(zlib.compress(json.dumps(told, separators=(",", ":"), sort_keys=True).encode(), 9))
         if len(data) <= most:
             return {"data": data.decode(), "picks": picks}
     return {"data": "", "picks": False}
 
 
-def _told(record: Record, picks: bool) -> dict:
+def _reduced(record: Record, picks: bool) -> dict:
     told = {name: record[name] for name in _KEPT if record.get(name) is not None}  # type: ignore[literal-required]
     cycles = []
     for entry in record["cycles"]:

@@ -285,21 +285,16 @@ def crossings(runs: list[tuple[Cell, Record]]) -> pd.DataFrame:
 
     Images, those protected and those labelled at the end are means over the seeds, as is what crossed, in MB (10^6).
     """
+    nothing = {"items": 0, "bytes": 0}
     rows = pd.DataFrame(
-        {
-            "method": cell.label,
-            "client": number,
-            "images": client["images"],
-            "protected": client["protected"],
-            "labelled at the end": client["labelled"],
-            "helper models up": client["crossed"].get(UP, {"items": 0})["items"],
-            "MB up": client["crossed"].get(UP, {"bytes": 0})["bytes"] / 1e6,
-            "MB down": client["crossed"].get(DOWN, {"bytes": 0})["bytes"] / 1e6,
-            "images that left": sum(row["items"] for kind, row in client["crossed"].items() if "image" in kind),
-        }
-        for cell, record in runs
-        for number, client in enumerate(record["clients"])
-    )
+        {"method": cell.label, "client": number, "images": client["images"], "protected": client["protected"],
+         "labelled at the end": client["labelled"],
+         "helper models up": client["crossed"].get(UP, nothing)["items"],
+         "MB up": client["crossed"].get(UP, nothing)["bytes"] / 1e6,
+         "MB down": client["crossed"].get(DOWN, nothing)["bytes"] / 1e6,
+         "images that left": sum(row["items"] for kind, row in client["crossed"].items() if "image" in kind)}
+        for cell, record in runs for number, client in enumerate(record["clients"])
+    )  # fmt: skip
     return rows.groupby(["method", "client"], sort=False).mean().round(1).reset_index()
 
 

@@ -5,7 +5,8 @@ import importlib.metadata
 import importlib.util
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -77,16 +78,10 @@ def table_library() -> tuple[str, str]:
 
 
 def page(
-    exhibits: list[Exhibit],
-    scale: str,
-    claims: Sequence[dict] = (),
-    verdicts: Mapping[str, int] | None = None,
-    rules: str = "",
-    stages: Mapping[str, str] | None = None,
-    deviations: str = "",
-    results: Sequence[Results] = (),
+    exhibits: list[Exhibit], scale: str, claims: Sequence[dict] = (), verdicts: Mapping[str, int] | None = None,
+    rules: str = "", stages: Mapping[str, str] | None = None, deviations: str = "", results: Sequence[Results] = (),
     code: str = "",
-) -> str:
+) -> str:  # fmt: skip
     """One self-contained HTML page; the scripts of plotly and DataTables are inside it, once.
 
     Parameters
@@ -109,10 +104,9 @@ def page(
         As ``code`` gives it.
     """
     shown = {exhibit.id: exhibit for exhibit in exhibits}
-    names = {name: _short(name, title) for name, title in _titles(exhibits).items()}
-    boards: dict[str, list[dict]] = {}
-    for row in claims:
-        boards.setdefault(summary.place(row), []).append(row)
+    titles = report.titles() | {exhibit.id: exhibit.title for exhibit in exhibits}
+    names = {name: _short(name, title) for name, title in titles.items()}
+    boards = _by_place(claims)
     script, style = table_library()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("psllab.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -129,10 +123,7 @@ def page(
         "theme": summary.theme, "plain": html.unescape, "rank": list(summary.SYMBOLS).index,
         "after_heading": lambda title: title.partition(": ")[2] or title,
         "ticked": lambda said: Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(said)))),
-        "places": lambda rows: [
-            (name, [row for row in rows if summary.place(row["claim"]) == name])
-            for name in dict.fromkeys(summary.place(row["claim"]) for row in rows)
-        ],
+        "places": lambda rows: _by_place(rows, "claim").items(),
     }  # fmt: skip
     runs = embedded.index(results)
     archived = set[str]().union(*(one.archived for one in results))
@@ -149,13 +140,17 @@ def page(
     )  # fmt: skip
 
 
+def _by_place(rows: Iterable[dict], part: str = "") -> dict[str, list[dict]]:
+    """Rows by the exhibit beside which their claims stand."""
+    found: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        found[summary.place(row[part] if part else row)].append(row)
+    return found
+
+
 def _without(layout: dict, template: dict | None) -> dict:
     """A layout without its template if that is the one; it takes kilobytes, and nearly all figures share it."""
     return {name: value for name, value in layout.items() if name != "template" or value != template}
-
-
-def _titles(exhibits: Sequence[Exhibit]) -> dict[str, str]:
-    return report.titles() | {exhibit.id: exhibit.title for exhibit in exhibits}
 
 
 def _short(name: str, title: str) -> str:

@@ -14,6 +14,20 @@ def paragraph(text: str) -> str:
     return f'<div class="psl-told">{escape(text)}</div>'
 
 
+def control(kind: type[w.Widget], *args: Any, width: int | None = None, **given: Any) -> Any:
+    """A widget with room for its description; sliders answer when they are let go."""
+    if issubclass(kind, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
+        given["continuous_update"] = False
+    layout = w.Layout(width=f"{width}px" if width else None)
+    return kind(*args, style={"description_width": "initial"}, layout=layout, **given)
+
+
+def named(**widgets: w.Widget) -> None:
+    """Names for style and tests, as classes."""
+    for each, widget in widgets.items():
+        widget.add_class(f"psl-{each.replace('_', '-')}")
+
+
 told = paragraph  # the explorers' name for it
 
 

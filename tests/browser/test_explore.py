@@ -177,7 +177,7 @@ def test_maps_and_street_scenes(lab, browser, picture):
 
     # pixel labels: the discrepancy over the image, and the answers pixel by pixel
     page.locator(".psl-experiment select").select_option("fig4a")
-    page.locator(".psl-look").click()
+    page.locator(".psl-open").click()
     page.wait_for_function("() => /mean IoU/.test(document.querySelector('.psl-status').innerText)")
     page.wait_for_function("() => /of the pixels right/.test(document.querySelector('.psl-grid').innerText)")
     plain = page.wait_for_function(FIRST, arg="").json_value()

@@ -170,7 +170,7 @@ def test_a_broken_package_is_named_and_hurts_no_other(installed, tmp_path, monke
     with pytest.raises(ValueError, match=r"which gives 'bad_set', cannot be imported"):
         data.load("bad_set", tmp_path)
     assert strategies.kind("last").__name__ == "Last"
-    text = listing.told(tmp_path)
+    text = listing.as_text(tmp_path)
     assert "\n  last " in text
     assert text.count("REFUSED: the package broken 0.1, which gives") == 6
     assert "acme_net" in text
@@ -214,7 +214,7 @@ def test_a_data_set_of_one_size(installed, tmp_path):
 def test_the_list_tells_every_name_and_what_it_needs(installed, tmp_path, new_set):
     new_set(tmp_path / "mine")
     (tmp_path / "tree" / "train").mkdir(parents=True)
-    text = listing.told(tmp_path)
+    text = listing.as_text(tmp_path)
     for line in (
         r"psl +pslcore +2 students on the client \(resnet8\)",
         r"badge +pslcore +the cloud's logits and features, so all safe images are uploaded",

@@ -38,7 +38,7 @@ def test_whole_numbers_of_any_type_are_labels(tmp_path, form, pixels, dtype):
         assert dataset.classes == tuple(names or "01")
         np.testing.assert_array_equal(np.asarray(dataset.train.labels), wanted)
         assert dataset.train.labels[[1]].dtype == np.int64
-        assert any(line.startswith(dataset.classes[1]) for line in dataset_summary.look(tmp_path / f"set{number}"))
+        assert any(line.startswith(dataset.classes[1]) for line in dataset_summary.summarise(tmp_path / f"set{number}"))
 
 
 def test_a_run_on_labels_as_mnist_and_cifar_have_them(tmp_path, settings_of_tiny):
@@ -64,14 +64,14 @@ def test_labels_without_names_begin_at_0_or_a_sentence_says_so_and_gaps_are_told
     dataset = data.load("set", folder)
     assert dataset.classes == tuple(map(str, range(max(labels) + 1)))
     gaps = [str(label) for label in range(max(labels)) if label not in labels]
-    told = [line for line in dataset_summary.look(folder / "set") if line.startswith("No image to")]
+    told = [line for line in dataset_summary.summarise(folder / "set") if line.startswith("No image to")]
     assert len(told) == 2 * bool(gaps)
     assert all(gap in line for gap in gaps for line in told)
 
 
 def test_an_empty_first_class_with_a_name_is_told_and_taken(tmp_path):
     write(tmp_path / "set", "npz", np.arange(12) % 2 + 1, ["background", "cat", "dog"])
-    assert "No image to train of background." in dataset_summary.look(tmp_path / "set")
+    assert "No image to train of background." in dataset_summary.summarise(tmp_path / "set")
 
 
 @pytest.mark.parametrize("form", ["npz", "npy"])
@@ -93,6 +93,6 @@ def test_a_look_tells_the_values_of_the_pixels_and_what_is_nearly_black(tmp_path
     images = np.random.default_rng(1).integers(0, most + 1, (40, 9, 9), dtype=np.uint8)
     for split in ("train", "test"):
         np.savez(base / f"{split}.npz", images=images, labels=np.arange(40) % 2)
-    told = dataset_summary.look(base)
+    told = dataset_summary.summarise(base)
     assert f"Pixels hold {most + 1} different values, from 0 to {most} of 0 to 255." in told
     assert (f"All are nearly black: if {most} is white, multiply by {255 // most} before." in told) == said

@@ -80,7 +80,7 @@ def test_every_form_takes_every_name(tmp_path, form, test):
     dataset = data.load("set", tmp_path)
     assert (len(dataset.classes), set(dataset.train.labels), set(dataset.test.labels)) == (2, {0, 1}, {0, 1})
     assert "set" in dataset_resolver.own(tmp_path)
-    assert "set: " in "\n".join(dataset_summary.look(tmp_path / "set"))
+    assert "set: " in "\n".join(dataset_summary.summarise(tmp_path / "set"))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -106,7 +106,7 @@ def test_two_of_one_split_are_refused(tmp_path, form):
 def test_what_stands_beside_the_splits_is_told(tmp_path):
     folders(tmp_path / "set", "train", "test")
     folders(tmp_path / "set", "valid", "holdout")
-    assert "Not looked at, beside the two splits: holdout, valid." in dataset_summary.look(tmp_path / "set")
+    assert "Not looked at, beside the two splits: holdout, valid." in dataset_summary.summarise(tmp_path / "set")
 
 
 def test_in_a_table_rows_to_validate_with_count_where_none_is_to_test_on(tmp_path):
@@ -115,7 +115,9 @@ def test_in_a_table_rows_to_validate_with_count_where_none_is_to_test_on(tmp_pat
     assert len(data.load("set", tmp_path).test) == 2
     csv.write_text(re.sub("b.png, b ,valid", "b.png, b ,test", csv.read_text()))
     assert len(data.load("set", tmp_path).test) == 1
-    assert any("its split 'valid' is neither train nor test" in line for line in dataset_summary.look(tmp_path / "set"))
+    assert any(
+        "its split 'valid' is neither train nor test" in line for line in dataset_summary.summarise(tmp_path / "set")
+    )
 
 
 @given(st.lists(st.integers(-9, 99), min_size=1, max_size=5, unique=True), st.data())

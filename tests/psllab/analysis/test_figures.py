@@ -133,8 +133,8 @@ def test_what_the_cloud_saw_is_told_by_the_mark_and_the_best_stands_above():
 
 
 def test_nothing_has_no_minus():
-    assert figures.give_or_take(-0.04, 0.7, "+") == "+0.0 ± 0.7"
-    assert figures.give_or_take(-0.06, float("nan"), "+") == "-0.1"
+    assert figures.format_interval(-0.04, 0.7, "+") == "+0.0 ± 0.7"
+    assert figures.format_interval(-0.06, float("nan"), "+") == "-0.1"
 
 
 def test_summary_of_a_single_budget():

@@ -63,8 +63,8 @@ def test_run_stop_and_run_again(made, tmp_path):
     assert sketch.slider.value == 2.0
     assert sketch.run(wait=False) is None
     assert sketch.button.disabled
-    sketch.halt.click()
-    sketch._job.wait()
+    sketch.progress.stop.click()
+    sketch.progress.job.wait()
     assert "Stopped; what was finished is kept" in sketch.status.value
     assert not sketch.button.disabled
     found = sketch.run()

@@ -24,7 +24,7 @@ def record(root, tiny):
 
 @pytest.fixture(scope="module")
 def opened(root, record, tmp_path_factory):
-    return pool.look(record, 1, tmp_path_factory.mktemp("explore"), root)
+    return pool.open_cycle(record, 1, tmp_path_factory.mktemp("explore"), root)
 
 
 @pytest.mark.slow
@@ -36,19 +36,19 @@ def test_any_cycle_again_is_that_of_the_record(root, tiny, tmp_path, changes):
     config = tiny(**changes)
     record = run(config, root)
     for cycle in (0, 2):
-        made = pool.look(record, cycle, tmp_path, root)
+        made = pool.open_cycle(record, cycle, tmp_path, root)
         entry = record["cycles"][cycle]
-        assert made.look.metric == entry["metric"]
-        assert len(made.look) == 120 - entry["labelled"]
+        assert made.predictions.metric == entry["metric"]
+        assert len(made.predictions) == 120 - entry["labelled"]
         assert made.own == bool(config.strategy.students)
-    assert "is the record's, exactly" in made.told()
+    assert "is the record's, exactly" in made.summary()
     if config.method == "psl":
-        made = pool.look(record, 1, tmp_path, root)
-        assert sorted(made.look.place[made.picked]) == [1, 2, 3, 4]
+        made = pool.open_cycle(record, 1, tmp_path, root)
+        assert sorted(made.predictions.place[made.picked]) == [1, 2, 3, 4]
 
 
 def test_the_arrays_fit_each_other(root, record, opened):
-    seen = opened.look
+    seen = opened.predictions
     assert seen.peers.shape == (2, len(seen), 4)
     np.testing.assert_allclose(seen.peers.sum(2), 1, rtol=1e-5)
     d = discrepancy(torch.tensor(np.log(seen.peers)))
@@ -61,34 +61,34 @@ def test_the_arrays_fit_each_other(root, record, opened):
 
 
 def test_it_is_kept_and_a_damaged_file_is_not_trusted(root, record, tmp_path, monkeypatch):
-    first = pool.look(record, 0, tmp_path, root)
+    first = pool.open_cycle(record, 0, tmp_path, root)
     (file,) = tmp_path.iterdir()
-    again = pool.look(record, 0, tmp_path, root)
+    again = pool.open_cycle(record, 0, tmp_path, root)
     assert (first.fresh, again.fresh) == (True, False)
-    assert np.array_equal(first.look.peers, again.look.peers)
+    assert np.array_equal(first.predictions.peers, again.predictions.peers)
     file.write_bytes(file.read_bytes()[:1000])
-    assert pool.look(record, 0, tmp_path, root).fresh
+    assert pool.open_cycle(record, 0, tmp_path, root).fresh
 
 
 def test_bad_questions_are_answered_in_a_sentence(root, record, tmp_path):
     for cycle in (-1, 3):
         with pytest.raises(ValueError, match=f"no cycle {cycle}: this run has 3"):
-            pool.look(record, cycle, tmp_path, root)
+            pool.open_cycle(record, cycle, tmp_path, root)
     with pytest.raises(ValueError, match="no single client"):
-        pool.look(record | {"config": record["config"] | {"clients": 3}}, 0, tmp_path, root)
+        pool.open_cycle(record | {"config": record["config"] | {"clients": 3}}, 0, tmp_path, root)
     with pytest.raises(ValueError, match="not the data that this record was made on"):
-        pool.look(record | {"data": {"fingerprint": "0"}}, 0, tmp_path, root)
+        pool.open_cycle(record | {"data": {"fingerprint": "0"}}, 0, tmp_path, root)
     with pytest.raises(ValueError, match="there is no cycle 3"):
         retrain.once_more(retrain.Config.of(record["config"]), [[]] * 3, root)
 
 
 def test_a_training_can_be_stopped(root, record, tmp_path):
-    job = Job(lambda told: pool.look(record, 2, tmp_path, root, watch=told))
+    job = Job(lambda told: pool.open_cycle(record, 2, tmp_path, root, watch=told))
     job.stop()
     assert job.start().wait(60).stopped
     assert list(tmp_path.iterdir()) == []
     parts = []
-    pool.look(record, 2, tmp_path, root, watch=parts.append)
+    pool.open_cycle(record, 2, tmp_path, root, watch=parts.append)
     assert parts == sorted(parts)
     assert parts[-1] == 1
 
@@ -100,14 +100,14 @@ def test_buckets_share_the_pool_by_discrepancy(opened):
         chosen.shown = number
         rows = chosen.rows()
         assert len(rows) in (27, 28)
-        tops.append((opened.look.score[rows].min(), opened.look.score[rows].max()))
+        tops.append((opened.predictions.score[rows].min(), opened.predictions.score[rows].max()))
     assert all(low[1] <= high[0] for low, high in pairwise(tops))
     chosen.shown = 0
-    assert len(chosen.rows()) == len(opened.look) == 108
+    assert len(chosen.rows()) == len(opened.predictions) == 108
 
 
 def test_filters_and_orders(opened):
-    seen = opened.look
+    seen = opened.predictions
     chosen = selection.Chosen(opened, shown=0)
     for name, has in (("consensus", seen.consensus), ("right", seen.right > 0.5), ("protected", seen.protected)):
         for value in (True, False):
@@ -127,7 +127,7 @@ def test_filters_and_orders(opened):
         selection.Chosen(opened, sort="x").rows()
     chosen.among, chosen.consensus = selection.lasso(len(seen), [3, 5, 9]), None
     assert set(chosen.rows()) == {3, 5, 9}
-    assert "the lasso's 3 images" in chosen.told()
+    assert "the lasso's 3 images" in chosen.summary()
 
 
 def test_what_is_said_of_an_image(opened):
@@ -135,14 +135,14 @@ def test_what_is_said_of_an_image(opened):
     row = int(np.flatnonzero(opened.picked)[0])
     assert chosen.caption(row).startswith(opened.dataset.classes[opened.truth[row]] + "\n")
     assert ("picked", "pick") in chosen.marks(row)
-    assert (f"#{opened.look.place[row]}", "quiet") in chosen.marks(row)
+    assert (f"#{opened.predictions.place[row]}", "quiet") in chosen.marks(row)
     figure = plots.answers(chosen, row)
     assert [bar.name for bar in figure.data] == ["student 1", "student 2", "teacher (local copy)"]
-    np.testing.assert_allclose(figure.data[1].y, opened.look.peers[1, row])
+    np.testing.assert_allclose(figure.data[1].y, opened.predictions.peers[1, row])
 
 
 def test_the_maps(opened):
-    features = opened.look.features
+    features = opened.predictions.features
     assert plots.pca(features).shape == (108, 2)
     done = list(plots.tsne(features[:40]))
     assert done[-1][0] == 1
@@ -154,12 +154,12 @@ def test_pixel_labels(tiny, tmp_path):
     config = tiny(dataset="digit_scenes", teacher=LRASPP, options={"student": LRASPP}, initial=6, budget=2, final=8,
                   protected_fraction=0.9, recipe={"epochs": 1, "batch_size": 3})  # fmt: skip
     record = run(config)
-    made = pool.look(record, 0, tmp_path)
-    seen = made.look
+    made = pool.open_cycle(record, 0, tmp_path)
+    seen = made.predictions
     assert seen.pixels
     assert seen.answers.shape == (2, 394, 32, 48)
     np.testing.assert_allclose(seen.heat.astype(np.float64).sum((1, 2)), seen.score, rtol=0.02)
-    assert made.look.metric == record["cycles"][0]["metric"]
+    assert made.predictions.metric == record["cycles"][0]["metric"]
     assert sorted(seen.place[made.picked]) == [1, 2]
     images = plots.panels(made, 3)
     assert list(images) == ["image", "truth", "student 1", "student 2", "teacher (local copy)", "discrepancy"]
@@ -199,14 +199,14 @@ def test_the_widgets_without_a_browser(root, record, tmp_path):
     explorer.buckets.value = 2
     assert len(explorer.grid.order) == 54
     explorer.protected.value = True
-    assert explorer.chosen.opened.look.protected[explorer.grid.order].all()
+    assert explorer.chosen.opened.predictions.protected[explorer.grid.order].all()
     explorer.pick([4, 5])
     assert set(explorer.grid.order) <= {4, 5}
     explorer.shown.value = 0
     explorer.protected.value = None
     assert len(explorer.grid.order) == 108
     explorer.grid.hear({"kind": "select", "id": 9})
-    assert f"Image {explorer.chosen.opened.look.index[9]}" in explorer.detail.layout.title.text
+    assert f"Image {explorer.chosen.opened.predictions.index[9]}" in explorer.detail.layout.title.text
     explorer.grid.hear({"kind": "mark", "id": 9, "on": True})
     assert explorer.map.data[2].x[0] == explorer.map.data[0].x[9]
     explorer.kind.value = "t-SNE"

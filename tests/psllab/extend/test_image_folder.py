@@ -233,7 +233,7 @@ def test_names_in_any_script(tmp_path):
     dataset = data.load("фото", tmp_path)
     assert set(dataset.classes) == {"猫", "कुत्ता", "بيت", "Café"}
     assert len(dataset.train) == 5
-    assert "\n".join(dataset_summary.look(base)).count("Café") == 1
+    assert "\n".join(dataset_summary.summarise(base)).count("Café") == 1
 
 
 def test_a_validation_split_stands_for_the_test_split(album):
@@ -320,7 +320,7 @@ PACK = """
 import sys, time
 from psllab.extend import image_folder as tree
 from pslcore import data
-tree._AT_ONCE, tree._KEPT_EVERY = 4, 0.0
+tree._AT_ONCE, tree.resumable.KEPT_EVERY = 4, 0.0
 original, calls = tree.decode, []
 def slow(path, *how):
     calls.append(1)
@@ -387,7 +387,7 @@ def test_a_look_tells_counts_sizes_duplicates_and_what_was_left_out(album):
     (album / "train" / "cat" / "broken.png").write_bytes(b"x")
     (album / "test" / "dog" / "same.png").write_bytes((album / "train" / "house" / "3.png").read_bytes())
     write(album / "train" / "dog" / "wide.png", 1, (20, 40))
-    text = "\n".join(dataset_summary.look(str(album)))
+    text = "\n".join(dataset_summary.summarise(str(album)))
     assert text.startswith("album: 19 images to train and 7 to test, 12x9, colour, 3 classes, one label an image.\n")
     assert "Sizes (height x width): 12x9 (25), 20x40 (1); the smallest 12x9, the largest 20x40; all brought to" in text
     rows = dict(re.findall(r"^(\w+) +(\d+ +\d+)$", text, re.M))
@@ -397,11 +397,11 @@ def test_a_look_tells_counts_sizes_duplicates_and_what_was_left_out(album):
     assert "1 images to test on have the very pixels" in text
     assert "  test/dog/same.png is train/house/3.png" in text
     assert "1 left out:\n  1: it is damaged (UnidentifiedImageError): train/cat/broken.png" in text
-    assert "\n".join(dataset_summary.look("album", album.parent)) == text
+    assert "\n".join(dataset_summary.summarise("album", album.parent)) == text
 
 
 def test_a_look_at_what_needs_no_folder():
-    text = "\n".join(dataset_summary.look("digits"))
+    text = "\n".join(dataset_summary.summarise("digits"))
     assert text.startswith("digits: 1,297 images to train and 500 to test, 8x8, grey, 10 classes")
 
 

@@ -80,7 +80,7 @@ def test_every_format_stands_upright_in_every_orientation_packed_looked_at_and_i
     for image in dataset.train.images:
         assert np.abs(image.transpose(1, 2, 0).astype(int) - wanted).mean() < 12
     assert packed.index_of(tmp_path / "set" / "packed").sizes == {f"{SIZE[0]}x{SIZE[1]}": 16}
-    assert f"Sizes (height x width): {SIZE[0]}x{SIZE[1]} (16); theirs." in dataset_summary.look(tmp_path / "set")
+    assert f"Sizes (height x width): {SIZE[0]}x{SIZE[1]} (16); theirs." in dataset_summary.summarise(tmp_path / "set")
     squared = [np.frombuffer(decode(path.read_bytes(), 8).pixels, np.uint8).reshape(8, 8, 3) for path in files]
     for image in squared:
         assert np.abs(image[[1, 1, -2, -2], [1, -2, 1, -2]].astype(int) - np.array(CORNERS)).max() < 40
@@ -187,7 +187,7 @@ def test_one_rule_for_the_whole_set_whatever_its_numbers_are(tmp_path, kind):
     wanted = (got.max() - got.min()) * (steps - steps.min()) / (steps.max() - steps.min()) + got.min()
     assert np.abs(got - wanted).max() <= 1
     assert got.max() >= 58  # of 255: the fewest bits that hold it lose two of the eight at most
-    told = "\n".join(dataset_summary.look(tmp_path / "set"))
+    told = "\n".join(dataset_summary.summarise(tmp_path / "set"))
     assert f"16 pictures of more than 8 bits hold values from {low:,g} to {high:,g}: " in told
     if kind.endswith("bits") and kind != "32 bits":
         assert f"taken as {kind}, so 0 became 0 and {(1 << int(kind[:2])) - 1:,} became 255 in all of them." in told

@@ -197,7 +197,7 @@ def test_an_archive_of_one_file_is_merged_too(here, packed, tmp_path):
 
 
 def test_brief_records_say_the_same_but_for_their_picks(here, packed, begun):
-    results, parts = packed
+    results, _ = packed
     before = {record["key"]: record for _, record in results.runs}
     for key, record in before.items():
         records.write(here.runs / f"{key}.json", record)
@@ -218,7 +218,7 @@ def test_brief_records_say_the_same_but_for_their_picks(here, packed, begun):
 
 def test_a_brief_record_and_the_whole_one_are_merged_as_one(here, packed, tmp_path):
     results, _ = packed
-    cell, record = results.runs[-1]
+    _, record = results.runs[-1]
     records.write(tmp_path / f"{record['key']}.json", archive.brief(record))
     assert runner.take_in(tmp_path, "quick", here.runs.parents[1]) == []
     cycles = [entry | {"metric": 0.5} for entry in record["cycles"]]
