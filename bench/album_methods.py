@@ -2,7 +2,7 @@
 
     nice python bench/album_methods.py FOLDER [--seeds 5] [--rounds 8] [--budget 20] [--methods psl,random] [--pixels 1]
     python bench/album_methods.py FOLDER --quick      two seeds, two rounds
-    python bench/album_methods.py FOLDER --time 10000 a round of an album with so many pictures
+    python bench/album_methods.py FOLDER --time 10000 a round of an album with so many pictures, features made up
 
 FOLDER holds a folder of pictures for each class, such as Tiny ImageNet's train; five classes are drawn. 200 pictures of
 each make an album, every second one protected; 300 others are tested on. ``cifar10`` in place of FOLDER takes
@@ -23,7 +23,7 @@ from PIL import Image
 
 from pslcore import data
 from psllab.album import Album
-from psllab.album.cache import Cache
+from psllab.album.cache import Cache, _key
 from psllab.album.pictures import decode
 
 METHODS = ("psl", "random", "entropy", "badge", "alfa_mix")
@@ -43,6 +43,8 @@ def main() -> None:
     if options.quick:
         options.seeds, options.rounds = 2, 2
     with tempfile.TemporaryDirectory() as scratch:
+        if options.time:
+            return rounds(options.time, Path(scratch))
         table = accuracies(options, Path(scratch))
     if options.csv:
         table.to_csv(options.csv, index=False)
@@ -82,12 +84,39 @@ def lay_out(album: list[tuple[bytes, int]], names: list[str], folder: Path) -> d
     return truth
 
 
+def rounds(count: int, scratch: Path) -> None:
+    """Seconds of the rounds of a large album once its features are there: these are made up."""
+    rng, small = np.random.default_rng(0), _jpeg(np.zeros((3, 8, 8), np.uint8))
+    truth = lay_out([(small + n.to_bytes(4, "big"), n % 5) for n in range(count)], list(KINDS), scratch / "album")
+    with Album(scratch / "album", KINDS, {"folders": ["private"]}, scratch / "out") as album:
+        kinds = rng.integers(60, 120, (5, 1280))
+        for picture in album._index.pictures:
+            vector = kinds[KINDS.index(truth[picture.path])] + rng.integers(0, 60, 1280)
+            album._cache._run(
+                "update pictures set pixels = ?, thumbnail = ?, hash = ?, shown = 0 where name = ?",
+                (vector.astype(np.uint8).tobytes(), small, rng.bytes(32), _key(picture.path)),
+            )
+        album._cache._commit()
+        album.refresh()
+        print(
+            "| round | next: seconds, of the processor | train and report: seconds, of the processor |\n|---|---|---|"
+        )
+        for turn in range(1, 5):
+            clocks = [(time.perf_counter(), time.process_time())]
+            asked = album.next(40)
+            clocks.append((time.perf_counter(), time.process_time()))
+            for picture in asked:
+                album.answer(picture, truth[picture.path])
+            clocks.append((time.perf_counter(), time.process_time()))
+            album.train()
+            clocks.append((time.perf_counter(), time.process_time()))
+            first, *_, last = (np.subtract(clocks[i + 1], clocks[i]) for i in range(3))
+            print(f"| {turn} | {first[0]:.2f}, {first[1]:.2f} | {last[0]:.2f}, {last[1]:.2f} |", flush=True)
+
+
 def accuracies(options: argparse.Namespace, scratch: Path) -> pd.DataFrame:
     """A row a round."""
     names, album_files, test_files = files(options.folder)
-    if options.time:
-        album_files = [(p + n.to_bytes(4, "big"), label) for n, (p, label) in zip(
-            range(options.time), album_files * (1 + options.time // len(album_files)), strict=False)]  # fmt: skip
     truth = lay_out(album_files, names, scratch / "album")
     answers, rows, caches = np.array([names[label] for _, label in test_files]), [], {}
     plan = [(method, start, seed, True) for seed in range(options.seeds) for start in options.start.split(",")

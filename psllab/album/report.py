@@ -175,14 +175,10 @@ class Report:
 def _ahead(forecast: tuple[float, float, float] | None) -> str:
     """How many more answers it takes, in a sentence."""
     goal = f"until {TARGET:.0%} of the pictures are answered right"
-    if forecast is None:
-        return f"How many more answers it takes {goal} cannot be told yet: too few were drawn at random."
-    middle, low, high = forecast
-    if math.isinf(middle):
-        least = "more than there are by far" if math.isinf(low) else f"{low:.0f} at the least"
-        return f"How many more answers it takes {goal} cannot be told: {least} (95 % interval), perhaps it never is so."
-    most = "no end in sight" if math.isinf(high) else f"{high:.0f}"
-    return f"About {middle:.0f} more answers {goal} (95 % interval: {low:.0f} to {most}), if the curve goes on so."
+    if forecast is None or (forecast[1] == 0 and math.isinf(forecast[2])):
+        return f"How many more answers it takes {goal} cannot be told from so few that were drawn at random."
+    middle, low, high = ("endlessly many" if math.isinf(end) else f"{end:.0f}" for end in forecast)
+    return f"About {middle} more answers {goal} (95 % interval: {low} to {high}), if the curve goes on so."
 
 
 def sentences(*found: tuple[int, str]) -> list[str]:
