@@ -208,12 +208,13 @@ def _show(options: argparse.Namespace) -> None:
 @_SCALE
 @_places("the table goes to OUT/SCALE/claims.json")
 def _claims(options: argparse.Namespace) -> None:
+    from psllab.analysis import decision
     from psllab.claims import verdicts
 
     rows = verdicts.judge(options.scale, options.params, options.out)
     verdicts.write(rows, options.scale, options.out)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items()) + "\n")
-    print(verdicts.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
+    print(verdicts.markdown([row for row in rows if row["verdict"] != decision.NOT_RUN]), end="")
     ahead = [f"{row['id']}: {row['forecast']}" for row in rows if row["forecast"]]
     print("\nExpected to settle what is open:\n" + "\n".join(ahead) if ahead else "")
 
@@ -245,10 +246,12 @@ def _new(options: argparse.Namespace) -> None:
 
 @_command("benchmark", "benchmark a method of your own: its contract, its cost, its place among the published ones",
           "benchmark mine.py", "benchmark mine.py --until-settled",
-          "benchmark mine.py:Second --set width=3 --looks 2")  # fmt: skip
+          "benchmark mine.py:Second --set width=3 --looks 2",
+          "benchmark mine.py --dataset pets+efficientnet_lite0@128")  # fmt: skip
 @_takes("file", help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
 @_takes("--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
 @_takes("--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
+@_takes("--dataset", help="features of your own instead, FOLDER+BACKBONE@PIXELS; the other methods run here too")
 @_takes("--looks", type=int, default=1, help="go on to this interim analysis (1, the first)")
 @_takes("--until-settled", action="store_true", help="go on until all is decided, or to the last analysis")
 @_takes("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")

@@ -7,7 +7,8 @@ import ipywidgets as w
 import numpy as np
 import plotly.graph_objects as go
 
-from pslcore.runs import Record
+from pslcore.runs import Record, run
+from psllab import grid
 from psllab.explore import plots as panels
 from psllab.explore.pool import Opened, Predictions, open_cycle
 from psllab.explore.selection import SORTS, Chosen, lasso
@@ -20,6 +21,22 @@ Runs = Mapping[str, Sequence[tuple[str, Record]]]
 
 _ALL = (("all", "all"),)
 _EITHER = (*_ALL, ("yes", True), ("no", False))
+
+
+def _whole(record: Record) -> bool:
+    """Whether a cycle can be trained again: of brief records the picks are left out, and several clients have none."""
+    return "content" not in record and "clients" not in record["config"]
+
+
+def finished(scale: str, root: str | Path = "data") -> Runs:
+    """All finished runs of a scale, by experiment; where there are none, one of the first experiment is made."""
+    found = {name: grid.collect(name, scale).runs for name in grid.experiments(scale)}
+    if not any(found.values()):
+        first = next(iter(found))
+        print(f"No run is finished at the scale {scale}: one of {first} is made now, as the pipeline would make it.")
+        cell = grid.cells(first, scale)[0]
+        found[first] = [(cell, run(cell.config, root, grid.runs_folder("outputs", scale)))]
+    return {name: [(cell.label, record) for cell, record in runs] for name, runs in found.items()}
 
 
 class Explorer:
@@ -37,13 +54,14 @@ class Explorer:
     Raises
     ------
     ValueError
-        If there is no finished run.
+        If there is no finished run of one client whose record says what it picked.
     """
 
     def __init__(self, runs: Runs, folder: str | Path, root: str | Path = "data", device: str = "auto"):
-        self._runs = {name: list(rows) for name, rows in runs.items() if rows}
+        whole = {name: [(label, record) for label, record in rows if _whole(record)] for name, rows in runs.items()}
+        self._runs = {name: rows for name, rows in whole.items() if rows}
         if not self._runs:
-            raise ValueError("no run is finished: run an experiment first.")
+            raise ValueError("no run is finished that says what it picked: run an experiment first.")
         self._folder, self._root, self._device = folder, root, device
         self.chosen: Chosen | None = None
         self._heat = False
@@ -75,7 +93,7 @@ class Explorer:
     # The parts
 
     def _make(self) -> None:
-        self.experiment = control(w.Dropdown, description="experiment", options=list(self._runs), width=190)
+        self.experiment = control(w.Dropdown, description="experiment", options=list(self._runs), width=250)
         self.method = control(w.Dropdown, description="method", width=190)
         self.seed = control(w.Dropdown, description="seed", width=110)
         self.cycle = control(w.Dropdown, description="cycle", width=190)
@@ -156,7 +174,8 @@ class Explorer:
         self._quiet = True
         rows = self._runs[self.experiment.value]
         if level <= 1:
-            offer(self.method, list(dict.fromkeys(label for label, _ in rows)))
+            own = sorted(rows, key=lambda row: row[1]["config"]["method"] != "psl")  # its students are the method's own
+            offer(self.method, list(dict.fromkeys(label for label, _ in own)))
         mine = [record for label, record in rows if label == self.method.value]
         if level <= 2:
             offer(self.seed, sorted({record["config"]["seed"] for record in mine}))

@@ -13,9 +13,10 @@ from pslcore import models
 from pslcore.data import load
 from pslcore.runs import Config, Record, counts
 from psllab.explore.plots import layout, responsive
+from psllab.explore.pool import viewer
 from psllab.explore.tuning import Tries
 from psllab.widgets.controls import Progress, control, named, row, told, wide
-from psllab.widgets.gallery import Fit
+from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7a7a7a", "#8a5a00")
@@ -42,6 +43,7 @@ class Trainer:
         self.tries = Tries(base, folder, root)
         self._scale, self._kept = scale, kept
         self._dataset = load(base.dataset, root)
+        self._picture = viewer(self._dataset, root)
         self._make()
 
     # What a person can do, without a browser as well
@@ -100,6 +102,14 @@ class Trainer:
             self.figure.layout.title.text = f"{len(self.tries.records)} settings tried on {self._dataset.name}"
         self.table.value = html(self.tries.table())
 
+    def show_picked(self, record: Record) -> None:
+        """The images that the last selection of a run asked for."""
+        rows: list[int] = next((entry["picked"] for entry in record["cycles"][::-1] if entry["picked"]), [])
+        labels, classes = self._dataset.train.labels, self._dataset.classes
+        named = (lambda _: "") if self._dataset.pixel_labels else (lambda place: classes[labels[rows[place]]])
+        self.picked.show(len(rows), lambda places: [png(self._picture(rows[place])) for place in places], named)
+        self.caption.value = told(f"The {len(rows)} images that {self.tries.label(record['key'])} picked last:")
+
     # The parts
 
     def _make(self) -> None:
@@ -107,7 +117,7 @@ class Trainer:
         pixels = self._dataset.pixel_labels
         metric = "mean IoU" if pixels else "accuracy"
         networks = [one for one in models.names() if models.for_pixel_labels(one) == pixels]
-        start = usual["student"] if usual["student"] in networks else networks[-1]
+        networks = [one for one in networks if models.for_vectors(one) == self._dataset.vectors]
         self.peers = control(w.IntSlider, usual["peers"], 1, 6, description="peers")
         self.in_class = w.Checkbox(True, description="in-class study", indent=False)
         self.out_of_class = w.Checkbox(True, description="out-of-class study", indent=False)
@@ -119,7 +129,7 @@ class Trainer:
         ends: Any = {"min": -4, "max": 1, "step": 0.5, "readout_format": ".4g"}
         self.margin = control(w.FloatLogSlider, usual["margin"], description="ξ", **ends)
         self.ranking = control(w.Dropdown, description="ranking", options=["paper", "ordered"], width=190)
-        self.student = control(w.Dropdown, value=start, options=networks, description="student", width=190)
+        self.student = control(w.Dropdown, value=usual["student"], options=networks, description="student", width=190)
         budget = int(self.tries.base.budget)
         self.budget = control(w.BoundedIntText, budget, min=1, max=10**6, description="budget", width=190)
         self.seed = control(w.BoundedIntText, 0, min=0, max=10**6, description="seed", width=190)
@@ -129,14 +139,16 @@ class Trainer:
         self.status = w.HTML(told("Turn something, or press Train."))
         plain = layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
         self.figure = responsive(go.FigureWidget(layout=plain))
+        self.picked = Gallery(0, lambda rows: [], side=112, height=322, lines=1, empty="Nothing was picked yet.")
+        self.caption = w.HTML()
         self.table = w.HTML()
         self.name = control(w.Text, "my_peers", description="experiment", width=240)
         self.save = w.Button(description="Keep", icon="save", layout=w.Layout(width="90px"))
         self.text = w.HTML()
         curves = w.VBox([self.figure])  # the name on a box: a plot that is drawn late may lose its own
         named(
-            peers=self.peers, train=self.go, table=self.table, tried=self.status, curves=curves, keep=self.save,
-            kept=self.text,
+            peers=self.peers, picked=self.picked, train=self.go, table=self.table, tried=self.status, curves=curves,
+            keep=self.save, kept=self.text,
         )  # fmt: skip
         self.view = w.VBox(
             [
@@ -146,6 +158,8 @@ class Trainer:
                 row(self.go, self.progress.view, self.at_once),
                 self.status,
                 curves,
+                self.caption,
+                self.picked,
                 self.table,
                 row(self.name, self.save),
                 self.text,
@@ -172,6 +186,7 @@ class Trainer:
             self.status.value = told("Stopped before the first cycle ended.")
             return
         self.draw()
+        self.show_picked(record)
         label, last = self.tries.label(record["key"]), record["cycles"][-1]
         if self.tries.unfinished(record["key"]):
             self.progress.bar.bar_style = "warning"

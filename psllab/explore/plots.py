@@ -17,6 +17,8 @@ from psllab.widgets.gallery import png
 PEERS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TEACHER = "#7a7a7a"
 COLOURINGS = ("discrepancy", "class", "picked")
+_RINGS, _CROWD = 500, 10_000
+"""Of more images only the first in the grid are ringed; of more the dots are smaller."""
 _ROUNDS = 6
 _MOST = 5000
 """Images that t-SNE takes within reason on two cores."""
@@ -53,7 +55,7 @@ def thumbs(opened: Opened, heat: Callable[[], bool]) -> Callable[[list[int]], li
     """For a ``Gallery``: rows of the pool to PNGs; with ``heat`` under the discrepancy of each pixel."""
 
     def made(rows: list[int]) -> list[bytes]:
-        images = ((row, opened.dataset.train.images[opened.predictions.index[row]]) for row in rows)
+        images = ((row, opened.picture(opened.predictions.index[row])) for row in rows)
         return [png(heated(image, opened.predictions.heat[row]) if heat() else image) for row, image in images]
 
     return made
@@ -96,7 +98,7 @@ def scatter(title: str, x: str, y: str) -> go.FigureWidget:
     responsive(figure)
     figure.add_scattergl(mode="markers", marker={"size": 5}, showlegend=False, name="all")
     ring = {"size": 9, "symbol": "circle-open", "color": "#808790", "line": {"width": 1}}
-    figure.add_scattergl(mode="markers", marker=ring, name="in the grid", hoverinfo="skip")
+    figure.add_scattergl(mode="markers", marker=ring, name="first in the grid", hoverinfo="skip")
     star = {"size": 14, "symbol": "star", "color": "#E69F00", "line": {"width": 1.5, "color": "#000"}}
     figure.add_scatter(mode="markers", marker=star, name="marked", hoverinfo="skip")
     return figure
@@ -118,7 +120,8 @@ def paint(figure: go.FigureWidget, opened: Opened, places: Floats, by: str) -> N
     with figure.batch_update():
         dots = figure.data[0]
         dots.x, dots.y = places[:, 0], places[:, 1]
-        dots.marker = marker | {"size": np.where(opened.picked, 8, 5) if by == "picked" else 5}
+        size = 5 if len(pool) <= _CROWD else 3
+        dots.marker = marker | {"size": np.where(opened.picked, 8, size) if by == "picked" else size}
         dots.text, dots.hovertemplate, dots.selectedpoints = words, "%{text}<extra></extra>", None
 
 
@@ -128,7 +131,7 @@ def ring(figure: go.FigureWidget, rows: np.ndarray, marked: np.ndarray) -> None:
     if not x.size:
         return
     with figure.batch_update():
-        for trace, some in ((figure.data[1], rows), (figure.data[2], marked)):
+        for trace, some in ((figure.data[1], rows[:_RINGS]), (figure.data[2], marked)):
             trace.x, trace.y = x[some], y[some]
 
 
@@ -160,7 +163,7 @@ def _heading(chosen: Chosen, row: int) -> str:
 
 def panels(opened: Opened, row: int) -> dict[str, Bytes]:
     """Of pixel labels: the image, its truth, each answer and the discrepancy, by name, as uint8 [C, H, W]."""
-    pool, image = opened.predictions, opened.dataset.train.images[opened.predictions.index[row]]
+    pool, image = opened.predictions, opened.picture(opened.predictions.index[row])
     step = -(-max(image.shape[1:]) // 128)
     colours = palette(len(opened.dataset.classes))
     maps = {"truth": opened.truth[row][::step, ::step]}

@@ -3,7 +3,9 @@ from it, puts the whole pool to students and teacher, and keeps the answers on t
 """
 
 import io
+import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,12 +19,16 @@ from pslcore.losses import VOID
 from pslcore.runs import Config, Record, fingerprint, records
 from pslcore.runs import load as load_data
 from pslcore.sides import ask
-from psllab import grid
+from psllab import features, grid
 from psllab.retrain import Trial, Watch, once_more
 
 _FORMAT = 1
 _AT_ONCE, _SIDE = 64, 128
 """Images with pixel labels that are asked about together; the longest side of the maps that are kept of them."""
+
+
+Picture = Callable[[int], Bytes]
+"""From a dataset index to the training image as people see it, uint8 [C, H, W]."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Opened:
         Whether it has just been trained; else it comes from the disk.
     own : bool
         Whether the students are those of the method itself; else two that learned beside it.
+    picture : callable
+        See ``viewer``.
     """
 
     record: Record
@@ -108,6 +116,7 @@ class Opened:
     dataset: Dataset
     fresh: bool
     own: bool
+    picture: Picture
 
     @property
     def picked(self) -> np.ndarray:
@@ -182,16 +191,29 @@ def open_cycle(
     file = Path(folder) / f"{record['key']}-{cycle}-{fingerprint(config)}.npz"
     kept = read(file)
     if kept is not None:
-        return Opened(record, cycle, kept, dataset, False, own)
+        return Opened(record, cycle, kept, dataset, False, own, viewer(dataset, root))
     picks = grid.picks(record)[:cycle]
-    student = "lraspp_mobilenet_v3_small" if dataset.pixel_labels else "resnet8"
-    onlookers = strategies.get("psl", {"student": student})
+    onlookers = strategies.get("psl", {"student": usual_student(dataset)})
     trial = once_more(config, picks, root, device, onlookers, None if watch is None else lambda part: watch(0.9 * part))
     predictions = predict_pool(trial)
     if watch is not None:
         watch(1.0)
     write(file, predictions)
-    return Opened(record, cycle, predictions, dataset, True, own)
+    return Opened(record, cycle, predictions, dataset, True, own, viewer(dataset, root))
+
+
+def usual_student(dataset: Dataset) -> str:
+    """The student where no method names one."""
+    return "lraspp_mobilenet_v3_small" if dataset.pixel_labels else "mlp32" if dataset.vectors else "resnet8"
+
+
+def viewer(dataset: Dataset, root: str | Path) -> Picture:
+    """How people see a data set: features as the pictures that the backbone got, other vectors as squares."""
+    images, side = dataset.train.images, math.isqrt(dataset.channels)
+    if "+" in dataset.name:
+        size, pictures = features.parse(dataset.name)[2], features.pictures(dataset.name, root).train.images
+        return lambda index: features.resized(pictures[index : index + 1], size)[0].byte().numpy()
+    return lambda index: np.resize(images[index], (1, side, side)) if dataset.vectors else images[index]
 
 
 def predict_pool(trial: Trial) -> Predictions:
@@ -211,7 +233,7 @@ def predict_pool(trial: Trial) -> Predictions:
     for part in (safe, pools.protected):  # the safe ones just as a run scores them
         if part.size:
             score[np.searchsorted(index, part)] = learner.score(store.plain(part))
-    features = learner.ask(("features",), store.plain(index))["features"]
+    hidden = learner.ask(("features",), store.plain(index))["features"]
     teacher = trial.local_copy()
     parts = []
     for some in np.array_split(index, -(-len(index) // (_AT_ONCE if dataset.pixel_labels else len(index)))):
@@ -220,7 +242,7 @@ def predict_pool(trial: Trial) -> Predictions:
         parts.append(_summed(students, logits, np.asarray(dataset.train.labels[some])))
     joined = {name: np.concatenate([part[name] for part in parts], axis=axis) for name, axis in _AXES.items()}
     protected = np.isin(index, pools.protected)
-    return Predictions(index=index, protected=protected, score=score, features=features, metric=trial.metric, **joined)
+    return Predictions(index=index, protected=protected, score=score, features=hidden, metric=trial.metric, **joined)
 
 
 _AXES = {"consensus": 0, "entropy": 0, "peers": 1, "teacher": 0, "right": 0, "answers": 1, "answer": 0, "heat": 0}

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pslcore import models
 from pslcore.runs import Config, OutOfTime, Record, Shelf, load, records, resolve, run, schema
 from pslcore.settings import Name
+from psllab.explore.pool import usual_student
 from psllab.grid import seconds_of
 
 NAMED = {"alpha": "α", "temperature": "τ", "margin": "ξ"}
@@ -51,9 +52,10 @@ class Tries:
     records: dict[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        examined = len(load(self.base.dataset, self.root).test)
-        pixels = load(self.base.dataset, self.root).pixel_labels
-        self.base = self.base.but(method="psl", options={}, examine_peers=0 if pixels else examined)
+        dataset = load(self.base.dataset, self.root)
+        students = self.base.strategy.students or [usual_student(dataset)]
+        examined = 0 if dataset.pixel_labels else len(dataset.test)
+        self.base = self.base.but(method="psl", options={"student": students[0]}, examine_peers=examined)
 
     def config(self, seed: int = 0, budget: int | None = None, **options: Any) -> Config:
         """The base with these options of PSL.
@@ -63,6 +65,7 @@ class Tries:
         ValueError
             If one is unknown or impossible.
         """
+        options = self.base.options | options
         return self.base.but(seed=seed, budget=self.base.budget if budget is None else budget, options=options)
 
     def train(self, config: Config, after_cycle: Callable[[Record], None], stop: Callable[[], bool]) -> Record:
@@ -108,7 +111,7 @@ class Tries:
     def label(self, key: str) -> str:
         """What is particular about a setting, in a few words."""
         config = self.records[key]["config"]
-        options, usual = config["options"], Config.of({"dataset": "x", "method": "psl"}).strategy.model_dump()
+        options, usual = config["options"], self.base.strategy.model_dump()
         peers = options["peers"]
         words = [f"{peers} peer{'s' if peers > 1 else ''}"]
         for name, value in options.items():

@@ -78,13 +78,15 @@ def summary(dataset: Dataset, root: str | Path) -> list[str]:
     train, test = dataset.train, dataset.test
     channels, height, width = train.images.shape[1:]
     kind = "pixel labels" if dataset.pixel_labels else "one label an image"
+    form = f"{height}x{width}, {'colour' if channels == 3 else 'grey'}"
+    form = f"vectors of {channels:,} numbers" if dataset.vectors else form
     lines = [
-        f"{dataset.name}: {len(train):,} images to train and {len(test):,} to test, {height}x{width}, "
-        f"{'colour' if channels == 3 else 'grey'}, {len(dataset.classes)} classes, {kind}."
+        f"{dataset.name}: {len(train):,} images to train and {len(test):,} to test, {form}, "
+        f"{len(dataset.classes)} classes, {kind}."
     ]
     if dataset.note:
         lines.append(dataset.note)
-    base, size = parse_size(dataset.name)
+    base, size = parse_size(dataset.name.partition("+")[0])
     folder = image_folder.packed_folder(Path(root), base, size)
     index = index_of(folder) if folder.is_dir() else None
     if index is not None and index.sizes:

@@ -81,9 +81,10 @@ Files = dict[str, list[tuple[str, int]]]
 
 
 def _inside(base: Path) -> list[str]:
-    """Folders, but for those that systems leave and those of packed arrays."""
+    """Folders, but for those that systems leave, and those of packed arrays and of features."""
     found = os.scandir(base) if base.is_dir() else ()
-    return sorted(e.name for e in found if e.is_dir() and not leftover(e.name) and not e.name.startswith("packed"))
+    ours = ("packed", "features")
+    return sorted(e.name for e in found if e.is_dir() and not leftover(e.name) and not e.name.startswith(ours))
 
 
 def form(base: Path) -> str:

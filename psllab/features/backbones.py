@@ -52,10 +52,15 @@ class Backbone:
     @torch.inference_mode()
     def encode(self, images: Bytes, size: int) -> Bytes:
         """Images (uint8, [B, C, H, W]) to vectors (uint8, [B, D]), brought to ``size`` pixels a side, bicubic."""
-        pixels = torch.as_tensor(np.array(images)).float().expand(-1, 3, -1, -1)
-        if pixels.shape[2:] != (size, size):
-            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp_(0, 255)
-        return quantise(self.embed(pixels.contiguous(memory_format=torch.channels_last)), self.largest)
+        return quantise(self.embed(resized(images, size).contiguous(memory_format=torch.channels_last)), self.largest)
+
+
+def resized(images: Bytes, size: int) -> Tensor:
+    """Images (uint8, [B, C, H, W]) as a backbone gets them, float [B, 3, size, size] from 0 to 255; bicubic."""
+    pixels = torch.as_tensor(np.array(images)).float().expand(-1, 3, -1, -1)
+    if pixels.shape[2:] != (size, size):
+        pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp_(0, 255)
+    return pixels
 
 
 def quantise(features: Tensor, largest: float | None) -> Bytes:

@@ -52,6 +52,28 @@ def known(name: str) -> str:
     return f"{base}+{backbones.known(backbone)}@{size}"
 
 
+def pictures(name: str, root: str | Path = "data") -> Dataset:
+    """The data set whose features ``name`` stands for: row i of the one belongs to row i of the other."""
+    base, _, size = parse(name)
+    if base not in data.names() and "@" not in base and image_folder.present(Path(root) / base):
+        base = f"{base}@{size}x{size}"  # pictures of one's own are read at the size that is wanted
+    return data.load(base, root)
+
+
+def missing(name: str, root: str | Path = "data") -> str:
+    """How to get features that were not computed yet, in one sentence; empty if they lie under ``root``."""
+    base, backbone, size = parse(name)
+    folder = Path(root) / packed.parse_size(base)[0] / "features"
+    if any(folder.glob(f"{_slug(backbone)}@{size}-*/index.json")):
+        return ""
+    extra = "`pip install '.[features]'` and " if backbone in backbones.names() else ""
+    return f"{folder} holds no features of {backbone} at {size} pixels: {extra}`pslcore look '{name}'` make them, once."
+
+
+def _slug(backbone: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", backbone.partition(" ")[0])
+
+
 def load(name: str, root: str | Path = "data") -> Dataset:
     """The features of a data set that ``pslcore.data.load`` knows, extracted first where that was not done.
 
@@ -63,18 +85,15 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     """
     name = known(name)
     base_name, backbone_name, size = parse(name)
-    root, folder_name = Path(root), packed.parse_size(base_name)[0]
-    if folder_name == base_name and folder_name not in data.names() and image_folder.present(root / base_name):
-        base_name = f"{base_name}@{size}x{size}"  # pictures of one's own are read at the size that is wanted
-    base = data.load(base_name, root)
+    base = pictures(name, root)
     if base.pixel_labels:
-        raise ValueError(f"{base_name} has pixel labels, and features are of whole images: choose another data set.")
+        raise ValueError(f"{base.name} has pixel labels, and features are of whole images: choose another data set.")
     backbone = backbones.backbone(backbone_name)
     what = [_FORMAT, base.fingerprint, backbone.identity, size]
     source = sha256(json.dumps(what).encode()).hexdigest()
     weights = sha256(backbone.identity.encode()).hexdigest()
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", backbone_name.partition(" ")[0])
-    folder = root / folder_name / "features" / f"{slug}@{size}-{base.fingerprint[:12]}-{weights[:12]}"
+    folder = Path(root) / packed.parse_size(base_name)[0] / "features"
+    folder /= f"{_slug(backbone_name)}@{size}-{base.fingerprint[:12]}-{weights[:12]}"
     note = f"{backbone.width:,} features of {backbone_name} at {size}x{size} pixels, frozen. {base.note}".strip()
 
     def extract(signature: str) -> None:
