@@ -178,6 +178,8 @@ def _ahead(forecast: tuple[float, float, float] | None) -> str:
     if forecast is None or (forecast[1] == 0 and math.isinf(forecast[2])):
         return f"How many more answers it takes {goal} cannot be told from so few that were drawn at random."
     middle, low, high = ("endlessly many" if math.isinf(end) else f"{end:.0f}" for end in forecast)
+    if math.isinf(forecast[0]):
+        return f"At least {low} more answers {goal} (95 % interval: {low} to {high}); perhaps it is never reached."
     return f"About {middle} more answers {goal} (95 % interval: {low} to {high}), if the curve goes on so."
 
 
