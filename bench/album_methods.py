@@ -33,12 +33,13 @@ KINDS = ("airplane", "automobile", "bird", "cat", "deer")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    for name, value in {"seeds": 5, "rounds": 8, "budget": 20, "pixels": 0, "time": 0}.items():
+    for name, value in {"seeds": 5, "rounds": 8, "budget": 20, "pixels": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--start", default="random,typical")
     parser.add_argument("--csv", help="where to write every round")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--time", type=int, default=0, metavar="N", help="time an album of N made-up pictures instead")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.rounds = 2, 2
