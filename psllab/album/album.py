@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
+from pslcore.data import normalise
 from psllab.album import training
 from psllab.album.cache import Progress
+from psllab.album.forecast import forecast
 from psllab.album.labelling import Labelling
 from psllab.album.report import Report, Suggestion
 from psllab.album.settings import learned_classes
@@ -92,8 +95,8 @@ class Album(Labelling):
         try:
             done = training.train(
                 self.learning, self._index.images(range(len(labels))), self.classes, labels, before,
-                np.array(list(now), np.int64), kept_back, self._state.rounds, self._state.ledger, crossed, progress,
-                stop,
+                np.array(list(now), np.int64), kept_back, self._state.rounds,
+                len(self._state.open) or len(known), self._state.ledger, crossed, progress, stop,
             )  # fmt: skip
         except Stopped:
             return None
@@ -160,9 +163,22 @@ class Album(Labelling):
             left=self.left,
             untrained=self.untrained,
             gone=sum(key not in index.at for key in state.answers()),
+            features=self.learning.features,
+            forecast=self._forecast(),
             protected_since=sum(index.at.get(key) in index.protected for key in state.uploaded),
             people=state.people(),
             disagreements=disagreements,
             classes=dict(Counter(index.answers(state).values())),
             ledger=self.ledger(),
         )
+
+    def _forecast(self) -> tuple[float, float, float] | None:
+        """From answers on features; those that were drawn at random stand for the album."""
+        answers, asked, learning = self._index.answers(self._state), self._state.asked, self.learning
+        if not learning.features or not self._state.rounds or not answers:
+            return None
+        images = self._index.images(self._index.at[key] for key in answers)
+        labels = np.array([self.classes.index(label) for label in answers.values()])
+        at_random = [learning.start == "random", learning.method == "random"]
+        fair = [asked[key].held_out or at_random[asked[key].round > 0] for key in answers]
+        return forecast(normalise(torch.from_numpy(images.copy())).flatten(1).numpy(), labels, np.array(fair))

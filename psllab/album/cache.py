@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
 from PIL import Image
 
@@ -15,6 +16,7 @@ from psllab.album.pictures import Picture, Seen, decode, glance, opened
 from psllab.album.store import Store
 from psllab.album.taken import Taken
 from psllab.album.walk import File
+from psllab.features import backbones
 
 Progress = Callable[[int, int], object]
 
@@ -39,11 +41,15 @@ class Cache(Store):
         The database.
     size : int
         Pixels of a side of the squared training pictures.
+    features : str
+        As in ``Learning``: features of the pictures are kept in place of their pixels.
     """
 
-    def __init__(self, path: Path, size: int):
-        self._size = size
-        super().__init__(path.with_name(f"{path.stem}-{size}{path.suffix}"))
+    def __init__(self, path: Path, size: int, features: str = ""):
+        self._backbone, _, side = features.rpartition("@")
+        self._size = int(side or size)
+        kind = hashlib.sha256(features.encode()).hexdigest()[:12] if features else size
+        super().__init__(path.with_name(f"{path.stem}-{kind}{path.suffix}"))
         if self._run("pragma user_version") != [(_VERSION,)]:
             self._run("drop table if exists pictures")
             self._run(f"pragma user_version = {_VERSION}")
@@ -133,10 +139,13 @@ class Cache(Store):
         missing = {key for (key,) in self._run("select name from pictures where pixels is null")}
         return [picture for picture in pictures if _key(picture.path) in missing] if missing else []
 
-    def read(self, folder: Path, pictures: Iterable[Picture], progress: Progress | None = None) -> dict[str, str]:
+    def read(
+        self, folder: Path, pictures: Iterable[Picture], progress: Progress | None = None,
+        outside: Container[Picture] = (),
+    ) -> dict[str, str]:  # fmt: skip
         """Decode those that were not decoded yet; gives the path and the reason of each that cannot be.
 
-        What was decoded is kept when ``progress`` raises.
+        What was decoded is kept when ``progress`` raises. No features are computed of pictures ``outside`` the album.
 
         Raises
         ------
@@ -145,8 +154,14 @@ class Cache(Store):
         """
         by_path = {picture.path: picture for picture in self.unread(pictures)}
         lost, bits = {}, self._bits()
-        rows = self._each(list(by_path), lambda path: _decoded(folder, by_path[path], self._size, bits), progress)
-        for path, (pixels, thumbnail, fingerprint, reason) in rows:
+        if by_path and self._backbone:
+            backbones.backbone(self._backbone)  # once, before several threads ask for it
+
+        def work(path: str) -> tuple:
+            pixels, *rest = _decoded(folder, by_path[path], self._size, bits)
+            return (b"" if by_path[path] in outside else self._encoded(pixels), *rest)
+
+        for path, (pixels, thumbnail, fingerprint, reason) in self._each(list(by_path), work, progress):
             self._run(
                 "update pictures set pixels = ?, thumbnail = ?, hash = ?, reason = ?, shown = ? "
                 "where name = ? and digest = ?",
@@ -155,6 +170,14 @@ class Cache(Store):
             if reason:
                 lost[path] = reason
         return lost
+
+    def _encoded(self, pixels: bytes) -> bytes:
+        """Features in place of pixels, each picture by itself: none has a say in those of another."""
+        if not self._backbone or not pixels:
+            return pixels
+        torch.set_num_threads(1)  # of each thread
+        square = np.frombuffer(pixels, np.uint8).reshape(1, self._size, self._size, 3).transpose(0, 3, 1, 2)
+        return backbones.backbone(self._backbone).encode(square, self._size).tobytes()
 
     def hashes(self) -> dict[str, bytes]:
         """Digest to perceptual hash of all pictures that were decoded."""
@@ -169,7 +192,7 @@ class Cache(Store):
                 yield digest, thumbnail
 
     def pixels(self, pictures: Iterable[Picture]) -> np.ndarray:
-        """Of pictures that were decoded, uint8 [N, 3, size, size]; ``KeyError`` if one was not."""
+        """Of decoded pictures: uint8 [N, 3, size, size], or features [N, D, 1, 1]; ``KeyError`` if one is not."""
         keys = [_key(picture.path) for picture in pictures]
         every = len(keys) > 1000
         find = "select name, pixels from pictures"
@@ -178,6 +201,8 @@ class Cache(Store):
         )
         held = {name: blob for name, blob in rows if blob}
         flat = b"".join(held[key] for key in keys)
+        if self._backbone:
+            return np.frombuffer(flat, np.uint8).reshape(len(keys), -1, 1, 1)
         images = np.frombuffer(flat, np.uint8).reshape(len(keys), self._size, self._size, 3)
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 

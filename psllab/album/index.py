@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Index:
         self._files: list[File] = []
         self._seen: list[Seen] = []
         self._hidden: list[Seen] = []
+        self._reasons: dict[Seen, str] = {}  # what rules alone say of what was seen
         self._ruled: dict[str, str] = {}  # path to what rules and names by hand say; judged once a look
         self.pictures: list[Picture] = []
         self.protected: dict[int, str] = {}
@@ -99,7 +100,7 @@ class Index:
 
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
-        lost = self._cache.read(self._folder, pictures, progress)
+        lost = self._cache.read(self._folder, pictures, progress, self.outside())
         named = {seen.picture.path: lost[seen.picture.path] for seen in self._seen if seen.picture.path in lost}
         self.left_out = dict(sorted((self.left_out | named).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
@@ -124,6 +125,10 @@ class Index:
     def _shielded(self) -> set[Picture]:
         hidden_ones = {seen.picture for seen in self._hidden if seen.picture.path in self._ruled}
         return hidden_ones.union(self.pictures[number] for number in self.protected)
+
+    def outside(self) -> set[Picture]:
+        """What is left out with its folder, and is looked at only since a rule names it."""
+        return {seen.picture for seen in self._hidden}
 
     def unread(self) -> list[Picture]:
         """The pictures that were not decoded yet, protected ones first: nobody is asked about one that is like them."""
@@ -154,6 +159,7 @@ class Index:
         if self._protect.by_hand:
             self._protection.keep({("", name): BY_HAND for name in self._protect.by_hand})
             self._protect = self._protect.but(by_hand=())
+            self._reasons.clear()
 
     def _settle(self, asked: Collection[Picture]) -> None:
         self.pictures = [seen.picture for seen in self._seen]
@@ -219,7 +225,9 @@ class Index:
 
     def _rule(self, seen: Seen) -> str:
         """Why a rule, or a name given by hand, protects a picture; nothing, if none does."""
-        return self._protect.reason(seen) or (BY_HAND if self._protection.by_hand(seen.routes) else "")
+        if (why := self._reasons.get(seen)) is None:
+            why = self._reasons[seen] = self._protect.reason(seen)
+        return why or (BY_HAND if self._protection.by_hand(seen.routes) else "")
 
     def place(self, asked: Collection[Picture]) -> None:
         """Where the pictures that were asked about are now."""
@@ -336,7 +344,8 @@ class Index:
 
 def _stem(path: str) -> str:
     """What the files of one shot have in common: the path without the ending."""
-    return plain(str(PurePath(path).with_suffix("")))
+    name, dot = path.rfind("/") + 1, path.rfind(".")
+    return plain(path[:dot] if name < dot < len(path) - 1 else path)
 
 
 def _sidecars(files: Iterable[File]) -> dict[str, list[File]]:

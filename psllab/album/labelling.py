@@ -1,9 +1,11 @@
 """What people are asked and what they answer: the part of an album that is a conversation."""
 
+import numpy as np
+
 from psllab.album.cache import Progress
 from psllab.album.opening import OpenAlbum
 from psllab.album.pictures import Picture
-from psllab.album.sampling import draw, in_order
+from psllab.album.sampling import draw, in_order, typical
 from psllab.album.state import Annotation, State, fingerprint
 
 
@@ -66,12 +68,15 @@ class Labelling(OpenAlbum):
             return self.waiting[:n]
         if self.ready:
             raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
+        if self._starts_typical():
+            self._index.refresh(self._state.asked, progress, whole=True)
+            self._rewrite()
         ahead = 0
         while True:
             askable, asks = self._askable(), self._state.asks
             if n > len(askable):
                 raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
-            wanted, pictures = self._wanted(askable), self._index.pictures
+            wanted, pictures = self._wanted(askable, n), self._index.pictures
             numbers, held = draw(n, askable, wanted, pictures, self.learning.seed, asks)
             picked, more = [pictures[number] for number in numbers], [pictures[number] for number in wanted[:ahead]]
             if not self._index.compare(self._state.asked, picked, more, progress):
@@ -158,10 +163,13 @@ class Labelling(OpenAlbum):
     def _askable(self) -> list[int]:
         return self._index.askable(set(self._state.annotations) | set(self._state.open))
 
-    def _wanted(self, askable: list[int]) -> list[int]:
+    def _wanted(self, askable: list[int], n: int) -> list[int]:
         """The same, most wanted first."""
         kept = self._checkpoints.ranking(self._state.rounds) if self._state.rounds else []
         ranking = [self._index.at[picture] for picture in kept if picture in self._index.at]
+        if self._starts_typical():
+            vectors = self._index.images(askable)[:, :, 0, 0].astype(np.float32)
+            ranking = [askable[row] for row in typical(vectors, n, self.learning.seed)]
         return in_order(askable, ranking, self._index.pictures, self.learning.seed, self._state.asks)
 
     def _known(self) -> dict[Picture, str]:

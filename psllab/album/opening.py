@@ -52,7 +52,7 @@ class OpenAlbum:
             self._journal = self._parts.enter_context(closing(Journal(self.home / "journal.jsonl")))
             self._state = State.of(self._journal.events)
             self._choices = Choices.of(self._journal, classes, protect, learning, self._state)
-            cache = Cache(self.home / "cache" / "pictures.db", self.learning.size)
+            cache = Cache(self.home / "cache" / "pictures.db", self.learning.size, self.learning.features)
             self._cache = self._parts.enter_context(closing(cache))
             copies = self._parts.enter_context(closing(Copies(self.home / "copies.db")))
             self._protection = Protection(self._journal.events, self._journal)
@@ -161,12 +161,15 @@ class OpenAlbum:
     def read(self, progress: Progress | None = None) -> None:
         """Decode the rest; may run in a thread while people label. What ``progress`` raises ends it."""
         self._alive()
-        self._cache.read(self.folder, self._index.unread(), progress)
+        self._cache.read(self.folder, self._index.unread(), progress, self._index.outside())
 
     @property
     def uncompared(self) -> int:
-        """How many of the protected ones are among them: ``next`` waits for these."""
-        return self._index.uncompared()
+        """How many of them ``next`` waits for: those that are protected, or all, to find the most typical."""
+        return self.unread if self._starts_typical() else self._index.uncompared()
+
+    def _starts_typical(self) -> bool:
+        return self.learning.start == "typical" and not self._state.rounds
 
     def _alive(self) -> None:
         if self.closed:

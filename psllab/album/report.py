@@ -1,11 +1,18 @@
 """The report of an album: plain data, and the same as sentences."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from psllab.album.forecast import TARGET
 from psllab.album.pictures import Picture
 from psllab.album.protection import HELD_BACK
+
+_GAIN = (
+    "It learns from pixels alone; with the features of a pretrained network an album of five classes was right on 85 % "
+    "of CIFAR pictures after 160 answers, not 45 %: `pip install '.[features]'`, then begin another album (new=True)."
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,10 @@ class Preview:
 
 @dataclass(frozen=True)
 class Report:
-    """How an album stands. Counts of pictures; ``right`` is of ``held_out``, none before the first training."""
+    """How an album stands. Counts of pictures; ``right`` is of ``held_out``, none before the first training.
+
+    ``forecast`` is as ``forecast.forecast`` gives it.
+    """
 
     rounds: int
     pictures: int
@@ -95,6 +105,8 @@ class Report:
     untrained: int
     gone: int
     protected_since: int
+    features: str = ""
+    forecast: tuple[float, float, float] | None = None
     people: dict[str, int] = field(default_factory=dict)
     disagreements: dict[str, dict[str, str]] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
@@ -132,6 +144,7 @@ class Report:
         )
         return [
             *([] if self.accuracy is None else [held]),
+            *([_ahead(self.forecast)] if self.features and self.rounds else []),
             f"After round {self.rounds}: {self.learned_from} answers to learn from, {self.held_out} held out, "
             f"{self.skipped} skipped, {self.unsure} not sure, {self.waiting} waiting.",
             f"{self.pictures} pictures, {self.protected} of them protected; {self.left} may still be asked about.",
@@ -142,6 +155,7 @@ class Report:
                 (self.protected_since, "pictures were uploaded before a rule protected them."),
                 (len(self.disagreements), "pictures have answers that people do not agree on."),
             ),
+            *([] if self.features else [_GAIN]),
         ]
 
     def __str__(self) -> str:
@@ -156,6 +170,17 @@ class Report:
         rows = self.ledger.get("crossed", {}).items()
         lines += [f"In all {what}: {row['items']:,} items, {row['bytes']:,} bytes." for what, row in rows]
         return "\n".join(lines)
+
+
+def _ahead(forecast: tuple[float, float, float] | None) -> str:
+    """How many more answers it takes, in a sentence."""
+    goal = f"until {TARGET:.0%} of the pictures are answered right"
+    if forecast is None or (forecast[1] == 0 and math.isinf(forecast[2])):
+        return f"How many more answers it takes {goal} cannot be told from so few that were drawn at random."
+    middle, low, high = ("endlessly many" if math.isinf(end) else f"{end:.0f}" for end in forecast)
+    if math.isinf(forecast[0]):
+        return f"At least {low} more answers {goal} (95 % interval: {low} to {high}); perhaps it is never reached."
+    return f"About {middle} more answers {goal} (95 % interval: {low} to {high}), if the curve goes on so."
 
 
 def sentences(*found: tuple[int, str]) -> list[str]:

@@ -7,6 +7,8 @@ whatever else lies in the folder: a damaged file that turns up late, or a new na
 import hashlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from pslcore.streams import derive, numpy_stream
 from psllab.album.pictures import Picture
 
@@ -33,6 +35,29 @@ def in_order(
     places = set(askable)
     first = [number for number in ranking if number in places]
     return first + _shuffled(places.difference(first), pictures, seed, "pools", asks)
+
+
+def typical(vectors: np.ndarray, n: int, seed: int) -> list[int]:
+    """Rows, most wanted first: the most typical of each of ``n`` clusters, those of the largest first.
+
+    As TypiClust has it (Hacohen et al. 2022): clusters by k-means, typicality as one over the mean distance to the 20
+    nearest of the same cluster.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.neighbors import NearestNeighbors
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # several threads add up in whatever order they finish
+        kinds = KMeans(n, n_init=1, random_state=seed % 2**31).fit_predict(vectors)
+        found = []
+        for kind in np.unique(kinds):
+            members = np.flatnonzero(kinds == kind)
+            most = 0
+            if len(members) > 1:
+                near, _ = NearestNeighbors(n_neighbors=min(20, len(members) - 1)).fit(vectors[members]).kneighbors()
+                most = near.mean(1).argmin()
+            found.append((-len(members), int(members[most])))
+    return [member for _, member in sorted(found)]
 
 
 def draw(

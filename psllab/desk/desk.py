@@ -104,8 +104,10 @@ class Desk(DeskView):
             return self._tell(f"{album.untrained} answers are new: press Train before the next are picked.", bad=True)
         if not album.waiting and album.uncompared:
             self._read_rest()
-            wait = "so that nobody is asked about a copy of one: press Label again in a moment."
-            return self._tell(f"{album.uncompared:,} protected pictures are being read, {wait}", bad=True)
+            why = "none may be a copy of a protected one, and the most typical are asked about first"
+            return self._tell(
+                f"{album.uncompared:,} pictures are being read ({why}): press Label in a moment.", bad=True
+            )
         if not album.waiting and not album.left:
             return self._tell("Every picture that may be asked about has been.", bad=True)
         try:

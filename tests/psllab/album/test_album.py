@@ -266,7 +266,7 @@ def test_copies_are_asked_about_once(opened, folder):
         ({"protect": {"everything": True}}, "all 30 pictures are protected"),
         ({"protect": {"places": [{"lat": 0, "lon": 0, "km": 1}]}}, "no place in its EXIF: 30"),
         ({"protect": ["misspelt.png"]}, "misspelt.png"),
-        ({"learning": {"method": "entropy"}}, "'psl' or 'random'"),
+        ({"learning": {"method": "core_set"}}, "must be 'psl', 'random'"),
         ({"learning": {"options": {"peer": 2}}}, "unknown setting"),
         ({"folder": "nowhere"}, "no folder"),
     ],
