@@ -1,1 +1,0 @@
-"""From records to numbers: statistics, figures, tables, machines."""

@@ -1,1 +1,0 @@
-"""The claims of the paper: how each is checked, its verdict, what would decide it."""

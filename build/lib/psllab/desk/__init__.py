@@ -1,1 +1,0 @@
-"""The widgets that label an album in a notebook."""

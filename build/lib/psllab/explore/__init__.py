@@ -1,1 +1,0 @@
-"""Widgets for notebooks: the discrepancy of a pool, the number of peers, a method of one's own."""

@@ -1,1 +1,0 @@
-"""Widgets shared by the notebooks' pages: gallery, controls, a job in the background."""
