@@ -3,21 +3,26 @@
 # make report  that page from the records that are there, without running anything (make report SCALE=laptop)
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
-# make lab     JupyterLab on the notebooks
+# make lab     JupyterLab on the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
 # make bench   the timings of bench/, side by side
+# make docs-site  the site: pages, API reference, executed notebooks, into build/site/index.html
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore benchmark` and `verify`
 # make house   the parts of both packages and their imports in docs/house.md, drawn anew
 # make machine what this kind of machine makes of `quick`, into outputs/machines.json, for others to compare with
 # make schema  params.schema.json and docs/settings.md written anew from the classes that check the settings
-# make env     the set-up alone (every other target does it as well, once)
-# make lock    requirements.lock written anew from the pins in pyproject.toml
+# make env     the set-up alone (every other target does it as well, once); on Linux without a GPU spare yourself CUDA by
+#              make env INSTALL="uv pip install --torch-backend=cpu" (which wants uv)
+# make lock    requirements.lock written anew from the ranges in pyproject.toml, versions kept where they fit
+#              (make lock UPGRADE=--upgrade takes the newest)
 
 # The first that runs; a name alone may lead to nothing (pyenv).
-PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$name -c pass 2>/dev/null && echo $$name && break; done)
 VENV ?= .venv
-BIN := $(abspath $(VENV))/bin
+INSTALL ?= python -m pip install --quiet --disable-pip-version-check
+# Not abspath, which takes a path with a space for two.
+BIN := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # One thread a process: on busy cores more are many times slower.
 test check: export OMP_NUM_THREADS := 1
@@ -25,16 +30,18 @@ test check: export OMP_NUM_THREADS := 1
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro report machine check lint test lab bench docs publish house schema env lock
+.PHONY: repro report machine check lint test lab bench docs docs-site publish house schema env lock
 .DEFAULT_GOAL := repro
 
+# A ZIP or a release has no .git, which dvc asks for.
 env: $(VENV)/ready
+	@test -e .git -o -e .dvc/config.local || dvc config --quiet --local core.no_scm true
 
 $(VENV)/ready: pyproject.toml requirements.lock
-	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || \
-	{ echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
-	@PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[dev]"
+	@"$(PYTHON)" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" || \
+	{ echo "Python 3.11 to 3.14 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@PIP_ROOT_USER_ACTION=ignore $(INSTALL) --constraint requirements.lock --editable ".[dev]"
 	@touch $@
 
 # The page is no output, so dvc does not miss it.
@@ -68,13 +75,16 @@ test: lint
 	pytest -m pipeline
 
 lab: env
-	jupyter lab notebooks
+	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB) notebooks
 
 bench: env
 	for file in bench/*.py; do python $$file || exit 1; done
 
 docs: env
 	python tools/fill.py $(FILL)
+
+docs-site: env
+	python tools/docs_site.py
 
 publish: env
 	python tools/publish.py
@@ -86,4 +96,4 @@ schema: env
 	python -m psllab.grid.schema
 
 lock: env
-	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-header --no-annotate $(UPGRADE) -o requirements.lock

@@ -26,7 +26,7 @@ from urllib import error, parse, request
 import numpy as np
 from PIL import Image
 
-from psllab.album import Album, studio_tasks, take_in
+from psllab.album import Album, import_labels, studio_tasks
 
 PORT, TOKEN = 8237, "0123456789" * 4
 HERE = f"http://localhost:{PORT}"
@@ -57,7 +57,7 @@ def main() -> None:
             (top / name).write_bytes(export)
             home = shutil.copytree(top / "out", top / f"out-{name}")
             with Album(top / "photos", out=home) as album:
-                print(f"{name}: {take_in(album, top / name)}")
+                print(f"{name}: {import_labels(album, top / name)}")
                 print(f"  {album.labels()}\n  of two minds: {album.report().disagreements}")
             if options.exports:
                 options.exports.mkdir(parents=True, exist_ok=True)

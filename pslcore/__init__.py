@@ -1,3 +1,3 @@
 """Peer Study Learning: responsible active learning with peer students, a teacher and a human in the loop."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

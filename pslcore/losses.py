@@ -4,14 +4,14 @@ The logits of all peers are one tensor ``[P, N, C]``; for pixel labels ``[P, N, 
 ``[N, C]`` or ``[N, C, H, W]``, labels ``[N]`` or ``[N, H, W]`` (int64). Everything is computed in float32 or better,
 whatever the precision of the logits. Pixels labelled ``VOID`` take part in nothing.
 
-=================== ===================================================
-Eq. 1               ``task_loss``
-Eq. 2               ``in_class_loss``
-Eq. 3, 4            ``consensus`` (``S_A``; what is not in it is ``S_D``)
-Eq. 5               ``out_of_class_loss``, its core ``margin_loss``
-d in Eq. 5, Eq. 6   ``discrepancy``
-Eq. 6 with P = 1    ``entropy``
-=================== ===================================================
+| equation          | function                                          |
+|-------------------|---------------------------------------------------|
+| Eq. 1             | ``task_loss``                                     |
+| Eq. 2             | ``in_class_loss``                                 |
+| Eq. 3, 4          | ``consensus`` (``S_A``; the others are ``S_D``)   |
+| Eq. 5             | ``out_of_class_loss``, its core ``margin_loss``   |
+| d in Eq. 5, Eq. 6 | ``discrepancy``                                   |
+| Eq. 6 with P = 1  | ``entropy``                                       |
 """
 
 from itertools import combinations
@@ -34,10 +34,8 @@ def _peers(peer_logits: Tensor) -> Tensor:
     if not isinstance(peer_logits, Tensor):
         raise ValueError(f"peer logits are {type(peer_logits).__name__}, not a tensor: use torch.as_tensor first.")
     if peer_logits.ndim not in (3, 5) or not peer_logits.shape[0] or not peer_logits.shape[2]:
-        raise ValueError(
-            f"peer logits have the shape {tuple(peer_logits.shape)}: stack the peers as [P, N, C] for image labels "
-            "or [P, N, C, H, W] for pixel labels."
-        )
+        mend = "stack the peers as [P, N, C] for image labels or [P, N, C, H, W] for pixel labels."
+        raise ValueError(f"peer logits have the shape {tuple(peer_logits.shape)}: {mend}")
     return _float(peer_logits)
 
 
@@ -48,10 +46,8 @@ def _float(logits: Tensor) -> Tensor:
 def _check_labels(logits: Tensor, labels: Tensor) -> None:
     expected = logits.shape[:1] + logits.shape[2:]
     if labels.shape != expected:
-        raise ValueError(
-            f"labels have the shape {tuple(labels.shape)}, but logits of the shape {tuple(logits.shape)} "
-            f"need {tuple(expected)}."
-        )
+        told = f"labels have the shape {tuple(labels.shape)},"
+        raise ValueError(f"{told} but logits of the shape {tuple(logits.shape)} need {tuple(expected)}.")
 
 
 def _mean(losses: Tensor, labels: Tensor) -> Tensor:
@@ -124,10 +120,8 @@ def in_class_loss(
     students = _peers(peer_logits)
     teacher = _float(teacher_logits).detach()
     if teacher.shape != students.shape[1:]:
-        raise ValueError(
-            f"the teacher's logits have the shape {tuple(teacher.shape)}, each peer's {tuple(students.shape[1:])}: "
-            "both must answer on the same batch."
-        )
+        told = f"the teacher's logits have the shape {tuple(teacher.shape)}, each peer's {tuple(students.shape[1:])}"
+        raise ValueError(f"{told}: both must answer on the same batch.")
     _check_labels(teacher, labels)
     soft = (teacher / temperature).softmax(1)
     total = students.new_zeros(())
@@ -158,13 +152,12 @@ def consensus(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
     """
     answers = _peers(peer_logits).argmax(2)
     agreed = torch.zeros(answers.shape[1], dtype=torch.bool, device=answers.device)
-    for j in range(1, len(answers)):
-        for k in range(j):
-            same = answers[j] == answers[k]
-            if same.ndim == 3:
-                counted = torch.ones_like(same) if valid is None else valid
-                same = 2 * (same & counted).flatten(1).sum(1) > counted.flatten(1).sum(1)
-            agreed |= same
+    for one, other in combinations(answers, 2):
+        same = one == other
+        if same.ndim == 3:
+            counted = torch.ones_like(same) if valid is None else valid
+            same = 2 * (same & counted).flatten(1).sum(1) > counted.flatten(1).sum(1)
+        agreed |= same
     return agreed
 
 
@@ -199,11 +192,8 @@ def discrepancy(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def _discrepancy(logits: Tensor, valid: Tensor | None) -> Tensor:
-    probabilities = logits.softmax(2)
-    pairs = [
-        ((probabilities[j] - probabilities[k]) * (logits[j] - logits[k])).sum(1)
-        for j, k in combinations(range(len(logits)), 2)
-    ]
+    p = logits.softmax(2)
+    pairs = [((p[j] - p[k]) * (logits[j] - logits[k])).sum(1) for j, k in combinations(range(len(logits)), 2)]
     if not pairs:
         return (0 * logits[0]).flatten(1).sum(1)  # with a valid gradient
     # Sorted, so that the rounding of the sum does not depend on the order of the peers; it can leave -1e-9.

@@ -24,16 +24,13 @@ EXTENSIONS = "pslcore.extensions"
 
 @dataclass(frozen=True)
 class Given:
-    """What a package says that it gives: a ``name`` of a ``group``, the ``package`` and its ``version``."""
+    """What a package says that it gives under a ``name``; in words the package and its version."""
 
-    group: str
     name: str
-    package: str
-    version: str
     entry: EntryPoint
 
     def __str__(self) -> str:
-        return f"{self.package} {self.version}"
+        return f"{self.entry.dist.name} {self.entry.dist.version}" if self.entry.dist else "? ?"
 
     def load(self) -> Any:
         """Import it.
@@ -63,11 +60,8 @@ def found(group: str) -> list[Given]:
 
 @lru_cache
 def _found(group: str, path: tuple[str, ...]) -> list[Given]:
-    rows = []
-    for entry in entry_points(group=group):
-        package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-        rows.append(Given(group, entry.name, package, version, entry))
-    return sorted(rows, key=lambda given: (given.name, given.package))
+    rows = [Given(entry.name, entry) for entry in entry_points(group=group)]
+    return sorted(rows, key=lambda given: (given.name, str(given)))
 
 
 def find(group: str, name: str) -> Given | None:
@@ -80,9 +74,8 @@ def find(group: str, name: str) -> Given | None:
     """
     rows = [given for given in found(group) if given.name == name]
     if len(rows) > 1:
-        raise ValueError(
-            f"the name {name!r} is given by {' and by '.join(map(str, rows))}: uninstall all but one of them."
-        )
+        mend = "uninstall all but one of them."
+        raise ValueError(f"the name {name!r} is given by {' and by '.join(map(str, rows))}: {mend}")
     return rows[0] if rows else None
 
 
@@ -95,7 +88,7 @@ _resolvers: dict[str, str] = {}
 
 
 def register(kind: str, module: str) -> None:
-    """Have a module, imported when it is first needed, resolve names of that kind (``models.Resolver``, for one)."""
+    """Have a module, imported when it is first needed, resolve names of that kind (see ``models``, for one)."""
     _resolvers[kind] = module
 
 

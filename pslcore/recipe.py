@@ -145,9 +145,8 @@ class Descent:
     def check(self, what: str) -> None:
         """Raise ``FloatingPointError`` if any loss so far was not finite; once an epoch, since it waits for the GPU."""
         if self._loss is not None and not torch.isfinite(self._loss):
-            raise FloatingPointError(
-                f"the training of the {what} diverged (its loss is {self._loss.item()}): lower `lr`."
-            )
+            mend = "lower `lr`."
+            raise FloatingPointError(f"the training of the {what} diverged (its loss is {self._loss.item()}): {mend}")
 
 
 def _schedule(optimiser: torch.optim.SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:

@@ -1,7 +1,7 @@
 """What all checked settings have in common: pydantic models that are frozen, strict, and complain in one sentence."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, model_validator
@@ -45,19 +45,6 @@ def short(value: object, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _unnamed(settings: Mapping[Any, Any] | Sequence[Any], place: str = "") -> str:
-    """The sentence on the first name further in that is no text; empty if there is none."""
-    inner = list(settings.items() if isinstance(settings, Mapping) else enumerate(settings))
-    for name, _ in inner:
-        if isinstance(settings, Mapping) and not isinstance(name, str):
-            told = f"{place.rstrip('.')} = {short(settings)}: {short(name)} is no name of a setting"
-            return f"{told}: write `name: value` for each, and numbers with a point (0.5), not a comma."
-    for name, value in inner:
-        if isinstance(value, Mapping | list | tuple) and (told := _unnamed(value, f"{place}{name}.")):
-            return told
-    return ""
-
-
 class Settings(BaseModel):
     """Base of all settings. Whatever is wrong with them is a ``ValueError`` of one sentence, however they are made."""
 
@@ -70,10 +57,8 @@ class Settings(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
-        except TypeError:  # pydantic's, of a mapping further in with names that are no text
-            if told := _unnamed(settings):
-                raise ValueError(told) from None
-            raise
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # settings further in need not pass through it
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +67,9 @@ class Settings(BaseModel):
         if isinstance(settings, Mapping):
             fields = cls.model_fields
             for name in settings:
+                if not isinstance(name, str):
+                    mend = "write `name: value` for each, and numbers with a point (0.5), not a comma."
+                    raise ValueError(f"= {short(settings)}: {short(name)} is no name of a setting: {mend}")
                 if name not in fields:
                     known = f"choose from {', '.join(fields)}" if fields else "there is none"
                     raise ValueError(f"unknown setting {short(name)}: {known}.")

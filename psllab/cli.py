@@ -208,12 +208,13 @@ def _show(options: argparse.Namespace) -> None:
 @_SCALE
 @_places("the table goes to OUT/SCALE/claims.json")
 def _claims(options: argparse.Namespace) -> None:
+    from psllab.analysis import decision
     from psllab.claims import verdicts
 
     rows = verdicts.judge(options.scale, options.params, options.out)
     verdicts.write(rows, options.scale, options.out)
     print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(rows).items()) + "\n")
-    print(verdicts.markdown([row for row in rows if row["verdict"] != "not run"]), end="")
+    print(verdicts.markdown([row for row in rows if row["verdict"] != decision.NOT_RUN]), end="")
     ahead = [f"{row['id']}: {row['forecast']}" for row in rows if row["forecast"]]
     print("\nExpected to settle what is open:\n" + "\n".join(ahead) if ahead else "")
 

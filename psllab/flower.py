@@ -20,9 +20,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
 
-from pslcore.federated.protocol import FederatedProtocol, Step, resolve
+from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
 from pslcore.federated.server import new_shelf, serve
-from pslcore.federated.settings import FederatedConfig
 from pslcore.federated.site import Reply, Site
 from pslcore.runs import packed, prepare_process, records, schema
 

@@ -215,7 +215,8 @@ def claim_row(number: int, experiment: str, verdict: str, **more) -> dict:
     return {
         "id": f"claim{number}", "experiment": experiment, "claim": f"Claim {number} & more.", "source": "section 4",
         "paper": f"{number} points", "ours": f"{number}.5 ± 0.5", "seeds": 3, "scale": "quick", "data": "digits",
-        "hardware": "Abacus", "verdict": verdict, "reason": f"because {number}", "stale": 0, "forecast": "",
+        "hardware": "Abacus", "verdict": verdict, "basis": "",
+        "reason": f"because {number}", "stale": 0, "forecast": "",
         "more_seeds": None, "core_minutes": None, "kind": "lead", "curves": [], "unit": "points",
         "paper_value": None, "region": [0.0, None], "comparisons": [],
     } | more  # fmt: skip
@@ -224,7 +225,7 @@ def claim_row(number: int, experiment: str, verdict: str, **more) -> dict:
 def comparison(name: str, estimate: float | None, half: float | None = None, seeds: int = 3, **more) -> dict:
     """One comparison of a row."""
     low, high = (None, None) if half is None else (estimate - half, estimate + half)
-    verdict = "not run" if estimate is None else "too small to tell"
+    verdict = "not run" if estimate is None else "inconclusive"
     return {"name": name, "seeds": seeds if estimate is not None else 0, "estimate": estimate, "low": low, "high": high,
             "judged": estimate is not None, "verdict": verdict} | more  # fmt: skip
 
@@ -299,10 +300,10 @@ def hostile_page(hostile) -> str:
             comparisons=[comparison(name, 1.0, 0.5), comparison(f"{name} – Random", -1.0, 0.5)],
         )
         for number, (name, verdict) in enumerate(zip(
-            hostile.values(), ["holds", "does not hold", "too small to tell", "not run"], strict=True
+            hostile.values(), ["supported", "contradicted", "inconclusive", "not run"], strict=True
         ))
     ]  # fmt: skip
-    counts = {"holds": 1, "does not hold": 1, "no difference that matters": 0, "too small to tell": 1, "not run": 1}
+    counts = {"supported": 1, "contradicted": 1, "no relevant difference": 0, "inconclusive": 1, "not run": 1}
     return page.page([exhibit], "quick <scale>", rows, counts, "* **One** rule.", {}, "<p>Other.</p>", [found], EVIL)
 
 

@@ -43,7 +43,7 @@ def test_the_worked_example_of_a_new_method_runs(monkeypatch):
 @pytest.mark.slow
 def test_the_pages_say_what_the_records_say():
     """Tables, counts and verdicts; ``make docs`` writes them anew."""
-    assert {page.name for page in fill.pages()} == {"README.md", "results.md", "claims.md"}
+    assert {page.name for page in fill.pages()} == {"README.md", "results.md", "claims.md", "features.md"}
     for page in fill.pages():
         assert fill.filled(page) == page.read_text(), f"{page.name} is not current: run `make docs`"
 
@@ -77,7 +77,7 @@ def test_the_readme_counts_the_claims():
     assert (
         f"The paper makes {len(papers)} claims that can be checked; we add {WORDS[len(claims) - len(papers)]}" in readme
     )
-    assert len(readme.splitlines()) <= 160
+    assert len(readme.splitlines()) <= 150
 
 
 def test_the_glossary_is_short_and_reached():
@@ -104,6 +104,9 @@ def test_the_readme_leads_to_the_heart_of_the_code(place, name, line):
 
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "data/README.md", *sorted(DOCS.glob("*.md"))]
 FOREIGN = {
+    ".",
+    "conda",
+    "podman",
     "cd",
     "dvc",
     "export",

@@ -12,6 +12,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,19 +21,43 @@ import plotly.graph_objects as go
 
 from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
+from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
 from psllab.claims import summary as words
 from psllab.claims import verdicts
 from psllab.report import exhibits
 
 TOP = Path(__file__).parents[1]
+DECIDED = (SUPPORTED, CONTRADICTED, NEGLIGIBLE)
+COUNTED = ("seen", "unpicked", "same_pools", "size", "smallest", "faster", "seconds")
+"""Checks that no seed and no network of the task decides."""
+ANSWERS = (  # question, experiment, the two curves, what the paper says of it
+    ("PSL against Random", "fig3a", "PSL", "Random", "ahead: 4.3 points at 3,000 labels"),
+    ("PSL against Entropy", "fig3a", "PSL", "Entropy", "ahead"),
+    ("PSL against BADGE", "fig3a", "PSL", "BADGE", "ahead"),
+    ("PSL against ALFA-Mix", "fig3a", "PSL", "ALFA-Mix", "ahead"),
+    ("PSL against PSL without both studies", "fig5a", "PSL", "without both", "ahead: 2.5 points at 3,000 labels"),
+    ("ALFA-Mix at home against ALFA-Mix in the cloud", "private", "ALFA-Mix at home", "ALFA-Mix", "not asked"),
+)
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
     params = TOP / "params.yaml"
-    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_look(grid.looks(scale, params))
+    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_interim(grid.interim(scale, params))
+
+
+def decided(scale: str, experiment: str) -> grid.Results:
+    """The curves that have reached the first interim analysis, up to the last that all of these have reached."""
+    params = TOP / "params.yaml"
+    results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
+    seeds: dict[str, set[int]] = {}
+    for cell, _ in results.runs:
+        seeds.setdefault(cell.label, set()).add(cell.config.seed)
+    there = {label for label, known in seeds.items() if set(range(interim[0])) <= known}
+    runs = [(cell, record) for cell, record in results.runs if cell.label in there]
+    return replace(results, runs=runs, unfinished=[]).up_to_interim(interim)
 
 
 @cache
@@ -85,6 +110,33 @@ def privacy(page: Path, scale: str, experiment: str) -> str:
     return curves(page, scale, experiment, "area under the curve, and how many unlabelled images the cloud saw")
 
 
+def lead(page: Path, scale: str, experiment: str) -> str:
+    """One picture: paired differences to Random, of the curves that have reached the first interim analysis."""
+    results = decided(scale, experiment)
+    if not results.runs:
+        return none(scale, experiment)
+    picture = _relative(_picture(scale, f"{experiment}-lead"), page)
+    return f"![difference to Random in area under the curve, {experiment}]({picture})\n"
+
+
+def answers(page: Path, *scales: str) -> str:
+    """Questions of ``ANSWERS``: the paper's answer, and at each scale the paired difference in area, in points."""
+    rows = []
+    for question, experiment, one, other, paper in ANSWERS:
+        row = {"difference in area under the curve (points)": question, "the paper": paper}
+        for scale in scales:
+            row[f"`{scale}`"] = "–"
+            if experiment in grid.experiments(scale, TOP / "params.yaml"):
+                table = decided(scale, experiment)
+                if {one, other} <= {cell.label for cell, _ in table.runs}:
+                    _, difference, seeds, *_ = (
+                        figures.paired_tests(table, one).set_index(f"{one} against", drop=False).loc[other]
+                    )
+                    row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
+        rows.append(row)
+    return markdown(pd.DataFrame(rows))
+
+
 def summary(page: Path, scale: str, experiment: str) -> str:
     """Picture and curves in numbers, without the tests."""
     results = collected(scale, experiment)
@@ -125,16 +177,22 @@ def noise(page: Path, scale: str, experiment: str) -> str:
 
 
 def found(page: Path, scale: str) -> str:
-    """The main findings of a scale, by rule from the verdicts."""
+    """The main findings of a scale, by rule from the verdicts; what is not applicable stands in ``claims``."""
     told = []
-    for sentence in words.found(judged(scale)):
-        named = [f"{row['claim'].rstrip('.')} ({words.brief(row)}; paper: {row['paper']})" for row in sentence.claims]
+    for sentence in words.found([row for row in judged(scale) if row["verdict"] != NOT_APPLICABLE]):
+        named = [_named(row) for row in sentence.claims]
         if sentence.words.endswith("in the paper."):
             named = []
         more = [f"and {sentence.more} more"] * bool(sentence.more)
         end = f" {'; '.join(named + more)}." if named else ""
         told.append(f"* {words.SYMBOLS[sentence.verdict]} {sentence.words}{end}")
     return "\n".join(told) + "\n"
+
+
+def _named(row: dict) -> str:
+    """A claim with our number, the paper's if it prints one, and what it was judged on if that is other data."""
+    paper = f"paper: {row['paper']}" if row["paper"] != "–" else ""
+    return f"{row['claim'].rstrip('.')} ({'; '.join(filter(None, (row['basis'], words.brief(row), paper)))})"
 
 
 def counts(page: Path, scale: str) -> str:
@@ -148,17 +206,35 @@ def claims(page: Path, *scales: str) -> str:
     rows = {scale: {row["id"]: row for row in judged(scale)} for scale in scales}
     table = pd.DataFrame(
         {"claim": claim.claim, "where": ", ".join(claim.experiments), "paper": claim.paper}
-        | {scale: rows[scale][claim.id]["verdict"] for scale in scales}
+        | {scale: words.verdict(rows[scale][claim.id]).replace("same comparison ", "") for scale in scales}
         for claim in verdicts.load()
     )
     parts = [markdown(table)]
     for scale in scales:
-        seen = [row for row in rows[scale].values() if row["verdict"] != "not run"]
+        seen = [row for row in rows[scale].values() if row["verdict"] != NOT_RUN]
         parts += [f"## What was found at `{scale}`\n", verdicts.markdown(seen)]
         ahead = [f"* {row['claim']} ({row['experiment']}): {row['forecast']}." for row in seen if row["forecast"]]
         if ahead:
             parts += [f"### What would settle the open ones at `{scale}`\n", "\n".join(ahead) + "\n"]
     return "\n".join(parts)
+
+
+def agreement(page: Path, scale: str, *others: str) -> str:
+    """Claim by claim the verdict of a scale beside those of others, where two decide; how often they agree."""
+    rows = {name: {row["id"]: row for row in judged(name) if row["verdict"] in DECIDED} for name in (scale, *others)}
+    seeded = {claim.id: claim for claim in verdicts.load() if claim.check.kind not in COUNTED}
+    told, table = [], []
+    for other in others:
+        both = [row for name, row in rows[scale].items() if name in seeded and name in rows[other]]
+        same = sum(row["verdict"] == rows[other][row["id"]]["verdict"] for row in both)
+        told.append(f"`{scale}` and `{other}` both decide {len(both)} claims, and agree on {same}.")
+    for name in seeded:
+        cells = [rows[each][name]["verdict"] if name in rows[each] else "–" for each in (scale, *others)]
+        if cells[0] != "–" and set(cells[1:]) != {"–"}:
+            agree = "yes" if len(set(cells) - {"–"}) == 1 else "no"
+            table.append([seeded[name].claim, ", ".join(seeded[name].experiments), *cells, agree])
+    shown = pd.DataFrame(table, columns=["claim", "where", *(f"`{each}`" for each in (scale, *others)), "all agree"])
+    return "\n\n".join([" ".join(told), markdown(shown) if table else "No claim is decided by both yet.\n"])
 
 
 def _picture(scale: str, experiment: str) -> Path:
@@ -169,7 +245,7 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-_WRITERS = (curves, privacy, counts, claims, summary, groups, noise, found)
+_WRITERS = (answers, lead, curves, privacy, counts, claims, summary, groups, noise, found, agreement)
 FILLS: dict[str, Callable[..., str]] = {writer.__name__: writer for writer in _WRITERS}
 
 
@@ -191,6 +267,8 @@ def pages() -> list[Path]:
 
 def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     """The picture that goes with a place; None where there is none, or nothing was run."""
+    if name == "lead":
+        return figures.privacy(decided(scale, experiment), "Random")
     if name == "noise":
         view = noisy(scale)
         return view and view.drops
@@ -209,7 +287,9 @@ def draw() -> None:
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
             if len(given) == 2 and (figure := drawn(name, *given)):
-                figure.write_image(_picture(*given), width=900, height=520, scale=2)
+                scale, experiment = given
+                name = f"{experiment}-lead" if name == "lead" else experiment
+                figure.write_image(_picture(scale, name), width=900, height=520, scale=2)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """Writes the published runs into the package as one compact table, from the records in outputs/ (``make publish``).
 
-Scales that name looks are published; ``--scales`` names others, ``--out`` another folder of records.
+Scales that name interim analyses are published; ``--scales`` names others, ``--out`` another folder of records.
 """
 
 import argparse
@@ -15,7 +15,7 @@ TOP = Path(__file__).parents[1]
 
 def main() -> int:
     params = TOP / "params.yaml"
-    judged = [scale for scale in grid.scales(params) if grid.looks(scale, params)]
+    judged = [scale for scale in grid.scales(params) if grid.interim(scale, params)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scales", nargs="+", default=judged)
     parser.add_argument("--out", type=Path, default=TOP / "outputs")

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
+from pslcore import plugins
 from pslcore.data import camvid, cifar, cityscapes, composed, digits, npz, packed, tiny_imagenet
 from pslcore.data.arrays import Array, Bytes, Floats, Indices, Labels, Parts, SomeLabels
 from pslcore.data.batches import Endless, ImageStore, Plan, chunks, normalise, plans
 from pslcore.losses import VOID
-from pslcore.plugins import names as names_given
-from pslcore.plugins import resolver
 
 
 @dataclass(frozen=True)
@@ -85,44 +84,17 @@ class Dataset:
         return digest.hexdigest()
 
 
-_READERS: dict[str, Callable[..., Parts]] = {
-    "digits": digits.read,
-    "digit_vectors": digits.read_vectors,
-    "numbers": composed.read_numbers,
-    "digit_scenes": composed.read_digit_scenes,
-    "cifar10": cifar.read_cifar10,
-    "cifar100": cifar.read_cifar100,
-    "tiny_imagenet": tiny_imagenet.read,
-    "cityscapes": cityscapes.read,
-    "camvid": camvid.read,
-}
+_Readers = dict[str, Callable[..., Parts]]
+_SIZED: _Readers = {"tiny_imagenet": tiny_imagenet.read, "cityscapes": cityscapes.read, "camvid": camvid.read}
+"""Pictures on the disk, whose readers take a size: ``name@HxW``."""
+_READERS: _Readers = {
+    "digits": digits.read, "digit_vectors": digits.read_vectors,
+    "numbers": composed.read_numbers, "digit_scenes": composed.read_digit_scenes,
+    "cifar10": cifar.read_cifar10, "cifar100": cifar.read_cifar100,
+    **_SIZED,
+}  # fmt: skip
 PACKAGES = "pslcore.datasets"
 """The group of entry points."""
-_SIZED = ("tiny_imagenet", "cityscapes", "camvid")
-"""Pictures on the disk, whose readers take a size: ``name@HxW``."""
-
-
-class Resolver(Protocol):
-    """Data sets of other forms than ours. Registered as ``datasets``."""
-
-    def read(self, root: Path, name: str, known: bool) -> Parts | None:
-        """The set as ``load`` wants it, None if there is none of that name; ``known`` ones are ours as well.
-
-        Raises
-        ------
-        ValueError, OSError
-            In one sentence, if there is one and it cannot be read.
-        """
-
-
-class Features(Protocol):
-    """Data sets ``BASE+BACKBONE@SIZE``, made by frozen networks. Registered as ``features``."""
-
-    def known(self, name: str) -> str:
-        """As the function ``known``."""
-
-    def load(self, name: str, root: str | Path) -> Dataset:
-        """As the function ``load``."""
 
 
 def names() -> list[str]:
@@ -135,8 +107,10 @@ def known(name: str) -> str:
     return _features(name).known(name) if "+" in name else name
 
 
-def _features(name: str) -> Features:
-    found = resolver("features")
+def _features(name: str) -> Any:
+    """What makes data sets ``BASE+BACKBONE@SIZE`` by frozen networks, with this module's ``known`` and ``load``.
+    Registered as ``features``."""
+    found = plugins.resolver("features")
     if found is None:
         raise ValueError(f"unknown data set {name!r}: features need the package psllab.")
     return found
@@ -147,7 +121,8 @@ def load(name: str, root: str | Path = "data") -> Dataset:
 
     ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
     Otherwise a known name is read from where its own format lies under the root, or downloaded; for all else there are
-    resolvers (``Resolver``): arrays in .npy files, trees of pictures, data sets of installed packages.
+    what is registered as ``datasets``: arrays in .npy files, trees of pictures, data sets of installed packages. Its
+    ``read(root, name, known)`` gives the parts, or None where there is no such set; ``known`` ones are ours as well.
 
     Parameters
     ----------
@@ -177,18 +152,16 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     base, size = packed.parse_size(name)
     if name and npz.present(folder):
         parts = npz.read(folder)
-    elif (others := resolver("datasets")) and (given := others.read(root, name, base in _READERS)):
+    elif (others := plugins.resolver("datasets")) and (given := others.read(root, name, base in _READERS)):
         parts = given
     elif base in _READERS and (size is None or base in _SIZED):
         parts = _READERS[base](root, size) if size else _READERS[base](root)
     else:
-        raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join([*names(), *names_given(PACKAGES)])}, "
-            f"or put pictures or arrays of your own into {folder} (see data/README.md)."
-        )
+        told = f"unknown data set {name!r}: choose one of {', '.join([*names(), *plugins.names(PACKAGES)])},"
+        raise ValueError(f"{told} or put pictures or arrays of your own into {folder} (see data/README.md).")
     train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
-    told = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
-    dataset = Dataset(name, train, test, tuple(parts["classes"]), *told)
+    rest = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
+    dataset = Dataset(name, train, test, tuple(parts["classes"]), *rest)
     _check_together(dataset)
     coarse_labels = parts.get("coarse_labels")
     if coarse_labels is not None:
@@ -213,15 +186,12 @@ def _check_together(dataset: Dataset) -> None:
     """What only both splits and the class names together can show."""
     train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
     if n_classes > VOID:
-        raise ValueError(
-            f"{dataset.name}: {n_classes} classes are too many; label {VOID} means void, so {VOID} is the most."
-        )
+        mend = f"label {VOID} means void, so {VOID} is the most."
+        raise ValueError(f"{dataset.name}: {n_classes} classes are too many; {mend}")
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
-        raise ValueError(
-            f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images "
-            f"{test.images.shape[1:]}; labels {train.labels.shape[1:]} and {test.labels.shape[1:]}: "
-            "both splits must be alike."
-        )
+        told = f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images"
+        labels = f"{train.labels.shape[1:]} and {test.labels.shape[1:]}"
+        raise ValueError(f"{told} {test.images.shape[1:]}; labels {labels}: both splits must be alike.")
     for what, split in (("train", train), ("test", test)):
         values = split.labels.values if isinstance(split.labels, Labels) else np.unique(split.labels)
         outside = values[(values < 0) | (values >= n_classes)]
@@ -230,7 +200,5 @@ def _check_together(dataset: Dataset) -> None:
         if outside.size:
             void = f", and {VOID} is void" if dataset.pixel_labels else ""
             mend = ": subtract 1 if they count from 1" if outside[0] == n_classes and values.min() == 1 else ""
-            raise ValueError(
-                f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes; "
-                f"labels go from 0 to {n_classes - 1}{void}{mend}."
-            )
+            told = f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes"
+            raise ValueError(f"{told}; labels go from 0 to {n_classes - 1}{void}{mend}.")

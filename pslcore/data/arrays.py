@@ -23,10 +23,8 @@ class Labels:
     dtype = np.dtype(np.int64)
 
     def __init__(self, stored: Bytes, values: Indices):
-        self._stored = stored
-        self.values = values
-        self.shape = stored.shape
-        self.ndim = stored.ndim
+        self._stored, self.values = stored, values
+        self.shape, self.ndim = stored.shape, stored.ndim
 
     def __len__(self) -> int:
         return len(self._stored)

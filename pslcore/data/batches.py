@@ -96,8 +96,7 @@ class ImageStore:
     """
 
     def __init__(self, n: int, padding: int, device: torch.device):
-        self.padding = padding
-        self.device = device
+        self.padding, self.device = padding, device
         self._row = torch.full((n,), -1, dtype=torch.int64)
         self._label_row = torch.full((n,), -1, dtype=torch.int64)
         self._labels: Tensor | None = None  # [rows] int64 or [rows, H + 2 padding, W + 2 padding] uint8
@@ -129,12 +128,9 @@ class ImageStore:
         told = torch.tensor(labels).to(self.device)
         if told.ndim == 3:
             told = pad(told, (self.padding,) * 4, value=VOID).to(torch.uint8)
-        self._label_row[torch.as_tensor(indices)] = torch.arange(self._told, self._told + len(indices))
+        known = 0 if self._labels is None else len(self._labels)
+        self._label_row[torch.as_tensor(indices)] = torch.arange(known, known + len(indices))
         self._labels = told if self._labels is None else torch.cat([self._labels, told])
-
-    @property
-    def _told(self) -> int:
-        return 0 if self._labels is None else len(self._labels)
 
     def batch(self, plan: Plan) -> Tensor:
         """The planned crops, float32 [B, C, H, W], channels last in memory."""

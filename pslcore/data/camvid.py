@@ -12,9 +12,7 @@ from pathlib import Path
 from pslcore.data import packed, pictures
 from pslcore.data.arrays import Parts
 
-CLASSES = [
-    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
-]  # fmt: skip
+CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 """In the order of their numbers; number 11 is "unlabelled", which is void."""
 
 OFFICIAL = (367, 233)

@@ -1,9 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their official form, downloaded by torchvision where absent."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +17,9 @@ def read_cifar10(root: Path) -> Parts:
 def read_cifar100(root: Path) -> Parts:
     """100 classes in 20 superclasses, 50,000 training and 10,000 test images of 32x32."""
     parts = _read(root, "CIFAR100")
-    fine, coarse = (
-        np.asarray(_pickle(root / "cifar-100-python" / "train")[key]) for key in ("fine_labels", "coarse_labels")
-    )
+    with open(root / "cifar-100-python" / "train", "rb") as file:  # torchvision has checked the md5 of this very file
+        held = pickle.load(file, encoding="latin1")
+    fine, coarse = np.asarray(held["fine_labels"]), np.asarray(held["coarse_labels"])
     return {**parts, "coarse": superclasses(fine, coarse, 100)}
 
 
@@ -34,21 +32,11 @@ def _read(root: Path, name: str) -> Parts:
         try:
             sets.append(reader(root, train=training, download=False))
         except RuntimeError:  # absent, or its md5 differs
-            sets.append(_download(reader, root, name, training))
+            try:
+                sets.append(reader(root, train=training, download=True))
+            except (OSError, RuntimeError) as error:
+                told = f"{name} lies neither as {root / name.lower()}/{{train,test}}.npz nor in its official form under"
+                mend = "see data/README.md."
+                raise FileNotFoundError(f"{told} {root}, and could not be downloaded ({error}): {mend}") from error
     train, test = ((loaded.data, np.asarray(loaded.targets)) for loaded in sets)
     return {"train": train, "test": test, "classes": sets[0].classes}
-
-
-def _download(reader: Callable[..., Any], root: Path, name: str, train: bool) -> Any:
-    try:
-        return reader(root, train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(
-            f"{name} lies neither as {root / name.lower()}/{{train,test}}.npz nor in its official form under {root}, "
-            f"and could not be downloaded ({error}): see data/README.md."
-        ) from error
-
-
-def _pickle(path: Path) -> dict:
-    with open(path, "rb") as file:  # torchvision has checked the md5 of this very file
-        return pickle.load(file, encoding="latin1")

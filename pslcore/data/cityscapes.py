@@ -48,19 +48,15 @@ def _find(base: Path) -> pictures.Source:
 
 def _pairs(base: Path, split: str) -> list[tuple[Path, Path]]:
     """Every image with the picture of its labels, in the order of their names."""
-    images, labels = (
-        {
-            f"{path.parent.name}/{path.name.removesuffix(ending)}": path
-            for path in (base / kind / split).glob(f"*/*{ending}")
-        }
-        for kind, ending in (("leftImg8bit", "_leftImg8bit.png"), ("gtFine", "_gtFine_labelIds.png"))
-    )
-    for frame in sorted(images.keys() ^ labels.keys()):
-        if frame in images:
-            missing, has = base / "gtFine" / split / f"{frame}_gtFine_labelIds.png", images[frame]
-        else:
-            missing, has = base / "leftImg8bit" / split / f"{frame}_leftImg8bit.png", labels[frame]
-        raise FileNotFoundError(f"{missing} is missing, but {has} is there: unpack both archives again.")
-    if not images:
-        raise FileNotFoundError(f"{base / 'leftImg8bit' / split} holds no <city>/*_leftImg8bit.png: unpack it again.")
-    return [(images[frame], labels[frame]) for frame in sorted(images)]
+    images, labels = base / "leftImg8bit" / split, base / "gtFine" / split
+    there = {*images.glob("*/*_leftImg8bit.png"), *labels.glob("*/*_gtFine_labelIds.png")}
+    names = (path.name.removesuffix("_leftImg8bit.png").removesuffix("_gtFine_labelIds.png") for path in there)
+    frames = sorted({f"{path.parent.name}/{name}" for path, name in zip(there, names, strict=True)})
+    pairs = [(images / f"{frame}_leftImg8bit.png", labels / f"{frame}_gtFine_labelIds.png") for frame in frames]
+    for image, label in pairs:
+        if image not in there or label not in there:
+            missing, has = (label, image) if image in there else (image, label)
+            raise FileNotFoundError(f"{missing} is missing, but {has} is there: unpack both archives again.")
+    if not pairs:
+        raise FileNotFoundError(f"{images} holds no <city>/*_leftImg8bit.png: unpack it again.")
+    return pairs

@@ -26,11 +26,10 @@ _SEED = 0
 def read_numbers(root: Path) -> Parts:
     """100 classes, 6,000 training and 2,000 test images of 8x16, grey, the same number of each class."""
     train, test = digits.splits()
-    names = [f"{number:02d}" for number in range(100)]
     return {
         "train": _numbers(train, 6000, numpy_stream(_SEED, "numbers-train")),
         "test": _numbers(test, 2000, numpy_stream(_SEED, "numbers-test")),
-        "classes": names,
+        "classes": [f"{number:02d}" for number in range(100)],
         "coarse": np.arange(100) // 10,
         "note": "Numbers 00 to 99 composed from the 1,797 handwritten digits of scikit-learn; superclasses: the tens.",
     }

@@ -6,7 +6,7 @@ so that most test digits are by hands that no training digit is by; a shuffled s
 Source: Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
 """
 
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,8 @@ CLASSES = [str(digit) for digit in range(10)]
 def splits() -> tuple[tuple[Bytes, Indices], tuple[Bytes, Indices]]:
     """Images and labels to train and to test on."""
     # The file that `load_digits` reads; the import of scikit-learn takes longer than a run.
-    spec = find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
-    rows = np.loadtxt(Path(spec.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    rows = np.loadtxt(str(file), delimiter=",")
     images = np.round(rows[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     labels = rows[:, -1].astype(np.int64)
     return (images[:-N_TEST], labels[:-N_TEST]), (images[-N_TEST:], labels[-N_TEST:])

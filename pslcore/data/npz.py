@@ -36,10 +36,8 @@ def read(folder: Path) -> Parts:
     needed = sum(header.nbytes for found in headers.values() for header in found.values())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
-        raise ValueError(
-            f"{paths['train']} and test.npz hold {needed / 1e9:.1f} GB, but this machine has {memory / 1e9:.1f} GB of "
-            "memory: take fewer or smaller images."
-        )
+        told = f"{paths['train']} and test.npz hold {needed / 1e9:.1f} GB,"
+        raise ValueError(f"{told} but this machine has {memory / 1e9:.1f} GB of memory: take fewer or smaller images.")
     train, test = (_arrays(path, headers[split]) for split, path in paths.items())
     for path, arrays in zip(paths.values(), (train, test), strict=True):
         _check_values(path, arrays)
@@ -58,20 +56,16 @@ def read(folder: Path) -> Parts:
 def check_fit(what: str, images: Array, labels: Array | Labels) -> None:
     """Refuse in one sentence what can be no images with their labels, by types and shapes alone."""
     if images.dtype != np.uint8:
-        raise ValueError(
-            f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; convert them first, all of both "
-            "splits by one rule, such as (images * (255 / highest)).astype('uint8')."
-        )
+        mend = "convert them first, all of both splits by one rule, such as (images * (255 / highest)).astype('uint8')."
+        raise ValueError(f"{what}: images are {images.dtype}, but must be uint8 from 0 to 255; {mend}")
     shape = images.shape
     if len(shape) == 4 and shape[-1] in (1, 3):
         shape = (shape[0], shape[3], *shape[1:3])
     if len(shape) == 3:
         shape = (shape[0], 1, *shape[1:])
     if len(shape) != 4 or shape[1] not in (1, 3) or 0 in shape:
-        raise ValueError(
-            f"{what}: images have the shape {images.shape}; they must be N x H x W, N x H x W x C or N x C x H x W "
-            "with one or three channels."
-        )
+        mend = "they must be N x H x W, N x H x W x C or N x C x H x W with one or three channels."
+        raise ValueError(f"{what}: images have the shape {images.shape}; {mend}")
     if labels.dtype.kind not in "iubf":
         raise ValueError(f"{what}: labels are {labels.dtype}, but must be whole numbers (the index of the class).")
     count = labels.shape[0] if labels.shape else 0
@@ -79,10 +73,8 @@ def check_fit(what: str, images: Array, labels: Array | Labels) -> None:
         raise ValueError(f"{what}: {shape[0]} images but {count} labels; there must be one label an image.")
     wanted = shape[:1], shape[:1] + shape[2:]
     if labels.shape not in wanted:
-        raise ValueError(
-            f"{what}: labels have the shape {labels.shape}; for images of the shape {images.shape} they must be "
-            f"{wanted[0]} or, for pixel labels, {wanted[1]}."
-        )
+        mend = f"for images of the shape {images.shape} they must be {wanted[0]} or, for pixel labels, {wanted[1]}."
+        raise ValueError(f"{what}: labels have the shape {labels.shape}; {mend}")
 
 
 def superclasses(labels: Array | Labels, coarse: Array, num_classes: int, what: str = "") -> Indices:
@@ -98,9 +90,8 @@ def whole(labels: Array, what: object) -> Indices:
     with np.errstate(invalid="ignore"):
         numbers = labels.astype(np.int64)
     if wrong := labels[numbers != labels][:1].tolist():
-        raise ValueError(
-            f"{what}: label {wrong[0]} is no whole number (the index of the class): leave it out or mend it."
-        )
+        mend = "leave it out or mend it."
+        raise ValueError(f"{what}: label {wrong[0]} is no whole number (the index of the class): {mend}")
     return numbers
 
 
@@ -117,10 +108,8 @@ def numbered(labels: Iterable[Array | Labels], what: object = "") -> list[str]:
         values = each.values if isinstance(each, Labels) else np.unique(each)
         seen += values[(values != VOID) | (each.ndim < 3)].tolist()
     if seen and min(seen) > 0:
-        raise ValueError(
-            f"{what}: labels go from {min(seen)} to {max(seen)}, but the first class is 0: subtract {min(seen)}, or "
-            "give the classes names, one for 0 as well."
-        )
+        mend = f"subtract {min(seen)}, or give the classes names, one for 0 as well."
+        raise ValueError(f"{what}: labels go from {min(seen)} to {max(seen)}, but the first class is 0: {mend}")
     return [str(number) for number in range(min(max(seen, default=-1), VOID) + 1)]  # more are refused, and not listed
 
 
@@ -157,9 +146,8 @@ def _headers(path: Path) -> dict[str, Array]:
                 version = np.lib.format.read_magic(stream)
                 if version not in ((1, 0), (2, 0)):
                     raise ValueError(f"{name} is written in version {version} of the format")
-                reader = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
                 try:
-                    shape, _, dtype = reader(stream)
+                    shape, _, dtype = getattr(np.lib.format, f"read_array_header_{version[0]}_0")(stream)
                 except (MemoryError, RecursionError):  # of the parser, over brackets in brackets
                     raise ValueError(f"the header of {name} is no header") from None
                 headers[name] = header = np.broadcast_to(np.empty((), dtype), shape)

@@ -33,7 +33,8 @@ from tqdm import tqdm
 
 from pslcore.data import pictures
 from pslcore.data.arrays import Array, Indices, Labels, Parts
-from pslcore.data.pictures import Source
+from pslcore.data.pictures import Size, Source
+from pslcore.data.splits import SPLITS
 from pslcore.settings import Settings, sentence, short
 
 _FORMAT = 1
@@ -64,7 +65,7 @@ class Index(Settings):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if set(self.arrays) != {f"{split}-{what}" for split in ("train", "test") for what in ("images", "labels")}:
+        if set(self.arrays) != {f"{split}-{what}" for split in SPLITS for what in ("images", "labels")}:
             raise ValueError(f"it lists {short(list(self.arrays))}, not images and labels to train and to test.")
         return self
 
@@ -73,7 +74,7 @@ class Index(Settings):
         write(part / "index.json", self.model_dump_json(indent=1, exclude_none=True))
 
 
-def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
+def parse_size(name: str) -> tuple[str, Size | None]:
     """``"camvid@120x160"`` to ``("camvid", (120, 160))``, height first; without ``@`` the size is None.
 
     Raises
@@ -92,7 +93,7 @@ def parse_size(name: str) -> tuple[str, tuple[int, int] | None]:
 
 def read(
     root: Path, name: str, places: list[str], look_for: str, find: Callable[[Path], Source], get: str,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
 ) -> Parts:  # fmt: skip
     """A data set from its packed arrays, which are made first where there are none or the source has changed.
 
@@ -175,7 +176,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _pack(source: Source, signature: str, folder: Path, size: tuple[int, int] | None) -> None:
+def _pack(source: Source, signature: str, folder: Path, size: Size | None) -> None:
     full = pictures.size(source.train[0][0])
     height, width = size or full
     per_picture = height * width * (3 if source.table is None else 4)
@@ -184,7 +185,7 @@ def _pack(source: Source, signature: str, folder: Path, size: tuple[int, int] | 
 
 
 def install(
-    folder: Path, fill: Callable[[Path], None], needed: int, size: tuple[int, int], resumable: bool = False,
+    folder: Path, fill: Callable[[Path], None], needed: int, size: Size, resumable: bool = False,
     advice: str = "",
 ) -> None:  # fmt: skip
     """Have a folder filled beside it, and give it its name when all of it is on the disk.
@@ -214,10 +215,8 @@ def install(
     smaller = f"{folder.parent.name}@{size[0] // 4 or 1}x{size[1] // 4 or 1}"
     less = advice or f"or take a smaller size, for example {smaller}."
     if needed > free:
-        raise OSError(
-            f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there: "
-            f"make room, {less}"
-        )
+        told = f"packing into {folder} needs {needed / 1e9:.1f} GB but only {free / 1e9:.1f} GB are free there"
+        raise OSError(f"{told}: make room, {less}")
     try:
         part.mkdir(exist_ok=True)
         fill(part)
@@ -236,9 +235,7 @@ def install(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(
-    part: Path, source: Source, signature: str, full: tuple[int, int], size: tuple[int, int] | None
-) -> None:  # fmt: skip
+def _fill(part: Path, source: Source, signature: str, full: Size, size: Size | None) -> None:
     """Write all arrays and then the index; ``full`` and ``size`` are heights and widths."""
     height, width = size or full
     arrays: dict[str, Entry] = {}
@@ -338,20 +335,17 @@ def opened(folder: Path) -> Parts:
     """What a packed folder holds, as ``load`` wants it."""
     index = index_of(folder)
 
-    def split(images: str, labels: str) -> tuple[Array, Indices | Labels]:
+    def split(name: str) -> tuple[Array, Indices | Labels]:
+        images, labels = f"{name}-images", f"{name}-labels"
         values = index.arrays[labels].values
         stored = _mapped(folder, labels, index.arrays[labels], np.int64 if values is None else np.uint8)
         told = np.array(stored) if values is None else Labels(stored, np.array(values, dtype=np.int64))
         return _mapped(folder, images, index.arrays[images], np.uint8), told
 
-    contents = json.dumps({name: [entry.shape, entry.sha256] for name, entry in sorted(index.arrays.items())})
-    return {
-        "train": split("train-images", "train-labels"),
-        "test": split("test-images", "test-labels"),
-        "classes": index.classes,
-        "note": index.note,
-        "contents": sha256(contents.encode()).hexdigest(),
-    }
+    held = json.dumps({name: [entry.shape, entry.sha256] for name, entry in sorted(index.arrays.items())})
+    contents = sha256(held.encode()).hexdigest()
+    train, test = map(split, SPLITS)
+    return {"train": train, "test": test, "classes": index.classes, "note": index.note, "contents": contents}
 
 
 def _mapped(folder: Path, name: str, entry: Entry, dtype: type) -> Array:

@@ -11,6 +11,8 @@ from PIL import Image
 from pslcore.data.arrays import Array, Bytes
 from pslcore.losses import VOID
 
+Size = tuple[int, int]
+"""Height and width."""
 UNKNOWN = 254
 """In a table of labels: this number must not appear in a picture."""
 
@@ -100,37 +102,31 @@ def _decode(path: Path, mode: str | None = None) -> Array:
     return pixels
 
 
-def size(path: Path) -> tuple[int, int]:
+def size(path: Path) -> Size:
     """Height and width of a picture."""
     height, width, _ = _decode(path, "RGB").shape
     return height, width
 
 
-def image(path: Path, full: tuple[int, int], size: tuple[int, int] | None) -> Bytes:
+def image(path: Path, full: Size, size: Size | None) -> Bytes:
     """A colour picture of height and width ``full``, uint8 [H, W, 3], brought to ``size``, bilinear."""
     return _fitted(path, _decode(path, "RGB"), full, size, Image.Resampling.BILINEAR)
 
 
-def pixel_labels(path: Path, full: tuple[int, int], size: tuple[int, int] | None, table: Bytes) -> Bytes:
+def pixel_labels(path: Path, full: Size, size: Size | None, table: Bytes) -> Bytes:
     """Classes of the pixels, uint8 [H, W], by a ``table`` of what numbers a grey picture may hold."""
     numbers = _decode(path)
     classes = table[numbers]
     if (classes == UNKNOWN).any():
         known = np.flatnonzero(table != UNKNOWN)
-        raise ValueError(
-            f"{path} holds the label {numbers[classes == UNKNOWN][0]}, which is outside the table of labels "
-            f"({known[0]} to {known[-1]}): take the label pictures of the original data set."
-        )
+        told = f"{path} holds the label {numbers[classes == UNKNOWN][0]}, which is outside the table of labels"
+        raise ValueError(f"{told} ({known[0]} to {known[-1]}): take the label pictures of the original data set.")
     return _fitted(path, classes, full, size, Image.Resampling.NEAREST)
 
 
-def _fitted(
-    path: Path, pixels: Bytes, full: tuple[int, int], size: tuple[int, int] | None, resampling: Image.Resampling
-) -> Bytes:
+def _fitted(path: Path, pixels: Bytes, full: Size, size: Size | None, resampling: Image.Resampling) -> Bytes:
     """The pixels at the wanted size, where the picture has the size of all others."""
     if pixels.shape[:2] != full:
-        raise ValueError(
-            f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels where the first picture has {full[1]}x{full[0]}: "
-            "all pictures, and those of their labels, must have the same size."
-        )
+        told = f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels where the first picture has {full[1]}x{full[0]}"
+        raise ValueError(f"{told}: all pictures, and those of their labels, must have the same size.")
     return pixels if size is None else np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))

@@ -2,20 +2,63 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 
+from pslcore import models
 from pslcore.data import Dataset, Split
-from pslcore.federated.settings import FederatedConfig
-from pslcore.runs import CPU, Protocol, check_batches, images, load, records
+from pslcore.runs import CPU, Config, Protocol, check_batches, images, load, records
 from pslcore.runs import fingerprint as common_fingerprint
+from pslcore.settings import Real, Whole
 from pslcore.sides import Pools, protected_setting
 from pslcore.streams import derive, numpy_stream
 
-DECIDES = "settings protocol site server average"
+DECIDES = "protocol site server"
 """The files of this folder that decide a run's numbers, beside those of ``runs``."""
 _DRAWS = 100
+
+
+class FederatedConfig(Config):
+    """All that decides the result of a federated run; ``initial``, ``budget``, ``final`` count over all clients.
+
+    Attributes
+    ----------
+    teacher : str
+        The architecture of the helpers and of the server's model.
+    clients, rounds : int
+        Clients; communication rounds of the whole run, each of the recipe's epochs.
+    split : {"random", "dirichlet"}
+        Equal random parts; or, for each class, its part on every client drawn from a Dirichlet distribution (Hsu et
+        al. 2019). A draw that leaves a client too few images for its labels is drawn again, 100 times at most.
+    concentration : float
+        Of the Dirichlet distribution: the smaller, the less alike the clients; below a thousandth the draws underflow.
+
+    Raises
+    ------
+    ValueError
+        As ``Config``; and for ``warm_start`` or ``examine_peers``, which mean nothing here.
+    """
+
+    teacher: models.NetworkName = "resnet8"
+    clients: Whole = Field(10, ge=1, le=10_000)
+    rounds: Whole = Field(50, ge=1, le=100_000)
+    split: Literal["random", "dirichlet"] = "random"
+    concentration: Real = Field(0.5, ge=1e-3, le=1e6)
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Self:
+        for name in ("warm_start", "examine_peers"):
+            if getattr(self, name):
+                raise ValueError(f"{name} = {getattr(self, name)} has no meaning in a federated run: leave it out.")
+        return self
+
+    @property
+    def key(self) -> str:
+        """As of ``Config``; never that of a run without clients."""
+        return records.key({"federated": super().key})
 
 
 @dataclass(frozen=True)
@@ -41,9 +84,7 @@ class FederatedProtocol(Protocol):
     parts: list[np.ndarray]
 
     @classmethod
-    def of(  # type: ignore[override]
-        cls, config: FederatedConfig, dataset: Dataset, device: torch.device = CPU
-    ) -> "FederatedProtocol":
+    def of(cls, config: FederatedConfig, dataset: Dataset, device: torch.device = CPU) -> Self:  # type: ignore[override]
         """Resolve.
 
         Raises
@@ -56,15 +97,11 @@ class FederatedProtocol(Protocol):
         for name in ("initial", "budget", "final"):
             count = images(config, name, len(dataset.train))
             if count % config.clients:
-                raise ValueError(
-                    f"{name} = {getattr(config, name)} is {count} labelled images, which do not split evenly over "
-                    f"{config.clients} clients: give a multiple of {config.clients}."
-                )
+                told = f"{name} = {getattr(config, name)} is {count} labelled images, which do not split evenly over"
+                raise ValueError(f"{told} {config.clients} clients: give a multiple of {config.clients}.")
         if config.rounds < len(plain.counts):
-            raise ValueError(
-                f"rounds = {config.rounds} are fewer than the {len(plain.counts)} cycles from {plain.counts[0]} to "
-                f"{plain.counts[-1]} labelled images: give each cycle at least one."
-            )
+            told = f"rounds = {config.rounds} are fewer than the {len(plain.counts)} cycles from {plain.counts[0]} to"
+            raise ValueError(f"{told} {plain.counts[-1]} labelled images: give each cycle at least one.")
         check_batches(config, dataset, [count // config.clients for count in plain.counts])
         parts = _parts(config, dataset, plain.counts[-1] // config.clients)
         return cls(config, dataset, plain.counts, plain.labels, fingerprint(config), plain.recipe, parts)
@@ -120,11 +157,10 @@ def _parts(config: FederatedConfig, dataset: Dataset, share: int) -> list[np.nda
         parts = _draw(config, dataset, stream)
         if all(len(part) - round(config.fraction * len(part)) >= share for part in parts):
             return parts
-    raise ValueError(
-        f"final = {config.final}: each of {config.clients} clients needs {share} images that are not protected, and "
-        f"with split = {config.split!r} some client has fewer. Lower `final`, `clients` or the protected fraction"
-        + (", or raise `concentration`." if config.split == "dirichlet" else ".")
-    )
+    told = f"final = {config.final}: each of {config.clients} clients needs {share} images that are not protected, and"
+    more = ", or raise `concentration`" if config.split == "dirichlet" else ""
+    mend = f"Lower `final`, `clients` or the protected fraction{more}."
+    raise ValueError(f"{told} with split = {config.split!r} some client has fewer. {mend}")
 
 
 def _draw(config: FederatedConfig, dataset: Dataset, stream: np.random.Generator) -> list[np.ndarray]:

@@ -12,18 +12,14 @@ round. Nothing but weights, picks and the ledger lives on between two rounds, an
 """
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from pslcore.federated.average import aggregate, size
-from pslcore.federated.protocol import FederatedProtocol, Step, resolve
-from pslcore.federated.settings import FederatedConfig
-from pslcore.federated.site import DOWN, UP, Reply, Site
+from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
+from pslcore.federated.site import DOWN, UP, Reply, Site, Weights, size
 from pslcore.runs import METRICS, OutOfTime, Record, Shelf, clock, cloud_of, prepare_process, records, schema
 from pslcore.sides import Ledger
 
@@ -41,7 +37,7 @@ class Federation(Protocol):
     def resume(self, step: int) -> bool:
         """Be as after all steps before this one; False or ``ValueError`` if that cannot be."""
 
-    def ask(self, step: Step, weights: dict[str, Tensor]) -> list[Reply]:
+    def ask(self, step: Step, weights: Weights) -> list[Reply]:
         """Have all clients do a step from the server's weights; their replies, by ascending number."""
 
     def picked(self) -> list[int]:
@@ -65,7 +61,7 @@ class Local:
     def resume(self, step: int) -> bool:
         return all(site.resume(step) == step - 1 for site in self.sites)
 
-    def ask(self, step: Step, weights: dict[str, Tensor]) -> list[Reply]:
+    def ask(self, step: Step, weights: Weights) -> list[Reply]:
         return [site.reply(step, weights) for site in self.sites]
 
     def picked(self) -> list[int]:
@@ -75,43 +71,29 @@ class Local:
         return [site.summary() for site in self.sites]
 
 
-class _Kept(schema.Form):
+class _Kept(schema.LedgerState):
     step: schema.Count
-    ledger: schema.LedgerState
     seconds: dict[str, float]
 
 
-class _Part(schema.Form):
-    """``<key>.part.json`` of a federated run."""
+class _Part(schema.Part):
+    """``<key>.part.json`` of a federated run: kept are the ledger's state, the next step, the seconds of this cycle."""
 
-    record: schema.Unfinished
     kept: _Kept
 
 
-@dataclass
-class _State:
-    """What the server goes on from: the next step, its weights, its ledger's state, the seconds of this cycle."""
-
-    step: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    ledger: dict[str, Any] = field(default_factory=lambda: Ledger().state())
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def _begin(shelf: Shelf, federation: Federation) -> tuple[Record, _State]:
-    """The record so far and the server's state; all from the start where any side cannot go on."""
-    record, kept = shelf.resume()
+def _begin(protocol: FederatedProtocol, shelf: Shelf, federation: Federation) -> tuple[Record, dict, dict]:
+    """The record so far, what was kept, and the weights; all from the start where any side cannot go on."""
+    record, kept, weights = shelf.resume()
     if kept is not None:
         try:
-            state = _State(weights=shelf.weights(kept["step"]), **kept)
-            if federation.resume(state.step):
-                return record, state
+            if federation.resume(kept["step"]):
+                return record, kept, weights
             print("the state of some client is gone: the run begins anew.")
         except ValueError as error:
             print(error)
         federation.restart()
-        record = shelf.restart()
-    return record | {"clients": [], "failed": []}, _State()
+    return protocol.head() | {"clients": [], "failed": []}, Ledger().state() | {"step": 0, "seconds": {}}, {}
 
 
 def run(
@@ -153,7 +135,7 @@ def new_shelf(folder: Path | None, protocol: FederatedProtocol) -> Shelf:
 def serve(
     protocol: FederatedProtocol, device: torch.device, shelf: Shelf, federation: Federation,
     deadline: float | None = None,
-) -> tuple[Record, dict[str, Tensor]]:  # fmt: skip
+) -> tuple[Record, Weights]:  # fmt: skip
     """The server's side of ``run``.
 
     Returns
@@ -163,24 +145,25 @@ def serve(
     config, dataset, n = protocol.config, protocol.dataset, len(protocol.dataset.train)
     server = cloud_of(protocol, np.arange(n), device)  # its door refuses every image
     auxiliary = config.strategy.auxiliary if config.strategy.has_auxiliary else None
-    record, state = _begin(shelf, federation)
+    record, kept, weights = _begin(protocol, shelf, federation)
     record |= {"versions": records.versions(), "hardware": records.hardware(device)}
-    server.ledger.restore(state.ledger)
-    for step in protocol.schedule()[state.step :]:
+    server.ledger.restore(kept)
+    seconds: dict[str, float] = kept["seconds"]  # of this cycle
+    for step in protocol.schedule()[kept["step"] :]:
         if deadline is not None and time.time() > deadline:
             raise OutOfTime
         if step.kind == "train" and step.round == step.first:
             server.restart(config.seed, step.cycle, 1, auxiliary=auxiliary)
-            state.weights, state.seconds = server.weights(), {}
+            weights, seconds = server.weights(), {}
             records.reset_peak()
         spent: dict[str, float] = {}
         with clock(spent, step.kind, device):
-            replies = federation.ask(step, state.weights)
-        server.ledger.enter(DOWN, config.clients, config.clients * size(state.weights))
+            replies = federation.ask(step, weights)
+        server.ledger.enter(DOWN, config.clients, config.clients * size(weights))
         if step.kind == "train":
-            state.weights = _gather(step, replies, state.weights, record["failed"], server.ledger)
+            weights = _gather(step, replies, weights, record["failed"], server.ledger)
         if step.kind == "train" and step.round == step.last:
-            server.restart(config.seed, step.cycle, 1, state.weights, auxiliary)
+            server.restart(config.seed, step.cycle, 1, weights, auxiliary)
             with clock(spent, "test", device):
                 matrix = server.examine(dataset.test.images, dataset.test.labels, len(dataset.classes))
             metric = METRICS[protocol.metric](matrix)
@@ -189,28 +172,20 @@ def serve(
         if step.kind == "pick":
             for reply in replies:
                 if reply.error:
-                    raise FederationError(
-                        f"client {reply.client} could not pick after round {step.round} ({reply.error}): "
-                        "mend that and run again, all rounds so far are kept."
-                    )
+                    told = f"client {reply.client} could not pick after round {step.round} ({reply.error})"
+                    raise FederationError(f"{told}: mend that and run again, all rounds so far are kept.")
             record["cycles"][-1]["picked"] = federation.picked()
-        state.seconds |= {name: round(state.seconds.get(name, 0) + spent[name], 4) for name in spent}
+        seconds = seconds | {name: round(seconds.get(name, 0) + spent[name], 4) for name in spent}
         if step.round == step.last:
-            record["cycles"][-1] |= {
-                "unlabelled_seen": server.ledger.unlabelled_seen, "crossed": server.ledger.summary(),
-                "seconds": state.seconds, "memory": records.peak_memory(),
-            }  # fmt: skip
-        state.step, state.ledger = step.number + 1, server.ledger.state()
-        kept = {"step": state.step, "ledger": state.ledger, "seconds": state.seconds}
-        shelf.keep(record, kept, state.weights, state.step)
+            record["cycles"][-1] |= server.ledger.entry() | {"seconds": seconds, "memory": records.peak_memory()}
+        kept = server.ledger.state() | {"step": step.number + 1, "seconds": seconds}
+        shelf.keep(record, kept, weights, step.number + 1)
     record["clients"] = federation.summary()
     shelf.finish(record)
-    return record, state.weights
+    return record, weights
 
 
-def _gather(
-    step: Step, replies: list[Reply], sent: dict[str, Tensor], failed: list[dict], ledger: Ledger
-) -> dict[str, Tensor]:
+def _gather(step: Step, replies: list[Reply], sent: Weights, failed: list[dict], ledger: Ledger) -> Weights:
     """The new global weights; clients that failed are left out and listed."""
     sound, form = [], {name: (tensor.shape, tensor.dtype) for name, tensor in sent.items()}
     for reply in replies:
@@ -228,3 +203,36 @@ def _gather(
     if not sound:
         raise FederationError(f"all clients failed in round {step.round}; the last said: {failed[-1]['error']}.")
     return aggregate([weights for weights, _ in sound], [labelled for _, labelled in sound])
+
+
+def aggregate(states: list[Weights], labelled: list[int]) -> Weights:
+    """FedAvg (McMahan et al. 2017): the mean of the clients' weights, each counted by its labelled images.
+
+    Summed in float64 in the order given, then cast back. The running means and variances of batch norm are averaged
+    with the same weights; whole numbers (how many batches a batch norm has seen) take the largest.
+
+    Parameters
+    ----------
+    states : list of dict
+        One state dict a client, of the same names, shapes and types.
+    labelled : list of int
+        Its labelled images, positive.
+
+    Raises
+    ------
+    ValueError
+        If there is no state, or a number is missing or not positive.
+    """
+    if not states or len(states) != len(labelled) or min(labelled) < 1:
+        raise ValueError(f"{len(states)} states with {labelled} labelled images cannot be averaged: give one to each.")
+    merged = {}
+    for name, first in states[0].items():
+        column = [state[name] for state in states]
+        if first.is_floating_point():
+            # Sum first, divide last: counts times float32 are exact in float64, so equal states stay what they are.
+            weighted = [tensor.double() * count for tensor, count in zip(column, labelled, strict=True)]
+            total = sum(weighted[1:], weighted[0])
+            merged[name] = (total / sum(labelled)).to(first.dtype)
+        else:
+            merged[name] = torch.stack(column).amax(0)
+    return merged

@@ -8,13 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pslcore.federated.average import size
 from pslcore.federated.protocol import FederatedProtocol, Step
 from pslcore.runs import Session, packed, records, unpacked
 from pslcore.sides import Ledger
-from pslcore.strategies import ClientLearner
 
 UP, DOWN = "up: helper weights", "down: global weights"
+Weights = dict[str, Tensor]
+
+
+def size(weights: Weights) -> int:
+    """Bytes of all tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Reply:
     the schedule tells anyway), or what went wrong; from a selection nothing but the number."""
 
     client: int
-    weights: dict[str, Tensor] | None = None
+    weights: Weights | None = None
     labelled: int = 0
     error: str = ""
 
@@ -51,45 +55,37 @@ class Site:
         self.session = Session(protocol.client(number), device)
         self.ledger = Ledger()
         self.picked: list[list[int]] = []  # of each cycle, counted within its part
-        self._students: tuple[int, dict[str, Tensor]] = (-1, {})  # the round that they are from, and their weights
+        self._students: tuple[int, Weights] = (-1, {})  # the round that they are from, and their weights
 
-    def reply(self, step: Step, weights: dict[str, Tensor]) -> Reply:
+    def reply(self, step: Step, weights: Weights) -> Reply:
         """Do a step from the server's weights, keep the state; an error becomes a reply that says so."""
         try:
-            reply = self._train(step, weights) if step.kind == "train" else self._pick(step, weights)
+            reply = self._do(step, weights)
         except Exception as error:  # the other clients go on
             reply = Reply(self.number, error=f"{type(error).__name__}: {error}")
         if self._folder is not None:
             self._keep(step.number)
         return reply
 
-    def _begin(self, step: Step, weights: dict[str, Tensor]) -> ClientLearner | None:
-        """The helper from the server's weights; the students from those of the cycle's round before, if they have one.
-
-        After the last selection nobody needs students.
+    def _do(self, step: Step, weights: Weights) -> Reply:
+        """Begun with the helper from the server's weights, the students from those of the cycle's round before, if they
+        have one. After the last selection nobody needs students.
         """
         self.ledger.enter(DOWN, 1, size(weights))
         if self.labelled != step.labelled:
-            raise RuntimeError(
-                f"client {self.number} has {self.labelled} labelled images where round {step.round} needs "
-                f"{step.labelled}: its state is not that of this run."
-            )
+            told = f"client {self.number} has {self.labelled} labelled images where round {step.round} needs"
+            raise RuntimeError(f"{told} {step.labelled}: its state is not that of this run.")
         given = {"cloud": weights} | ({"learner": self._students[1]} if self._students[0] >= step.first else {})
-        return self.session.begin(step.round, given, students=step.budget > 0)
-
-    def _train(self, step: Step, weights: dict[str, Tensor]) -> Reply:
-        learner = self._begin(step, weights)
+        learner = self.session.begin(step.round, given, students=step.budget > 0)
+        if step.kind == "pick":
+            self._annotate(self._strategy.pick(self.session.query(learner, step.budget, step.round)))
+            return Reply(self.number, labelled=self.labelled)
         self.session.train(learner, step.round)
         if learner is not None:
             self._students = step.round, learner.weights()
         trained = self.session.cloud.weights()
         self.ledger.enter(UP, 1, size(trained))
         return Reply(self.number, trained, self.labelled)
-
-    def _pick(self, step: Step, weights: dict[str, Tensor]) -> Reply:
-        learner = self._begin(step, weights)
-        self._annotate(self._strategy.pick(self.session.query(learner, step.budget, step.round)))
-        return Reply(self.number, labelled=self.labelled)
 
     def _annotate(self, picked: np.ndarray) -> None:
         self.session.client.annotate(self.session.cloud, picked)
@@ -103,10 +99,8 @@ class Site:
     def summary(self) -> dict[str, Any]:
         """What the record says of it: its images, those protected, those labelled by now, and what crossed so far."""
         pools = self.session.client.pools
-        return {
-            "images": pools.n, "protected": pools.protected.size, "labelled": self.labelled,
-            "crossed": self.ledger.summary(),
-        }  # fmt: skip
+        sizes = {"images": pools.n, "protected": pools.protected.size, "labelled": self.labelled}
+        return sizes | {"crossed": self.ledger.summary()}
 
     # Its state between two steps
 
@@ -120,10 +114,8 @@ class Site:
     def _keep(self, step: int) -> None:
         """The state after a step. Of the older ones the newest stays, in case the step has to be done again."""
         assert self._folder is not None
-        state = {
-            "run": self._run, "step": step, "picked": self.picked, "students": self._students,
-            "ledger": self.ledger.state(),
-        }  # fmt: skip
+        state = {"run": self._run, "step": step, "picked": self.picked, "students": self._students}
+        state["ledger"] = self.ledger.state()
         records.write_bytes(self._folder / f"{self._run[0]}.client{self.number}.step{step}.pt", packed(state))
         for older in self._kept(step)[:-1]:
             older.unlink()

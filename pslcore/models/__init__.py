@@ -3,34 +3,25 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from pslcore import plugins
 from pslcore.models import gradients
 from pslcore.models.fast_cnn import fast_cnn
 from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
 from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
-from pslcore.plugins import names as names_given
-from pslcore.plugins import resolver
 
 Builders = Mapping[str, Callable[[int, int], Network]]
-_HEADS: dict[str, Callable[[int, int], Network]] = {
-    "linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}
-}  # fmt: skip
-_BUILDERS: dict[str, Callable[[int, int], Network]] = {
-    "resnet8": resnet8,
-    "resnet14": resnet14,
-    "resnet18": resnet18,
-    "fast_cnn": fast_cnn,
-    "drn_d_22": drn_d_22,
-    "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small,
-    **_HEADS,
-}
+_FOR_IMAGES: Builders = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18, "fast_cnn": fast_cnn}
+_FOR_PIXELS: Builders = {"drn_d_22": drn_d_22, "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small}
+_HEADS: Builders = {"linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}}
+_BUILDERS: Builders = {**_FOR_IMAGES, **_FOR_PIXELS, **_HEADS}
 
 
 PACKAGES = "pslcore.networks"
@@ -42,40 +33,17 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
-class Resolver(Protocol):
-    """Networks under other names than ``names()``: from files, timm, packages. Registered as ``networks``.
+def _others(name: str) -> Any:
+    """What resolves other names than ``names()``: files, timm, packages. Registered as ``networks``.
 
-    ``builders`` are ours by name, for names that are one of ours with something more, such as given weights.
+    It has this module's ``known``, ``build``, ``check``, ``for_pixel_labels``, ``sources``, ``foreign``, and ``base``,
+    the name without what is added to it. Most are also told ``_BUILDERS``, ours by name, for names that are one of
+    ours with something more, such as given weights.
     """
-
-    def known(self, name: str, builders: Builders) -> str:
-        """As the function ``known``."""
-
-    def build(self, name: str, builders: Builders, num_classes: int, in_channels: int) -> Network:
-        """As the function ``build``."""
-
-    def check(
-        self, name: str, builders: Builders, num_classes: int, in_channels: int, size: tuple[int, int]
-    ) -> None:  # fmt: skip
-        """As the function ``check``."""
-
-    def base(self, name: str) -> str:
-        """The name of the network without what is added to it."""
-
-    def for_pixel_labels(self, name: str, builders: Builders) -> bool:
-        """As the function ``for_pixel_labels``, for those that are not ours."""
-
-    def sources(self, name: str) -> set[Path]:
-        """The files, beside that of one of ours, that decide the network."""
-
-    def foreign(self, name: str, builders: Builders) -> str:
-        """As the function ``foreign``."""
-
-
-def _others(name: str) -> Resolver:
-    found = resolver("networks")
+    found = plugins.resolver("networks")
     if found is None:
-        raise ValueError(f"unknown network {name!r}: choose one of {', '.join([*_BUILDERS, *names_given(PACKAGES)])}.")
+        there = ", ".join([*_BUILDERS, *plugins.names(PACKAGES)])
+        raise ValueError(f"unknown network {name!r}: choose one of {there}.")
     return found
 
 
@@ -92,12 +60,8 @@ def known(name: str) -> str:
     return name if name in _BUILDERS else _others(name).known(name, _BUILDERS)
 
 
-_FORM = {
-    "anyOf": [
-        {"type": "string", "enum": list(_BUILDERS)},
-        {"type": "string", "pattern": rf"^(.+\.py:\w+|timm:\S+|{'|'.join(_BUILDERS)} )"},
-    ]
-}
+_PATTERN = rf"^(.+\.py:\w+|timm:\S+|{'|'.join(_BUILDERS)} )"
+_FORM = {"anyOf": [{"type": "string", "enum": list(_BUILDERS)}, {"type": "string", "pattern": _PATTERN}]}
 NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FORM)]  # type: ignore[arg-type]
 """A setting that names a network."""
 
@@ -105,9 +69,7 @@ NetworkName = Annotated[str, AfterValidator(known), Field(json_schema_extra=_FOR
 def for_pixel_labels(name: str) -> bool:
     """Whether the network answers with logits of every pixel, [N, C, H, W], not of the image, [N, C]."""
     what = _base(name)
-    if what in _BUILDERS:
-        return _BUILDERS[what] in (drn_d_22, lraspp_mobilenet_v3_small)
-    return _others(name).for_pixel_labels(name, _BUILDERS)
+    return what in _FOR_PIXELS if what in _BUILDERS else _others(name).for_pixel_labels(name, _BUILDERS)
 
 
 def _base(name: str) -> str:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.models.network import Network
+from pslcore.models.network import Network, outputs
 
 WIDTHS = (64, 128, 128)
 _COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 2.0, -1.0))
@@ -60,7 +60,7 @@ class Group(nn.Module):
 class FastCNN(Network):
     """See above; ``head`` is linear on the scaled features."""
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
         filters = basis(in_channels)
         self.first = nn.Parameter(filters, requires_grad=False)
@@ -70,17 +70,11 @@ class FastCNN(Network):
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The feature map after each group, [N, width, H, W] each."""
-        x = F.gelu(F.conv2d(x, self.first))
-        maps = []
-        for group in self.groups:
-            x = group(x)
-            maps.append(x)
-        return maps
+        return list(outputs(self.groups, F.gelu(F.conv2d(x, self.first))))
 
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""
         return _SCALE * last.amax((2, 3))
 
 
-def fast_cnn(num_classes: int, in_channels: int = 3) -> FastCNN:
-    return FastCNN(num_classes, in_channels)
+fast_cnn = FastCNN

@@ -1,12 +1,19 @@
 """What every network offers to those who use it, whatever it is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+
+def outputs(stages: Iterable[nn.Module], x: Tensor) -> Iterator[Tensor]:
+    """What each of the modules makes of the output of the one before; the first of ``x``."""
+    for stage in stages:
+        x = stage(x)
+        yield x
 
 
 class Network(nn.Module):

@@ -10,11 +10,12 @@ Parameters for 3 channels and 10 classes. Shortcuts that change the shape are 1x
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.models.network import Network
+from pslcore.models.network import Network, outputs
 
 
 class Block(nn.Module):
@@ -43,25 +44,18 @@ class ResNet(Network):
         self.conv = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(widths[0])
         self.stages = nn.ModuleList()
-        in_width = widths[0]
-        for number, width in enumerate(widths):
-            stage = [Block(in_width, width, stride=1 if number == 0 else 2)]
+        for number, (before, width) in enumerate(pairwise([widths[0], *widths])):
+            stage = [Block(before, width, stride=1 if number == 0 else 2)]
             stage += [Block(width, width, stride=1) for _ in range(blocks - 1)]
             self.stages.append(nn.Sequential(*stage))
-            in_width = width
-        self.head = nn.Linear(in_width, num_classes)
+        self.head = nn.Linear(widths[-1], num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The feature map after each stage, [N, width, H, W] each."""
-        x = F.relu(self.bn(self.conv(x)))
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+        return list(outputs(self.stages, F.relu(self.bn(self.conv(x)))))
 
     def pool(self, last: Tensor) -> Tensor:
         """From the last map to the features, [N, D]."""

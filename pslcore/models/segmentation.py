@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pslcore.models.network import Network
+from pslcore.models.network import Network, outputs
 
 UNUSED_CLASSIFIER = 2 * 576 * 144 + (576 + 1) * 1280 + (1280 + 1) * 1000
 """2,185,448 parameters that are no part of a student, but of the paper's 3.25 M."""
@@ -39,12 +39,7 @@ class Segmenter(Network):
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:
         """Feature maps [N, width, h, w] after the stages ``taps``; the last is what ``features`` is made from."""
-        maps = []
-        for number, stage in enumerate(self.stages):
-            x = stage(x)
-            if number in self.taps:
-                maps.append(x)
-        return maps
+        return [out for number, out in enumerate(outputs(self.stages, x)) if number in self.taps]
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate features of every eighth pixel, [N, D, ceil(H / 8), ceil(W / 8)]."""
@@ -72,11 +67,8 @@ def _convolution(
 ) -> nn.Sequential:
     """Convolution, batch norm and, unless ``act`` is None, activation; it keeps the size but for the stride."""
     padding = (kernel - 1) // 2 * dilation
-    return nn.Sequential(
-        nn.Conv2d(in_width, width, kernel, stride, padding, dilation, groups, bias=False),
-        nn.BatchNorm2d(width),
-        *([act()] if act else []),
-    )
+    convolution = nn.Conv2d(in_width, width, kernel, stride, padding, dilation, groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), *([act()] if act else []))
 
 
 def _initialise(network: Segmenter) -> None:
@@ -116,21 +108,14 @@ class DRN(Segmenter):
 
     taps = (3, 4, 5, 8)
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
-        self.stages = nn.ModuleList(
-            [
-                _convolution(in_channels, 16, 7),
-                _convolution(16, 16, 3),
-                _convolution(16, 32, 3, stride=2),
-                nn.Sequential(ResidualBlock(32, 64, stride=2), ResidualBlock(64, 64)),
-                nn.Sequential(ResidualBlock(64, 128, stride=2), ResidualBlock(128, 128)),
-                nn.Sequential(ResidualBlock(128, 256, dilation=2), ResidualBlock(256, 256, dilation=2)),
-                nn.Sequential(ResidualBlock(256, 512, dilation=4), ResidualBlock(512, 512, dilation=4)),
-                _convolution(512, 512, 3, dilation=2),
-                _convolution(512, 512, 3),
-            ]
-        )
+        self.stages = nn.ModuleList([_convolution(in_channels, 16, 7), _convolution(16, 16, 3)])
+        self.stages.append(_convolution(16, 32, 3, stride=2))
+        for in_width, width, stride, dilation in ((32, 64, 2, 1), (64, 128, 2, 1), (128, 256, 1, 2), (256, 512, 1, 4)):
+            blocks = ResidualBlock(in_width, width, stride, dilation), ResidualBlock(width, width, 1, dilation)
+            self.stages.append(nn.Sequential(*blocks))
+        self.stages.extend([_convolution(512, 512, 3, dilation=2), _convolution(512, 512, 3)])
         self.head = nn.Conv2d(512, num_classes, 1)
         self.up = nn.ConvTranspose2d(num_classes, num_classes, 16, 8, padding=4, groups=num_classes, bias=False)
         _initialise(self)
@@ -143,9 +128,8 @@ class DRN(Segmenter):
         return self.up(logits)[..., : size[0], : size[1]]
 
 
-def drn_d_22(num_classes: int, in_channels: int = 3) -> DRN:
-    """DRN-D-22 for pixel labels: 15,895,363 parameters for 19 classes, 19 x 256 of them frozen."""
-    return DRN(num_classes, in_channels)
+drn_d_22 = DRN
+"""DRN-D-22 for pixel labels: 15,895,363 parameters for 19 classes, 19 x 256 of them frozen."""
 
 
 # MobileNetV3-small with LR-ASPP
@@ -203,7 +187,7 @@ class LRASPP(Segmenter):
 
     taps = (1, 2, 3, 5)
 
-    def __init__(self, num_classes: int, in_channels: int):
+    def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
         self.stages = nn.ModuleList([_convolution(in_channels, 16, 3, stride=2, act=nn.Hardswish)])
         in_width = 16
@@ -228,6 +212,5 @@ class LRASPP(Segmenter):
         return self.reduce(last) * self.gate(last.mean((2, 3), keepdim=True)).sigmoid()
 
 
-def lraspp_mobilenet_v3_small(num_classes: int, in_channels: int = 3) -> LRASPP:
-    """MobileNetV3-small with LR-ASPP: 1,068,971 parameters for 19 classes."""
-    return LRASPP(num_classes, in_channels)
+lraspp_mobilenet_v3_small = LRASPP
+"""MobileNetV3-small with LR-ASPP: 1,068,971 parameters for 19 classes."""

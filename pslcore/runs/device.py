@@ -27,10 +27,9 @@ def prepare_process(device: str) -> torch.device:
 @contextmanager
 def clock(seconds: dict[str, float], what: str, device: torch.device) -> Iterator[None]:
     """Wall-clock seconds of a phase, the device's queue included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    synchronise()
     start = time.perf_counter()
     yield
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronise()
     seconds[what] = round(time.perf_counter() - start, 4)

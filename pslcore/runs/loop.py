@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ def run(
     where = prepare_process(device)
     protocol = resolve(config, root, where)
     shelf = Shelf(None if folder is None else Path(folder), protocol)
-    record, ledger, weights = _resumed(shelf, config)
+    record, ledger, weights = shelf.resume()
     record |= {"versions": records.versions(), "hardware": records.hardware(where)}
     for kept, state in _cycles(protocol, where, record, ledger, weights, deadline):
         shelf.keep(record, kept, state, len(record["cycles"]))
@@ -70,22 +69,9 @@ def run(
     return record
 
 
-def _resumed(shelf: Shelf, config: Config) -> tuple[Record, dict[str, Any] | None, dict[str, Any]]:
-    """The record so far, the ledger's state, and with ``warm_start`` the weights to go on from."""
-    record, ledger = shelf.resume()
-    if ledger is None or not config.warm_start:
-        return record, ledger, {}
-    try:
-        return record, ledger, shelf.weights(len(record["cycles"]))
-    except ValueError as error:
-        print(error)
-        return shelf.restart(), None, {}
-
-
 def _cycles(
-    protocol: Protocol, device: torch.device, record: Record, ledger: dict[str, Any] | None, weights: dict[str, Any],
-    deadline: float | None,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:  # fmt: skip
+    protocol: Protocol, device: torch.device, record: Record, ledger: dict | None, weights: dict, deadline: float | None
+) -> Iterator[tuple[dict, dict]]:
     """The active-learning loop: appends one entry a cycle to the record, yields what a resumed run needs besides."""
     config, counts, dataset = protocol.config, protocol.counts, protocol.dataset
     session = Session(protocol, device)
@@ -115,11 +101,8 @@ def _cycles(
                 picked = config.strategy.pick(query)
         elif learner is not None:
             record["peers"] = _examine(learner, dataset, config.examine_peers, device)
-        record["cycles"].append({
-            "labelled": counts[cycle], "metric": metric, "picked": picked.tolist(),
-            "unlabelled_seen": cloud.ledger.unlabelled_seen, "crossed": cloud.ledger.summary(), "seconds": seconds,
-            "memory": records.peak_memory(),
-        })  # fmt: skip
+        entry = {"labelled": counts[cycle], "metric": metric, "picked": picked.tolist(), **cloud.ledger.entry()}
+        record["cycles"].append(entry | {"seconds": seconds, "memory": records.peak_memory()})
         if not last:
             client.annotate(cloud, picked)
             if config.warm_start:

@@ -129,16 +129,12 @@ def counts(config: Config, dataset: Dataset) -> list[int]:
     n = len(dataset.train)
     initial, budget, final = (images(config, name, n) for name in ("initial", "budget", "final"))
     if initial < len(dataset.classes) and not dataset.pixel_labels:
-        raise ValueError(
-            f"initial = {initial} labelled images are fewer than the {len(dataset.classes)} classes of "
-            f"{dataset.name}: raise `initial` to at least one image a class."
-        )
+        told = f"initial = {initial} labelled images are fewer than the {len(dataset.classes)} classes of"
+        raise ValueError(f"{told} {dataset.name}: raise `initial` to at least one image a class.")
     may_leave = n - round(config.fraction * n)
     if final > may_leave:
-        raise ValueError(
-            f"final = {final} labelled images cannot be reached: of the {n} training images of {dataset.name} "
-            f"only {may_leave} may leave the client. Lower `final` or the protected fraction."
-        )
+        told = f"final = {final} labelled images cannot be reached: of the {n} training images of {dataset.name} only"
+        raise ValueError(f"{told} {may_leave} may leave the client. Lower `final` or the protected fraction.")
     if final < initial:
         raise ValueError(f"final = {final} is below initial = {initial}: nothing could be picked.")
     return [*range(initial, final, budget), final]
@@ -154,10 +150,8 @@ def _check_kinds(config: Config, dataset: Dataset) -> None:
     for role, name in [("teacher", config.teacher), *(("student", name) for name in strategy.students)]:
         vectors = models.for_vectors(name) not in (None, dataset.vectors)
         if vectors or models.for_pixel_labels(name) != pixels:
-            fit = ", ".join(
-                one for one in models.names()
-                if models.for_vectors(one) == dataset.vectors and models.for_pixel_labels(one) == pixels
-            )  # fmt: skip
+            forms = {one: (models.for_vectors(one), models.for_pixel_labels(one)) for one in models.names()}
+            fit = ", ".join(one for one, form in forms.items() if form == (dataset.vectors, pixels))
             kind = "pixel labels" if pixels else "vectors" if vectors and dataset.vectors else "image labels"
             raise ValueError(f"{role} {name!r} cannot learn the {kind} of {dataset.name}: choose one of {fit}.")
         try:
@@ -186,10 +180,8 @@ def check_batches(config: Config, dataset: Dataset, labelled: list[int]) -> None
             models.check_alone(name, len(dataset.classes), dataset.channels, dataset.train.images.shape[2:])
         except ValueError as error:
             mend = "raise `batch_size` to 3 at least" if alone[-1] > 1 else "raise `initial`"
-            raise ValueError(
-                f"batch_size = {size} makes batches of one out of {alone[-1]} labelled images, and the network "
-                f"{error}: {mend}."
-            ) from None
+            told = f"batch_size = {size} makes batches of one out of {alone[-1]} labelled images,"
+            raise ValueError(f"{told} and the network {error}: {mend}.") from None
 
 
 def _labels(config: Config, dataset: Dataset) -> np.ndarray | data.Labels:

@@ -101,9 +101,8 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}): free or choose another place."
-        ) from error
+        mend = "free or choose another place."
+        raise OSError(f"{path} could not be written ({error.strerror or error}): {mend}") from error
 
 
 def read(path: Path) -> dict:
@@ -124,7 +123,7 @@ def read(path: Path) -> dict:
         return opened(record, str(path))
     except DamagedRecord:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedRecord(f"{path} is damaged ({error}): it is not trusted; run it again.") from error
 
 
@@ -138,9 +137,8 @@ def opened(sealed: dict, place: str) -> dict:
     """
     record = {name: value for name, value in sealed.items() if name != "digest"}
     if "format" not in record or sealed.get("digest") != _digest(record):
-        raise DamagedRecord(
-            f"{place} is damaged (its digest does not fit its contents): it is not trusted; run it again."
-        )
+        mend = "run it again."
+        raise DamagedRecord(f"{place} is damaged (its digest does not fit its contents): it is not trusted; {mend}")
     if record.pop("format") != FORMAT:
         raise DamagedRecord(f"{place} is of another format than {FORMAT}: run it again.")
     return record
@@ -214,10 +212,8 @@ def _plain(node: object) -> object:
         return [_plain(part) for part in node]
     if not isinstance(node, ast.AST):
         return node
-    return [
-        type(node).__name__,
-        *([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, [])),
-    ]
+    fields = ([name, _plain(part)] for name, part in ast.iter_fields(node) if part not in (None, []))
+    return [type(node).__name__, *fields]
 
 
 def _is_own(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
@@ -263,12 +259,11 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     computes it (``native``) or float32 stands in for it (``emulated``).
     """
     cpu = processor()
-    native = "native" if native_bfloat16(torch.device("cpu")) else "emulated"
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": cpu.get("model name") or platform.processor() or platform.machine(),
         "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": native if cpu else "unknown",
+        "bfloat16": ("native" if native_bfloat16(torch.device("cpu")) else "emulated") if cpu else "unknown",
         "cores": os.cpu_count() or 1,
     }

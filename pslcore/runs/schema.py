@@ -100,10 +100,11 @@ class LedgerState(Form):
 
 
 class Part(Form):
-    """``<key>.part.json`` of a plain run: the record so far and the ledger's state."""
+    """``<key>.part.json`` of a plain run: the record so far, the ledger's state, after which step weights were kept."""
 
     record: Unfinished
     kept: LedgerState
+    weights: Count | None
 
 
 def read(path: Path, form: type[BaseModel] = Finished) -> dict[str, Any]:

@@ -45,26 +45,21 @@ class Session:
     def query(self, learner: ClientLearner | None, budget: int, cycle: int) -> Query:
         """What the method declared that it needs, and only that."""
         strategy, client, cloud, pools = self._strategy, self.client, self.cloud, self.client.pools
-        answers, labelled_answers, head, scores = {}, {}, None, None
-        if strategy.at_home and learner is not None:
-            answers = learner.ask(strategy.requires, client.store.plain(pools.safe))
-            if strategy.requires_labelled:
-                labelled_answers = learner.ask(strategy.requires_labelled, client.store.plain(pools.labelled))
-            head = learner.head() if strategy.requires_head else None
-        else:
-            if strategy.requires:
-                client.submit(cloud)
-                answers = cloud.ask(strategy.requires)
-            if strategy.requires_labelled:
-                labelled_answers = cloud.ask(strategy.requires_labelled, pools.labelled)
-            head = cloud.head() if strategy.requires_head else None
-            if learner is not None:
-                scores = learner.score(client.store.plain(pools.safe))
-        stream = numpy_stream(self.protocol.config.seed, "query", cycle)
-        return Query(
-            pools.safe, pools.labelled, budget, stream, answers, labelled_answers,
-            head=head, labels=client.labels(), scores=scores,
-        )  # fmt: skip
+        answers, scores, on_labelled = {}, None, dict[str, np.ndarray]()
+        student = learner if strategy.at_home else None
+        if student is not None:
+            answers = student.ask(strategy.requires, client.store.plain(pools.safe))
+        elif strategy.requires:
+            client.submit(cloud)
+            answers = cloud.ask(strategy.requires)
+        if what := strategy.requires_labelled:
+            known = pools.labelled
+            on_labelled = cloud.ask(what, known) if student is None else student.ask(what, client.store.plain(known))
+        head = (cloud if student is None else student).head() if strategy.requires_head else None
+        if learner is not None and student is None:
+            scores = learner.score(client.store.plain(pools.safe))
+        stream, labels = numpy_stream(self.protocol.config.seed, "query", cycle), client.labels()
+        return Query(pools.safe, pools.labelled, budget, stream, answers, on_labelled, head, labels, scores)
 
 
 def cloud_of(protocol: Protocol, protected: np.ndarray, device: torch.device) -> Cloud:

@@ -23,10 +23,6 @@ Images = Annotated[Real, Field(le=10**9), AfterValidator(_images)]
 """So many images or, below 1, a fraction of the training set."""
 
 
-def _known_methods(schema: dict[str, Any]) -> None:
-    schema["enum"] = strategies.names()
-
-
 class Config(Settings):
     """All that decides a run's result, and nothing else.
 
@@ -61,7 +57,7 @@ class Config(Settings):
     dataset: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*(\+.+)?$", max_length=300), AfterValidator(data.known)
     ]
-    method: Annotated[str, Field(json_schema_extra=_known_methods)]
+    method: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=strategies.names()))]
     seed: Seed = 0
     setting: Literal["protected", "standard"] = "protected"
     initial: Images = 500

@@ -31,20 +31,20 @@ class Shelf:
         assert self._folder is not None
         return self._folder / f"{self._key}{suffix}"
 
-    def resume(self) -> tuple[Record, dict[str, Any] | None]:
-        """The record so far and what was kept beside it; a new record where none can be gone on with."""
+    def resume(self) -> tuple[Record, dict[str, Any] | None, dict[str, Any]]:
+        """The record so far, what was kept beside it, and the weights; a new record where none can be gone on with."""
         fresh = self._protocol.head()
         if self._folder is None or not self._path(".part.json").exists():
-            return fresh, None
+            return fresh, None, {}
         try:
             part = schema.read(self._path(".part.json"), self._part)
-        except records.DamagedRecord as error:
+            record, number = part["record"], part["weights"]
+            if any(record.get(name) != fresh[name] for name in ("config", "data", "pools", "source", "precision")):
+                return fresh, None, {}
+            return record, part["kept"], {} if number is None else unpacked(self._path(f".step{number}.pt"))
+        except ValueError as error:  # damaged records are
             print(error)
-            return fresh, None
-        same = all(
-            part["record"].get(name) == fresh[name] for name in ("config", "data", "pools", "source", "precision")
-        )
-        return (part["record"], part["kept"]) if same else (fresh, None)
+            return fresh, None, {}
 
     def keep(self, record: Record, kept: dict[str, Any], weights: dict[str, Any], number: int) -> None:
         """After step ``number``. Weights go first: whenever the part record stands, its weights stand too."""
@@ -52,17 +52,9 @@ class Shelf:
             return
         if weights:
             records.write_bytes(self._path(f".step{number}.pt"), packed(weights))
-        records.write(self._path(".part.json"), {"record": record, "kept": kept})
+        part = {"record": record, "kept": kept, "weights": number if weights else None}
+        records.write(self._path(".part.json"), part)
         self._path(f".step{number - 1}.pt").unlink(missing_ok=True)
-
-    def weights(self, number: int) -> dict[str, Any]:
-        """The weights kept after step ``number``; ``ValueError`` if they cannot be read."""
-        return unpacked(self._path(f".step{number}.pt"))
-
-    def restart(self) -> Record:
-        """Forget what was kept; a new record."""
-        self._path(".part.json").unlink(missing_ok=True)
-        return self._protocol.head()
 
     def finish(self, record: Record) -> None:
         """Write the record, remove what it was made from."""

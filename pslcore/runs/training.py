@@ -15,14 +15,9 @@ def steps(n_labelled: int, recipe: Recipe) -> int:
 
 
 def train(
-    cloud: Cloud,
-    learner: ClientLearner | None,
-    taught: bool,
-    labelled: np.ndarray,
-    recipe: Recipe,
-    seed: int,
+    cloud: Cloud, learner: ClientLearner | None, taught: bool, labelled: np.ndarray, recipe: Recipe, seed: int,
     cycle: int,
-) -> None:
+) -> None:  # fmt: skip
     """Train for the recipe's epochs on ``D_L``.
 
     The batches are planned from the stream ``loader``, which both sides know, so no image has to cross for the

@@ -28,11 +28,8 @@ class Client:
     """
 
     def __init__(self, images: np.ndarray, pools: Pools, oracle: Oracle, padding: int, device: torch.device):
-        self.pools = pools
-        self.device = device
-        self._images = images
-        self._oracle = oracle
-        self._padding = padding
+        self.pools, self.device = pools, device
+        self._images, self._oracle, self._padding = images, oracle, padding
         self._resident: ImageStore | None = None
         self._answers: list[tuple[np.ndarray, np.ndarray]] = []  # the oracle's, in the order of asking
         self._told = 0  # how many of them the store knows

@@ -53,12 +53,10 @@ class Cloud:
         self.ledger = Ledger()
         self._n = n
         self._protected = as_indices(protected, n, "protected")
-        self._build = network
-        self._recipe = recipe
-        self._device = device
+        self._build, self._recipe, self._device = network, recipe, device
         self._store = ImageStore(n, recipe.padding, device)
         self._labelled = np.zeros(n, dtype=bool)
-        self._inbox: list[tuple[np.ndarray, np.ndarray]] = []
+        self._inbox: list[np.ndarray] = []  # images
         self._last: tuple[Plan, Tensor] | None = None
 
     # The door
@@ -86,14 +84,12 @@ class Cloud:
         indices = as_indices(indices, self._n)
         refuse_protected(indices, self._protected, "uploaded")
         if len(images) != len(indices) or (labels is not None and len(labels) != len(indices)):
-            raise ValueError(
-                f"an upload of {len(indices)} indices came with {len(images)} images"
-                + ("." if labels is None else f" and {len(labels)} labels.")
-            )
+            told = f"an upload of {len(indices)} indices came with {len(images)} images"
+            raise ValueError(f"{told}." if labels is None else f"{told} and {len(labels)} labels.")
         if self._labelled[indices].any():
             raise ValueError(f"image {indices[self._labelled[indices]][0]} was uploaded with its label before.")
         if labels is None:
-            self._inbox.append((indices, np.array(images)))
+            self._inbox.append(np.array(images))
             self.ledger.saw_unlabelled(indices)
             self.ledger.enter("up: unlabelled images", len(indices), images.nbytes)
             return
@@ -129,14 +125,12 @@ class Cloud:
         images, labels, smoothing = self._batch(plan), self._store.labels(plan), self._recipe.label_smoothing
         if self._heads is not None:
             self._heads.step(self._descent.step, images, lambda logits: gradients.task(logits, labels, smoothing))
-            self._progress += 1
-            return
-        if self._auxiliary is None:
-            loss = task_loss(forward(self._network, images, self._recipe), labels, smoothing)
+        elif self._auxiliary is None:
+            self._descent.step(task_loss(forward(self._network, images, self._recipe), labels, smoothing))
         else:
             with self._recipe.autocast(images):
                 loss = self._auxiliary.loss(self._network, images, labels, self._progress / self._steps, smoothing)
-        self._descent.step(loss)
+            self._descent.step(loss)
         self._progress += 1
 
     def check(self) -> None:
@@ -168,14 +162,14 @@ class Cloud:
         dict
             One float32 array per answer, a row an image.
         """
-        if labelled is None:
-            batches, count = self._inbox_batches(), sum(len(indices) for indices, _ in self._inbox)
+        if labelled is not None:
+            kind, count, batches = "labelled", len(labelled), self._store.plain(labelled)
         else:
-            batches, count = self._store.plain(labelled), len(labelled)
+            kind, count = "unlabelled", sum(len(images) for images in self._inbox)
+            batches = (batch for images in self._inbox for batch in chunks(images, self._device))
         answers = ask(self._network, what, batches, self._auxiliary)
         if labelled is None:
             self._inbox.clear()
-        kind = "unlabelled" if labelled is None else "labelled"
         self.ledger.enter(f"down: answers on {kind} images", count, sum(array.nbytes for array in answers.values()))
         return answers
 
@@ -206,9 +200,8 @@ class Cloud:
             If a weight is not finite.
         """
         if not all(torch.isfinite(tensor).all() for tensor in self._network.state_dict().values()):
-            raise FloatingPointError(
-                "the training of the task learner diverged (its weights are no numbers): lower `lr`."
-            )
+            mend = "lower `lr`."
+            raise FloatingPointError(f"the training of the task learner diverged (its weights are no numbers): {mend}")
         matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
         self._network.eval()
         start = 0
@@ -232,10 +225,6 @@ class Cloud:
             self._last = plan, self._store.batch(plan)
         return self._last[1]
 
-    def _inbox_batches(self) -> Iterator[Tensor]:
-        for _, images in self._inbox:
-            yield from chunks(images, self._device)
-
 
 def ask(
     network: models.Network, what: tuple[str, ...], batches: Iterator[Tensor], auxiliary: AuxiliaryModule | None = None
@@ -250,19 +239,15 @@ def ask(
     ValueError
         If something else is asked.
     """
-    questions: dict[str, Callable[[Tensor], Tensor]] = {
-        "logits": network,
-        "features": network.embed,
-        "entropy": lambda images: entropy(network(images)),
-    }
+    questions: dict[str, Callable[[Tensor], Tensor]] = {"logits": network, "features": network.embed}
+    questions["entropy"] = lambda images: entropy(network(images))
     if auxiliary is not None:
         questions["auxiliary"] = lambda images: auxiliary.answer(network, images)
     unknown = set(what) - set(questions)
     if unknown:
         raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(questions)}.")
-    parts = answer(
-        _together(network, auxiliary), batches, lambda images: tuple(questions[name](images) for name in what)
-    )
+    asked = _together(network, auxiliary)
+    parts = answer(asked, batches, lambda images: tuple(questions[name](images) for name in what))
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
 
 

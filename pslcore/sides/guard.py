@@ -15,10 +15,8 @@ def as_indices(indices: Iterable[int], n: int, what: str = "indices") -> np.ndar
     if array.size == 0:
         return np.empty(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{what} must be a flat list of whole numbers, got {array.dtype} of shape {array.shape}: "
-            "pass dataset indices, not a mask."
-        )
+        told = f"{what} must be a flat list of whole numbers, got {array.dtype} of shape {array.shape}"
+        raise ValueError(f"{told}: pass dataset indices, not a mask.")
     outside = array[(array < 0) | (array >= n)]
     if outside.size:
         raise ValueError(f"{what} holds {outside[0]}, but the training set has the indices 0 to {n - 1}.")
@@ -31,7 +29,5 @@ def refuse_protected(indices: np.ndarray, protected: np.ndarray, what: str) -> N
     """Raise ``ProtectedDataError`` if any of the indices is protected; ``what`` says what was about to happen."""
     caught = np.intersect1d(indices, protected)
     if caught.size:
-        raise ProtectedDataError(
-            f"{caught.size} protected image(s) were about to be {what} (the first is {caught[0]}): "
-            "only images of the safe pool may leave the client."
-        )
+        told = f"{caught.size} protected image(s) were about to be {what} (the first is {caught[0]})"
+        raise ProtectedDataError(f"{told}: only images of the safe pool may leave the client.")

@@ -1,6 +1,7 @@
 """The ledger of everything that crosses between the two sides."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -9,14 +10,12 @@ class Ledger:
     """Counts what crossed, by direction and kind; remembers which images the cloud saw before they were labelled."""
 
     def __init__(self):
-        self._items: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
+        self._crossings: dict[str, Counter[str]] = defaultdict(Counter)
         self._seen_unlabelled: set[int] = set()
 
     def enter(self, what: str, items: int, n_bytes: int) -> None:
         """Add a crossing: so many items of a kind, so many bytes."""
-        self._items[what] += int(items)
-        self._bytes[what] += int(n_bytes)
+        self._crossings[what].update(items=int(items), bytes=int(n_bytes))
 
     def saw_unlabelled(self, indices: np.ndarray) -> None:
         """Remember dataset indices of unlabelled images that the cloud has seen."""
@@ -29,7 +28,11 @@ class Ledger:
 
     def summary(self) -> dict[str, dict[str, int]]:
         """``{kind: {"items": ..., "bytes": ...}}`` of all crossings so far."""
-        return {what: {"items": self._items[what], "bytes": self._bytes[what]} for what in sorted(self._items)}
+        return {what: dict(self._crossings[what]) for what in sorted(self._crossings)}
+
+    def entry(self) -> dict[str, Any]:
+        """What a record says of a cycle: all so far."""
+        return {"unlabelled_seen": self.unlabelled_seen, "crossed": self.summary()}
 
     def state(self) -> dict:
         """All that it holds, for a checkpoint."""
@@ -37,6 +40,5 @@ class Ledger:
 
     def restore(self, state: dict) -> None:
         """Back to what ``state`` gave."""
-        self._items = Counter({what: row["items"] for what, row in state["crossings"].items()})
-        self._bytes = Counter({what: row["bytes"] for what, row in state["crossings"].items()})
+        self._crossings = defaultdict(Counter, {what: Counter(row) for what, row in state["crossings"].items()})
         self._seen_unlabelled = set(state["seen_unlabelled"])

@@ -33,10 +33,9 @@ def mislabel(labels: np.ndarray, rate: float, groups: np.ndarray, rng: np.random
     groups = np.asarray(groups)
     kinds, sizes = np.unique(groups, return_counts=True)
     if rate > 0 and (sizes < 2).any():
-        raise ValueError(
-            f"noise = {rate} within superclasses: superclass {kinds[sizes < 2][0]} has one class only, so that none "
-            "of its labels can be mistaken; leave the superclasses out of the data set or merge some."
-        )
+        told = f"noise = {rate} within superclasses: superclass {kinds[sizes < 2][0]} has one class only, so that"
+        mend = "leave the superclasses out of the data set or merge some."
+        raise ValueError(f"{told} none of its labels can be mistaken; {mend}")
     wrong = np.flatnonzero(rng.random(len(labels)) < rate)
     skips = rng.random(len(wrong))
     given = labels.copy()

@@ -114,10 +114,8 @@ def protected_setting(n: int, initial: int, fraction: float = 0.9, seed: int = 0
     order = numpy_stream(seed, "pools").permutation(n)
     n_protected = round(fraction * n)
     if not 0 <= initial <= n - n_protected:
-        raise ValueError(
-            f"an initial pool of {initial} images cannot be drawn: {n_protected} of {n} are protected, "
-            f"which leaves {n - n_protected}. Lower `initial` or the protected fraction."
-        )
+        told = f"an initial pool of {initial} images cannot be drawn: {n_protected} of {n} are protected,"
+        raise ValueError(f"{told} which leaves {n - n_protected}. Lower `initial` or the protected fraction.")
     return Pools(n, labelled=order[n_protected : n_protected + initial], protected=order[:n_protected])
 
 

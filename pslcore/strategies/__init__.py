@@ -19,15 +19,9 @@ from pslcore.strategies.random import Random
 from pslcore.strategies.vaal import VAAL, VAE, discriminator
 
 _STRATEGIES: dict[str, type[Strategy]] = {
-    "psl": PSL,
-    "random": Random,
-    "entropy": Entropy,
-    "ll4al": LL4AL,
-    "vaal": VAAL,
-    "core_set": CoreSet,
-    "badge": BADGE,
-    "alfa_mix": ALFAMix,
-}
+    "psl": PSL, "random": Random, "entropy": Entropy, "ll4al": LL4AL,
+    "vaal": VAAL, "core_set": CoreSet, "badge": BADGE, "alfa_mix": ALFAMix,
+}  # fmt: skip
 
 
 PACKAGES = "pslcore.methods"
@@ -58,10 +52,8 @@ def kind(name: str) -> type[Strategy]:
         raise ValueError(f"unknown method {name!r}: choose one of {known}.")
     cls = given.load()
     if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise ValueError(
-            f"the method {name!r} of the package {given} is {short(cls)}: it must be a class that inherits from "
-            "pslcore.strategies.Strategy."
-        )
+        mend = "it must be a class that inherits from pslcore.strategies.Strategy."
+        raise ValueError(f"the method {name!r} of the package {given} is {short(cls)}: {mend}")
     return cls
 
 

@@ -5,8 +5,6 @@ Mixing", CVPR 2022. The closed form, with its zero coordinates, follows the auth
 github.com/AminParvaneh/alpha_mix_active_learning, there `calculate_optimum_alpha` and `find_candidate_set`.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from numbers import Real
@@ -22,14 +20,7 @@ _ROWS = 256  # rows handled in one go, so that they stay in cache
 
 
 def alfa_mix(
-    features,
-    labelled_features,
-    labelled_labels,
-    weight,
-    bias,
-    budget: int,
-    seed,
-    cap_step: float = 0.03125,
+    features, labelled_features, labelled_labels, weight, bias, budget: int, seed, cap_step: float = 0.03125
 ) -> np.ndarray:
     """Pick among the images whose prediction flips, spread out by k-means.
 
@@ -90,10 +81,8 @@ def class_anchors(labelled_features, labelled_labels, num_classes: int) -> np.nd
         raise ValueError(f"labelled_labels has shape {labels.shape} for {len(features)} images: pass one label each.")
     span = f" from {labels.min()} to {labels.max()}" if labels.size and labels.dtype.kind in "iufb" else ""
     if labels.size and not (labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < num_classes):
-        raise ValueError(
-            f"labelled_labels are {labels.dtype}{span}: "
-            f"pass whole numbers from 0 to {num_classes - 1}, one per row of weight."
-        )
+        mend = f"pass whole numbers from 0 to {num_classes - 1}, one per row of weight."
+        raise ValueError(f"labelled_labels are {labels.dtype}{span}: {mend}")
     means = [features[labels == label].mean(axis=0, dtype=np.float64) for label in np.unique(labels)]
     return np.array(means).reshape(len(means), features.shape[1])
 
@@ -242,5 +231,4 @@ class ALFAMix(Sided):
     def pick(self, query: Query) -> Indices:
         features, labelled = query.answers["features"], query.labelled_answers["features"]
         assert query.head is not None
-        weight, bias = query.head
-        return query.safe[alfa_mix(features, labelled, query.labels, weight, bias, query.budget, query.stream)]
+        return query.safe[alfa_mix(features, labelled, query.labels, *query.head, query.budget, query.stream)]

@@ -4,8 +4,6 @@ J. T. Ash, C. Zhang, A. Krishnamurthy, J. Langford and A. Agarwal, "Deep Batch A
 Gradient Lower Bounds", ICLR 2020. The factored distance is also in the authors' code, github.com/JordanAsh/badge.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pslcore.data import Indices
@@ -69,9 +67,8 @@ def badge(probabilities, features, budget: int, seed, rejection: bool = True) ->
     gradients = _Gradients(probabilities, features, budget)
     gradients.pick(int(gradients.squares.argmax()))
     (_by_rejection if rejection else _plainly)(gradients, rng)
-    rest = np.ones(len(features), dtype=bool)
-    rest[gradients.picked] = False
-    gradients.picks[gradients.count :] = rng.choice(np.flatnonzero(rest), budget - gradients.count, replace=False)
+    rest = np.setdiff1d(np.arange(len(features)), gradients.picked)
+    gradients.picks[gradients.count :] = rng.choice(rest, budget - gradients.count, replace=False)
     return gradients.picks
 
 
@@ -165,9 +162,8 @@ class _Gradients:
     def distances(self, rows, picks):
         """Squared distances from rows to a slice of the picks, float64 [rows, picks]."""
         u, h = self.factors(rows)
-        return _distances(
-            u, h, self.squares[rows], self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]]
-        )
+        picked = self.pick_u[picks], self.pick_h[picks], self.squares[self.picks[picks]]
+        return _distances(u, h, self.squares[rows], *picked)
 
     def between(self, rows):
         """Squared distances among rows, float64 [rows, rows]."""

@@ -1,7 +1,5 @@
 """What the selection functions ask of their inputs, in one place. NumPy only."""
 
-from __future__ import annotations
-
 import operator
 
 import numpy as np

@@ -3,8 +3,6 @@
 O. Sener and S. Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

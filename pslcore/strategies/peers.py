@@ -4,6 +4,7 @@ The teacher's step (line 6) comes just before, in ``runs.training``.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -60,21 +61,20 @@ class Peers(nn.Module, ClientLearner):
         super().__init__()
         self._options, self._client, self._recipe = options, client, setup.recipe
         recipe = setup.recipe
+        build = partial(models.build, options.student, setup.num_classes, client.channels)
         self.students = nn.ModuleList(
-            fresh(
-                lambda: models.build(options.student, setup.num_classes, client.channels),
-                setup.seed, f"student-init-{j}", setup.cycle, client.device,
-            )
-            for j in range(options.peers)
-        )  # fmt: skip
+            fresh(build, setup.seed, f"student-init-{j}", setup.cycle, client.device) for j in range(options.peers)
+        )
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
         self._heads = models.stacked(list(self.students)) if recipe.precision == "float32" else None
         parameters = list(self.parameters()) if self._heads is None else self._heads.parameters
-        self._in_class = Descent(parameters, recipe, setup.steps)
+        # Each lesson: how the weights descend, the loss of the logits, and the same with its gradient by hand
+        self._in_class = Descent(parameters, recipe, setup.steps), in_class_loss, gradients.in_class
         # Decision: Eq. 5 has its own momentum and no weight decay, so that a batch without a pair changes no weight
         # (but for what momentum is left; the running statistics of batch norm follow every batch).
-        self._out_of_class = Descent(parameters, recipe, setup.steps, weight_decay=0.0)
+        descent = Descent(parameters, recipe, setup.steps, weight_decay=0.0)
+        self._out_of_class = descent, out_of_class_loss, gradients.out_of_class
         self._pairs = torch_stream(setup.seed, "pairs", setup.cycle)
         unlabelled = client.pools.unlabelled if options.study_protected else client.pools.safe
         stream = torch_stream(setup.seed, "unlabelled", setup.cycle)
@@ -89,31 +89,22 @@ class Peers(nn.Module, ClientLearner):
         assert teacher_logits is not None
         options = self._options
         alpha, labels = options.alpha if options.in_class else 0.0, self._client.store.labels(plan)
-        self._step(
-            self._in_class, plan, in_class_loss, gradients.in_class, teacher_logits, labels, alpha, options.temperature
-        )  # fmt: skip
-        if options.out_of_class and options.peers > 1:
-            unlabelled = self._unlabelled.draw(len(plan))
-            if unlabelled is not None:
-                self._step(
-                    self._out_of_class, unlabelled, out_of_class_loss, gradients.out_of_class,
-                    options.margin, options.ranking, self._pairs,
-                )  # fmt: skip
+        self._step(self._in_class, plan, teacher_logits, labels, alpha, options.temperature)
+        unlabelled = self._unlabelled.draw(len(plan)) if options.out_of_class and options.peers > 1 else None
+        if unlabelled is not None:
+            self._step(self._out_of_class, unlabelled, options.margin, options.ranking, self._pairs)
 
-    def _step(
-        self, descent: Descent, plan: Plan, loss: Callable[..., Tensor],
-        by_hand: Callable[..., gradients.WithGradient], *given: Any,
-    ) -> None:  # fmt: skip
+    def _step(self, lesson: tuple[Descent, Callable, Callable], plan: Plan, *given: Any) -> None:
         """One step down a loss of all peers' logits: by autograd, or if they are heads by hand."""
-        images = self._client.store.batch(plan)
+        (descent, loss, by_hand), images = lesson, self._client.store.batch(plan)
         if self._heads is None:
             descent.step(loss(forward(self, images, self._recipe), *given))
         else:
             self._heads.step(descent.step, images, lambda logits: by_hand(logits, *given))
 
     def check(self) -> None:
-        self._in_class.check("peer students")
-        self._out_of_class.check("peer students")
+        for descent, *_ in (self._in_class, self._out_of_class):
+            descent.check("peer students")
 
     def answers(self, batches: Iterator[Tensor]) -> Tensor:
         """All peers' logits in eval mode, float32 [P, N, C], on the CPU."""

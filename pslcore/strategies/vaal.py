@@ -7,6 +7,7 @@ client and train on ``D_L`` and ``D_U``, protected images included; they never m
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -76,23 +77,15 @@ class VAE(nn.Module):
             raise ValueError(f"images of {size[0]}x{size[1]} pixels are too small for VAAL: it needs 2x2 at least.")
         self.encoder = nn.Sequential()
         for before, after in zip([channels, *widths], widths, strict=False):
-            self.encoder += nn.Sequential(
-                nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
-            )
+            self.encoder += _normed(nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after))
         flat = widths[-1] * self.small[0] * self.small[1]
         self.mean, self.log_variance = nn.Linear(flat, latents), nn.Linear(flat, latents)
         self.expand = nn.Linear(latents, widths[-1] * self.start[0] * self.start[1])
         self.decoder = nn.Sequential()
         for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            self.decoder += nn.Sequential(
-                nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
-            )
+            self.decoder += _normed(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after))
         self.decoder.append(nn.ConvTranspose2d(widths[0], channels, 1))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        _initialise(self)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latent code, [N, latents] each."""
@@ -117,9 +110,9 @@ class VectorVAE(nn.Module):
         widths = [features, 4 * width, 2 * width]
         self.encoder, self.decoder = nn.Sequential(nn.Flatten()), nn.Sequential()
         for before, after in pairwise(widths):
-            self.encoder += _layer(before, after)
+            self.encoder += _normed(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after))
         for before, after in pairwise([latents, *widths[:0:-1]]):
-            self.decoder += _layer(before, after)
+            self.decoder += _normed(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after))
         self.decoder.append(nn.Linear(widths[1], features))
         self.mean, self.log_variance = nn.Linear(widths[-1], latents), nn.Linear(widths[-1], latents)
 
@@ -133,8 +126,16 @@ class VectorVAE(nn.Module):
         return self.decoder(code)[..., None, None]
 
 
-def _layer(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU())
+def _normed(layer: nn.Module, norm: nn.Module) -> nn.Sequential:
+    return nn.Sequential(layer, norm, nn.ReLU())
+
+
+def _initialise(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def discriminator(latents: int = 32) -> nn.Sequential:
@@ -142,10 +143,7 @@ def discriminator(latents: int = 32) -> nn.Sequential:
     layers = nn.Sequential(
         nn.Linear(latents, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 1), nn.Flatten(0)
     )
-    for module in layers:
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
+    _initialise(layers)
     return layers
 
 
@@ -159,29 +157,24 @@ class Adversaries(nn.Module, ClientLearner):
         super().__init__()
         self._options, self._client, self._recipe = options, client, setup.recipe
         size = next(client.store.plain(client.pools.labelled[:1])).shape[-2:]
+        vae = partial(VectorVAE, client.channels) if size == (1, 1) else partial(VAE, client.channels, size)
         networks = {
-            "vae": lambda: (
-                VectorVAE(client.channels, options.width, options.latents)
-                if size == (1, 1)
-                else VAE(client.channels, size, options.width, options.latents)
-            ),
-            "discriminator": lambda: discriminator(options.latents),
+            "vae": partial(vae, width=options.width, latents=options.latents),
+            "discriminator": partial(discriminator, options.latents),
         }
         for name, builder in networks.items():
             self.add_module(name, fresh(builder, setup.seed, f"vaal-{name}-init", setup.cycle, client.device))
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
-        self._optimisers = {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=options.lr, fused=size == (1, 1))
-            for name in networks
-        }
+        adam = partial(torch.optim.Adam, lr=options.lr, fused=size == (1, 1))
+        self._optimisers = {name: adam(getattr(self, name).parameters()) for name in networks}
         recipe = setup.recipe
-        self._noise = torch_stream(setup.seed, "vaal-noise", setup.cycle)
+        self._noise, *streams = (
+            torch_stream(setup.seed, f"vaal-{name}", setup.cycle) for name in ("noise", "labelled", "unlabelled")
+        )
         self._labelled, self._unlabelled = (
-            Endless(
-                pool, recipe.padding, recipe.flip, torch_stream(setup.seed, f"vaal-{name}", setup.cycle), recipe.zoom
-            )
-            for name, pool in (("labelled", client.pools.labelled), ("unlabelled", client.pools.unlabelled))
+            Endless(pool, recipe.padding, recipe.flip, stream, recipe.zoom)
+            for pool, stream in zip((client.pools.labelled, client.pools.unlabelled), streams, strict=True)
         )
         self._loss = torch.zeros((), device=client.device)
 

@@ -5,7 +5,7 @@
 
 from psllab.album import commands
 from psllab.album.album import Album
-from psllab.album.exchange import Taken, ask_csv, ask_page, labels_csv, suggestions_csv, take_in, tree  # fmt: skip
+from psllab.album.exchange import Imported, ask_csv, ask_page, import_labels, labels_csv, suggestions_csv, tree
 from psllab.album.homes import KnownPictures
 from psllab.album.pictures import HEIC, Picture
 from psllab.album.protection import ProtectionWarning

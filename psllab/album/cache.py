@@ -14,7 +14,7 @@ from PIL import Image
 from psllab.album.pictures import Picture, Seen, decode, glance, opened
 from psllab.album.store import Store
 from psllab.album.taken import Taken
-from psllab.album.walk import File, Stamp
+from psllab.album.walk import File
 
 Progress = Callable[[int, int], object]
 
@@ -131,7 +131,7 @@ class Cache(Store):
     def unread(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Those that were not decoded yet."""
         missing = {key for (key,) in self._run("select name from pictures where pixels is null")}
-        return [picture for picture in pictures if _key(picture.path) in missing]
+        return [picture for picture in pictures if _key(picture.path) in missing] if missing else []
 
     def read(self, folder: Path, pictures: Iterable[Picture], progress: Progress | None = None) -> dict[str, str]:
         """Decode those that were not decoded yet; gives the path and the reason of each that cannot be.
@@ -172,9 +172,10 @@ class Cache(Store):
         """Of pictures that were decoded, uint8 [N, 3, size, size]; ``KeyError`` if one was not."""
         keys = [_key(picture.path) for picture in pictures]
         every = len(keys) > 1000
-        rows = self._run("select name, pixels from pictures") if every else [
-            row for key in keys for row in self._run("select name, pixels from pictures where name = ?", (key,))
-        ]  # fmt: skip
+        find = "select name, pixels from pictures"
+        rows = (
+            self._run(find) if every else [row for key in keys for row in self._run(f"{find} where name = ?", (key,))]
+        )
         held = {name: blob for name, blob in rows if blob}
         flat = b"".join(held[key] for key in keys)
         images = np.frombuffer(flat, np.uint8).reshape(len(keys), self._size, self._size, 3)
@@ -209,8 +210,7 @@ def _key(name: str) -> str:
 
 
 def _stamp(file: File, beside: Iterable[File]) -> str:
-    stamps: list[Stamp] = [file.stamp, *(one.stamp for one in beside)]
-    return " ".join(str(part) for stamp in stamps for part in stamp)
+    return " ".join(str(part) for one in (file, *beside) for part in one.stamp)
 
 
 def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
@@ -226,15 +226,8 @@ def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
             sidecars[os.path.basename(name)] = (folder / name).read_bytes()[:_SIDECAR]
     got = glance(payload, sidecars)
     days = " ".join(day.isoformat() for day in got.taken.dates)
-    return (
-        got.digest,
-        days,
-        *(got.taken.place or (None, None)),
-        got.taken.date_doubt,
-        got.taken.place_doubt,
-        got.reason,
-        got.bits,
-    )
+    place = got.taken.place or (None, None)
+    return (got.digest, days, *place, got.taken.date_doubt, got.taken.place_doubt, got.reason, got.bits)
 
 
 def _decoded(folder: Path, picture: Picture, size: int, bits: int) -> tuple[bytes, bytes, bytes, str]:

@@ -43,7 +43,7 @@ def tell(options: argparse.Namespace) -> int:
     warnings.simplefilter("ignore", ProtectionWarning)
     with Album(options.folder, out=options.out) as album:
         print(*album.preview().notices, *album.rewritten, sep="\n")
-        print(exchange.take_in(album, options.labels, options.by))
+        print(exchange.import_labels(album, options.labels, options.by))
         if album.waiting:
             print(f"{len(album.waiting)} pictures of this round wait for a label.")
         elif album.ready:

@@ -18,13 +18,16 @@ from pslcore.settings import short
 from psllab.album import sheets, studio, written
 from psllab.album.album import Album
 from psllab.album.pictures import Picture
+from psllab.album.report import sentences
 from psllab.album.sheets import LEARNER, NOT_SURE, SKIP, Line
-from psllab.album.state import SPOKEN
+from psllab.album.state import RESPONSES
 from psllab.album.written import MARK
+
+_PAGE = Path(__file__).with_name("ask.html")
 
 
 @dataclass(frozen=True)
-class Taken:
+class Imported:
     """How many answers, skips and not-sures were taken in, and how many lines have no label yet.
 
     Left out are lines on pictures that are ``gone`` (or have changed) or ``protected`` since they were asked about, and
@@ -40,15 +43,14 @@ class Taken:
     guesses: int = 0
 
     def __str__(self) -> str:
-        told = f"Taken in: {self.answers} answers, {self.skipped} skipped, {self.unsure} not sure."
-        told += f" {self.empty} have no label yet." if self.empty else ""
-        for count, why in (
-            (self.gone, "on pictures that are gone or have changed since"),
-            (self.protected, "on pictures that are protected since"),
-            (self.guesses, f"by the {LEARNER}, which are no answers"),
-        ):
-            told += f" Left out: {count} {why}." if count else ""
-        return told
+        notes = sentences(
+            (self.empty, "have no label yet."),
+            (self.gone, "on pictures that are gone or have changed since: left out."),
+            (self.protected, "on pictures that are protected since: left out."),
+            (self.guesses, f"by the {LEARNER}, which are no answers: left out."),
+        )
+        first = f"Taken in: {self.answers} answers, {self.skipped} skipped, {self.unsure} not sure."
+        return " ".join([first, *notes])
 
 
 def ask_csv(album: Album, pictures: list[Picture], path: str | Path) -> None:
@@ -64,8 +66,8 @@ def ask_csv(album: Album, pictures: list[Picture], path: str | Path) -> None:
 
 def labels_csv(album: Album, path: str | Path) -> None:
     """All answers, ``by`` whom; ``content`` is the picture's digest."""
-    digests = {picture.path: picture.digest for picture in album._roll.pictures}
-    rows = [[name, label, album.words(name)[-1].by, digests[name]] for name, label in sorted(album.labels().items())]
+    labelled = sorted(album._labelled().items(), key=lambda item: item[0].path)
+    rows = [[p.path, label, album.annotations(p)[-1].by, p.digest] for p, label in labelled]
     sheets.write(written.note(album, path, "table"), ["file", "label", "by", "content"], rows)
 
 
@@ -86,11 +88,11 @@ def ask_page(album: Album, pictures: list[Picture], path: str | Path) -> None:
         "</select></figure>\n"
         for p in pictures
     )
-    page = _PAGE.replace("@count", str(len(pictures))).replace("@cards", cards)
+    page = _PAGE.read_text("utf-8").replace("@count", str(len(pictures))).replace("@cards", cards)
     records.write_bytes(written.note(album, path, "page"), page.encode())
 
 
-def take_in(album: Album, path: str | Path, by: str = "") -> Taken:
+def import_labels(album: Album, path: str | Path, by: str = "") -> Imported:
     """Take in a table with ``file`` and ``label``, or what Label Studio exports: JSON, JSON-MIN, CSV.
 
     ``-`` for a label skips, ``?`` is not sure, none is no answer. An answer goes to the content that was meant,
@@ -128,21 +130,21 @@ def take_in(album: Album, path: str | Path, by: str = "") -> Taken:
         album.refresh()  # perhaps files were moved or changed since the album was opened
         taken, news = _checked(album, answers)
     for event in album._journal.add_all(news):
-        album._tally.add(event)
+        album._state.add(event)
     return replace(taken, guesses=len(lines) - len(answers))
 
 
-def _checked(album: Album, lines: list[Line]) -> tuple[Taken, list[dict[str, str]]]:
+def _checked(album: Album, lines: list[Line]) -> tuple[Imported, list[dict[str, str]]]:
     """What the lines come to, and the events to write, once all of them were found right."""
     counts, news = Counter[str](), []
     for (key, who), line in _meant(album, lines).items():
         kind = {"": "empty", SKIP: "skip", NOT_SURE: "not sure"}.get(line.label, "answer")
         label = {"label": line.label} if kind == "answer" else {}
-        if not album._roll.usable(key):
-            kind = "protected" if key in album._roll.at else "gone"
+        if not album._index.usable(key):
+            kind = "protected" if key in album._index.at else "gone"
         counts[kind] += 1
-        said = [(word.what, word.label) for word in album._tally.said.get(key, ()) if word.by == who]
-        if kind in SPOKEN and said[-1:] != [(kind, label.get("label"))]:  # else the same file a second time
+        before = [(word.what, word.label) for word in album._state.annotations.get(key, ()) if word.by == who]
+        if kind in RESPONSES and before[-1:] != [(kind, label.get("label"))]:  # else the same file a second time
             try:
                 if "\n" in line.label:
                     raise ValueError(f"{len(line.label.splitlines())} classes are chosen, one is needed.")
@@ -151,7 +153,7 @@ def _checked(album: Album, lines: list[Line]) -> tuple[Taken, list[dict[str, str
                 raise _refused(line, error) from None
             news.append({"what": kind, "file": key.path, "content": key.digest, "by": who, **label})
     kinds = ("answer", "skip", "not sure", "empty", "gone", "protected")
-    return Taken(*(counts[kind] for kind in kinds)), news
+    return Imported(*(counts[kind] for kind in kinds)), news
 
 
 def _meant(album: Album, lines: list[Line]) -> dict[tuple[Picture, str], Line]:
@@ -161,7 +163,7 @@ def _meant(album: Album, lines: list[Line]) -> dict[tuple[Picture, str], Line]:
     """
     by_digest: defaultdict[str, set[Picture]] = defaultdict(set)
     by_path: defaultdict[str, set[Picture]] = defaultdict(set)
-    for key in album._tally.asked:
+    for key in album._state.asked:
         by_digest[key.digest].add(key)
         by_path[key.path].add(key)
     meant: dict[tuple[Picture, str], Line] = {}
@@ -186,7 +188,7 @@ def _by_content(album: Album, line: Line, known: dict[str, set[Picture]]) -> Pic
             f"{line.file or 'the picture'} has changed since it was asked about, or never was: "
             f"no question has the content {short(line.content, 16)}."
         )
-    return max(known[line.content], key=lambda key: (key in album._roll.at, key.path == line.file, key.path))
+    return max(known[line.content], key=lambda key: (key in album._index.at, key.path == line.file, key.path))
 
 
 def _by_path(album: Album, file: str, known: dict[str, set[Picture]]) -> Picture:
@@ -195,7 +197,7 @@ def _by_path(album: Album, file: str, known: dict[str, set[Picture]]) -> Picture
     file = inner if inner in known and file not in known else file
     found = set(known.get(file, ()))
     try:
-        found.add(album._roll.asked_as(album._roll.find(file)))
+        found.add(album._index.asked_as(album._index.find(file)))
     except ValueError:
         if not found:
             raise
@@ -205,7 +207,7 @@ def _by_path(album: Album, file: str, known: dict[str, set[Picture]]) -> Picture
             "picture is meant: keep the column `content` of ask.csv, or ask again."
         )
     key = found.pop()
-    if key not in album._tally.asked:
+    if key not in album._state.asked:
         album.check_answer(file)  # says why not
     return key
 
@@ -232,28 +234,25 @@ def tree(album: Album, folder: str | Path, how: Literal["copy", "link"] = "copy"
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).exists())):
         raise ValueError(f"{folder} holds something else: choose an empty folder.")
     written.note(album, folder, "tree")
-    labels = album.labels()
-    digests = {picture.path: picture.digest for picture in album._roll.pictures}
+    labelled = album._labelled()
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir(parents=True)
-        held = {f"{label}/{name}": digests[name] for name, label in labels.items()}
+        held = {f"{label}/{picture.path}": picture.digest for picture, label in labelled.items()}
         (new / MARK).write_text(json.dumps(held, indent=1), encoding="utf-8")
-        for name, label in labels.items():
-            target = new / label / name
+        put = os.symlink if how == "link" else shutil.copyfile
+        for picture, label in labelled.items():
+            target = new / label / picture.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            if how == "link":
-                target.symlink_to(album.folder / name)
-            else:
-                shutil.copyfile(album.folder / name, target)
+            put(album.folder / picture.path, target)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(new, folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         raise OSError(f"{folder} could not be written ({error.strerror}): free some space.") from error
-    return len(labels)
+    return len(labelled)
 
 
 def _inline(album: Album, picture: Picture) -> str:
@@ -263,30 +262,3 @@ def _inline(album: Album, picture: Picture) -> str:
 def _attribute(text: str) -> str:
     """As ``escape``; line ends stay what they are."""
     return escape(text).replace("\r", "&#13;").replace("\n", "&#10;")
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Label these</title>
-<style>
-:root { color-scheme: light dark; font: 15px system-ui, sans-serif } body { margin: 1rem }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 1rem }
-figure { margin: 0; display: flex; flex-direction: column; gap: .3rem } figcaption { overflow-wrap: anywhere }
-img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #8883 } header { margin-bottom: 1rem }
-</style>
-<header><b>@count pictures to label.</b> Choose, then <button>save answers.csv</button></header>
-<main>
-@cards</main>
-<script>
-document.querySelector("button").onclick = () => {
-  const safe = text => /^'*[=+\\-@\\t\\r\\n]/.test(text) ? "'" + text : text // a spreadsheet would run it
-  const cell = text => '"' + safe(text).replaceAll('"', '""') + '"'
-  const rows = [...document.querySelectorAll("select")].map(
-    s => [s.dataset.file, s.value, s.dataset.content].map(cell).join(","))
-  const link = document.createElement("a")
-  link.href = URL.createObjectURL(new Blob([["file,label,content", ...rows, ""].join("\\n")], {type: "text/csv"}))
-  link.download = "answers.csv"
-  link.click()
-}
-</script>
-</html>
-"""

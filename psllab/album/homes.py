@@ -84,11 +84,11 @@ def locate(folder: Path, new: bool) -> Path:
 def remember(home: Path, folder: Path) -> None:
     """Write down where a folder's album is; a place that cannot be written to is no hindrance."""
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    said = {"home": str(home), "folder": str(folder), "inode": list(_inode(folder))}
+    entry = {"home": str(home), "folder": str(folder), "inode": list(_inode(folder))}
     try:
         root().mkdir(parents=True, exist_ok=True, mode=0o700)
         (root() / "known").mkdir(exist_ok=True)
-        records.write(root() / "known" / f"{name}.json", said)
+        records.write(root() / "known" / f"{name}.json", entry)
     except OSError:
         return
 
@@ -124,8 +124,8 @@ def check(home: Path, folder: Path, digests: set[str], protection: Protection, n
 def _known() -> Iterator[Home]:
     for path in sorted((root() / "known").glob("*.json")):
         try:
-            said = records.read(path)
-            home = Home(Path(said["home"]), Path(said["folder"]), tuple(said["inode"]))
+            entry = records.read(path)
+            home = Home(Path(entry["home"]), Path(entry["folder"]), tuple(entry["inode"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if (home.path / "journal.jsonl").exists():

@@ -11,7 +11,7 @@ from psllab.album.copies import Copies
 from psllab.album.pictures import Picture, Seen, digest_of, strange
 from psllab.album.protection import HELD_BACK, Protection
 from psllab.album.rules import BY_HAND, Protect, hidden, plain
-from psllab.album.state import Tally
+from psllab.album.state import State
 from psllab.album.taken import SIDECARS
 from psllab.album.walk import File, walk
 
@@ -20,7 +20,7 @@ _FEW = 500
 the rest. A large album asks its first question after each file was hashed and its EXIF read."""
 
 
-class Roll:
+class Index:
     """Pictures by number, in the order of their paths.
 
     Attributes
@@ -28,7 +28,7 @@ class Roll:
     pictures : list of Picture
     protected : dict
         Number to reason; the reason of what is held back begins with ``protection.HELD_BACK``.
-    twins : dict
+    near_copies : dict
         Number of a picture that is held back to the path of the protected file it resembles.
     earlier : list of int
         Protected by nothing but what was protected before.
@@ -44,9 +44,10 @@ class Roll:
         self._files: list[File] = []
         self._seen: list[Seen] = []
         self._hidden: list[Seen] = []
+        self._ruled: dict[str, str] = {}  # path to what rules and names by hand say; judged once a look
         self.pictures: list[Picture] = []
         self.protected: dict[int, str] = {}
-        self.twins: dict[int, str] = {}
+        self.near_copies: dict[int, str] = {}
         self.earlier: list[int] = []
         self.left_out: dict[str, str] = {}
         self.at: dict[Picture, int] = {}
@@ -88,7 +89,9 @@ class Roll:
         if not looked:
             self.look(progress)
         self._take_by_hand()
-        unread = self.unread()
+        every = (*self._seen, *self._hidden)
+        self._ruled = {seen.picture.path: why for seen in every if (why := self._rule(seen))}
+        unread = self._unread()
         if whole or len(unread) <= _FEW:
             self.read(asked, unread, progress)
         else:
@@ -97,7 +100,7 @@ class Roll:
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
         lost = self._cache.read(self._folder, pictures, progress)
-        named = {path: why for path, why in lost.items() if path in {one.picture.path for one in self._seen}}
+        named = {seen.picture.path: lost[seen.picture.path] for seen in self._seen if seen.picture.path in lost}
         self.left_out = dict(sorted((self.left_out | named).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
         self._hidden = [seen for seen in self._hidden if seen.picture.path not in lost]
@@ -108,25 +111,27 @@ class Roll:
     ) -> bool:
         """Decode pictures that somebody shall see, all that are protected, and ``more``: whether one of the first may
         not be seen after that. It may be damaged, or look like a protected one."""
-        unread = self.unread()
-        todo = {*pictures, *more, *self._shielded()}.intersection(unread)
+        unread = self._unread()
+        todo = {*pictures, *more, *self._shielded()}.intersection(unread) if unread else ()
         if todo or len(unread) != self._undecoded:
             self.read(asked, [picture for picture in unread if picture in todo], progress)
         return not all(self.usable(picture) for picture in pictures)
 
     def uncompared(self) -> int:
         """How many protected pictures were not decoded yet."""
-        return len(set(self.unread()).intersection(self._shielded()))
+        return len(self._shielded().intersection(self._unread()))
 
-    def _shielded(self) -> list[Picture]:
-        hidden_ones = [seen.picture for seen in self._hidden if self._rule(seen)]
-        return [*(self.pictures[number] for number in self.protected), *hidden_ones]
+    def _shielded(self) -> set[Picture]:
+        hidden_ones = {seen.picture for seen in self._hidden if seen.picture.path in self._ruled}
+        return hidden_ones.union(self.pictures[number] for number in self.protected)
 
     def unread(self) -> list[Picture]:
         """The pictures that were not decoded yet, protected ones first: nobody is asked about one that is like them."""
-        first = set(self._shielded())
-        every = (seen.picture for seen in (*self._seen, *self._hidden))
-        return sorted(self._cache.unread(every), key=lambda one: one not in first)
+        first = self._shielded()
+        return sorted(self._unread(), key=lambda one: one not in first)
+
+    def _unread(self) -> list[Picture]:
+        return self._cache.unread(seen.picture for seen in (*self._seen, *self._hidden))
 
     def images(self, numbers: Iterable[int]) -> np.ndarray:
         """Pixels, uint8 [N, 3, size, size]; ``ValueError`` if one cannot be read by now."""
@@ -157,33 +162,33 @@ class Roll:
             more = f" ({len(self.left_out)} files are left out)" if self.left_out else ""
             raise ValueError(f"{self._folder} holds no picture that can be read{more}: name another folder.")
         self._judge()
-        self._undecoded = len(self.unread())
+        self._undecoded = len(self._unread())
         self.place(asked)
 
     def _judge(self) -> None:
         """What is protected, what is held back; and write both down."""
         kept, digests = self._protection, [picture.digest for picture in self.pictures]
-        found = {number: why for number in range(len(digests)) if (why := self._rule(self._seen[number]))}
+        found = {n: self._ruled[one.path] for n, one in enumerate(self.pictures) if one.path in self._ruled}
         contents = {digests[number] for number in found}
-        shielded = {one.picture.digest: why for one in self._hidden if (why := self._rule(one))}
+        hidden_ones = (seen.picture for seen in self._hidden)
+        shielded = {one.digest: self._ruled[one.path] for one in hidden_ones if one.path in self._ruled}
         for number, digest in enumerate(digests):
             if number not in found and (digest in contents or digest in shielded):
                 found[number] = "a copy of a protected picture"
         if len(found) == len(digests):  # what earlier rules protect can be released in an album that is open
             why, count = Counter(found.values()).most_common(1)[0]
             raise ValueError(f"all {len(digests)} pictures are protected ({why}: {count}): loosen the rules.")
-        before = {number: kept.contents[digest] for number, digest in enumerate(digests)
-                  if number not in found and digest in kept.contents}  # fmt: skip
+        rest = [(number, digest) for number, digest in enumerate(digests) if number not in found]
+        before = {number: kept.contents[digest] for number, digest in rest if digest in kept.contents}
         self.earlier = [number for number, why in before.items() if not why.startswith(HELD_BACK)]
         firm = {*found, *self.earlier}
-        self._copies.add(self._cache.thumbnails(
-            {digests[number] for number in firm}.union(shielded) - self._copies.known()
-        ))  # fmt: skip
+        new = {digests[number] for number in firm}.union(shielded) - self._copies.known()
+        self._copies.add(self._cache.thumbnails(new))
         held = {number: why for number, why in before.items() if number not in firm}
-        self.twins = dict.fromkeys(held, "")
+        self.near_copies = dict.fromkeys(held, "")
         for number, why, twin in self._resembling(firm):
             held.setdefault(number, HELD_BACK + why)
-            self.twins[number] = twin
+            self.near_copies[number] = twin
         earlier = {number: f"was protected before: {before[number]}" for number in self.earlier}
         self.protected = dict(sorted((found | earlier | held).items()))
         kept.keep({(digests[number], self.pictures[number].path): why for number, why in (found | held).items()})
@@ -278,26 +283,26 @@ class Roll:
                 found.append(number)
         return found
 
-    def answers(self, tally: Tally, held_out: bool | None = None) -> dict[Picture, str]:
+    def answers(self, state: State, held_out: bool | None = None) -> dict[Picture, str]:
         """Answers that can be used, in the order of asking; only those held out, or only the others."""
         return {
             key: label
-            for key, label in tally.answers().items()
-            if self.usable(key) and held_out in (None, tally.asked[key].held_out)
+            for key, label in state.answers().items()
+            if self.usable(key) and held_out in (None, state.asked[key].held_out)
         }
 
     def sides(
-        self, known: dict[Picture, str], tally: Tally, classes: Sequence[str]
+        self, known: dict[Picture, str], state: State, classes: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray, dict[int, Picture], np.ndarray]:
         """For a training on the answers ``known``: labels [N], -1 where there is none to learn from; the pictures that
         the cloud has with that label; those to upload; those that ``Cloud.upload`` refuses."""
         labels = np.full(len(self.pictures), -1, np.int64)
         for key, label in known.items():
             labels[self.at[key]] = classes.index(label)
-        before = [self.at[key] for key, label in known.items() if tally.uploaded.get(key) == label]
-        now = {self.at[key]: key for key, label in known.items() if tally.uploaded.get(key) != label}
+        before = [self.at[key] for key, label in known.items() if state.uploaded.get(key) == label]
+        now = {self.at[key]: key for key, label in known.items() if state.uploaded.get(key) != label}
         # What is protected, and what somebody looked at without an answer to learn from.
-        kept_back = set(self.protected) | {self.at[key] for key in tally.said if key in self.at}
+        kept_back = set(self.protected) | {self.at[key] for key in state.annotations if key in self.at}
         kept_back -= set(before) | set(now)
         return labels, np.array(before, np.int64), now, np.array(sorted(kept_back), np.int64)
 

@@ -31,7 +31,7 @@ class Journal:
         self.events, size = read(path)
         os.ftruncate(self._file, size)
 
-    def add(self, what: str, **said: Any) -> Event:
+    def add(self, what: str, **fields: Any) -> Event:
         """Write an event to the disk; it is there, whole, when this returns.
 
         Raises
@@ -39,12 +39,12 @@ class Journal:
         OSError
             In one sentence, if the disk is full; then nothing of it is there.
         """
-        return self.add_all([{"what": what, **said}])[0]
+        return self.add_all([{"what": what, **fields}])[0]
 
-    def add_all(self, said: list[dict[str, Any]]) -> list[Event]:
+    def add_all(self, new: list[dict[str, Any]]) -> list[Event]:
         """The same for several events, each with its ``what``: all of them are there, or none, whatever happens."""
         now, first = datetime.now(UTC).isoformat(timespec="seconds"), len(self.events)
-        events: list[Event] = [{"n": n, "when": now, **event} for n, event in enumerate(said, first)]
+        events: list[Event] = [{"n": n, "when": now, **event} for n, event in enumerate(new, first)]
         if len(events) > 1:  # the number of the last: without that line the others do not count
             events = [event | {"until": events[-1]["n"]} for event in events]
         lines = [json.dumps(e | {"digest": _digest(e)}, ensure_ascii=False, allow_nan=False) + "\n" for e in events]
@@ -56,10 +56,8 @@ class Journal:
             os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, start)
-            told = (
-                f"{self.path} could not be written ({error.strerror or error}): nothing was taken in; free some space."
-            )
-            raise OSError(told) from error
+            why = f"{self.path} could not be written ({error.strerror or error})"
+            raise OSError(f"{why}: nothing was taken in; free some space.") from error
         self.events += events
         return events
 

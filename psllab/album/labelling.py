@@ -1,53 +1,14 @@
-"""What people are asked and what they say: the part of an album that is a conversation."""
+"""What people are asked and what they answer: the part of an album that is a conversation."""
 
-from pathlib import Path
-
-from psllab.album import written
 from psllab.album.cache import Progress
-from psllab.album.index import Roll
-from psllab.album.journal import Journal
+from psllab.album.opening import OpenAlbum
 from psllab.album.pictures import Picture
-from psllab.album.protection import Protection
-from psllab.album.rules import Protect
 from psllab.album.sampling import draw, in_order
-from psllab.album.state import Tally, Word
-from psllab.album.training import Learning, Shelf
+from psllab.album.state import Annotation, State, fingerprint
 
 
-class Labelling:
-    """Questions and answers; an ``Album`` opens what they need, and learns from them."""
-
-    home: Path
-    rewritten: list[str]
-    _journal: Journal
-    _tally: Tally
-    _roll: Roll
-    _protection: Protection
-    _shelf: Shelf
-
-    @property
-    def closed(self) -> bool:
-        raise NotImplementedError
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    @property
-    def protect(self) -> Protect:
-        raise NotImplementedError
-
-    @property
-    def learning(self) -> Learning:
-        raise NotImplementedError
-
-    @property
-    def untrained(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def ready(self) -> bool:
-        raise NotImplementedError
+class Labelling(OpenAlbum):
+    """Questions and answers."""
 
     @property
     def left(self) -> int:
@@ -57,21 +18,34 @@ class Labelling:
     @property
     def waiting(self) -> list[Picture]:
         """Pictures of the open round that nobody said anything about yet, in the order of asking."""
-        return self._roll.now(self._tally.waiting())
+        return self._index.now(self._state.waiting())
 
     @property
     def unsure(self) -> list[Picture]:
         """Pictures that the last person to see them was not sure about."""
-        words = ((picture, self._tally.word(picture)) for picture in self._tally.asked)
-        return self._roll.now(picture for picture, word in words if word is not None and word.what == "not sure")
+        words = ((picture, self._state.word(picture)) for picture in self._state.asked)
+        return self._index.now(picture for picture, word in words if word is not None and word.what == "not sure")
+
+    @property
+    def untrained(self) -> int:
+        """Answers for training that nothing was learned from yet; at least 1 if some were corrected or fell away."""
+        known = self._known()
+        if fingerprint(known) == self._state.learned:
+            return 0
+        return max(1, sum(self._state.uploaded.get(key) != label for key, label in known.items()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something new to learn from, and enough of it."""
+        return self.untrained > 0 and len(self._known()) > 1
 
     def labels(self) -> dict[str, str]:
         """Path to label of every answered picture that is there, held-out ones included."""
-        return {self._roll.now([key])[0].path: label for key, label in self._roll.answers(self._tally).items()}
+        return {picture.path: label for picture, label in self._labelled().items()}
 
-    def words(self, picture: Picture | str) -> list[Word]:
+    def annotations(self, picture: Picture | str) -> list[Annotation]:
         """All that was said of a picture, by whom and when; the last word counts."""
-        return list(self._tally.said.get(self._roll.asked_as(self._roll.find(picture)), []))
+        return list(self._state.annotations.get(self._index.asked_as(self._index.find(picture)), []))
 
     def next(self, n: int = 20, progress: Progress | None = None) -> list[Picture]:
         """The pictures to label next: those of the open round that wait, else ``n`` new ones.
@@ -94,19 +68,19 @@ class Labelling:
             raise ValueError(f"{self.untrained} answers are new: call train() before the next pictures are picked.")
         ahead = 0
         while True:
-            askable, asks = self._askable(), self._tally.asks
+            askable, asks = self._askable(), self._state.asks
             if n > len(askable):
                 raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
-            wanted, pictures = self._wanted(askable), self._roll.pictures
+            wanted, pictures = self._wanted(askable), self._index.pictures
             numbers, held = draw(n, askable, wanted, pictures, self.learning.seed, asks)
             picked, more = [pictures[number] for number in numbers], [pictures[number] for number in wanted[:ahead]]
-            if not self._roll.compare(self._tally.asked, picked, more, progress):
+            if not self._index.compare(self._state.asked, picked, more, progress):
                 break
             self._rewrite()  # one is damaged or held back: draw without it
             ahead = max(n, 2 * ahead)  # where many are, few more turns are needed
         named = [[picture.path, picture.digest] for picture in picked]
-        self._tally.add(self._journal.add("asked", pictures=named, held_out=held))
-        self._roll.place(self._tally.asked)
+        self._state.add(self._journal.add("asked", pictures=named, held_out=held))
+        self._index.place(self._state.asked)
         return picked
 
     def answer(self, picture: Picture | str, label: str, by: str = "somebody") -> None:
@@ -128,31 +102,28 @@ class Labelling:
         OSError
             If the disk is full; then nothing was taken in.
         """
-        self.check_answer(picture, label)
-        self._say("answer", picture, by, label=label)
+        self._respond("answer", picture, by, label)
 
     def check_answer(self, picture: Picture | str, label: str | None = None) -> None:
         """Raise what ``answer`` would raise."""
         self._alive()
         if label is not None and label not in self.classes:
             raise ValueError(f"{label!r} is none of the classes: choose one of {', '.join(self.classes)}.")
-        number = self._roll.find(picture)
-        seen = self._roll.pictures[number]
-        if number in self._roll.protected:
+        number = self._index.find(picture)
+        seen = self._index.pictures[number]
+        if number in self._index.protected:
             raise ValueError(f"{seen.path} is protected: nobody is asked about it.")
-        if self._roll.asked_as(number) not in self._tally.asked:
+        if self._index.asked_as(number) not in self._state.asked:
             raise ValueError(f"{seen.path} was not asked about: answer what next() gives.")
-        self._roll.check(number)
+        self._index.check(number)
 
     def skip(self, picture: Picture | str, by: str = "somebody") -> None:
         """Set a picture aside; it is not asked about again, but may be answered. Raises what ``answer`` raises."""
-        self.check_answer(picture)
-        self._say("skip", picture, by)
+        self._respond("skip", picture, by)
 
     def not_sure(self, picture: Picture | str, by: str = "somebody") -> None:
         """The same for one that this person cannot tell; it is listed in ``unsure``, for somebody else."""
-        self.check_answer(picture)
-        self._say("not sure", picture, by)
+        self._respond("not sure", picture, by)
 
     def undo(self, by: str | None = None) -> Picture:
         """Take back the last thing that was said (by that person), and give the picture it was said of.
@@ -163,35 +134,36 @@ class Labelling:
             If nothing was said since the last upload: what has gone to the cloud can be corrected, not taken back.
         """
         self._alive()
-        mine = [event for event in self._tally.spoken if by is None or event["by"] == by]
+        mine = [event for event in self._state.undoable if by is None or event["by"] == by]
         if not mine:
             raise ValueError("nothing can be taken back since the last training: answer a picture anew to correct it.")
         self._journal.add("undo", of=mine[-1]["n"])
-        self._tally = Tally.of(self._journal.events)
-        self._roll.place(self._tally.asked)
-        return self._roll.today(Picture(mine[-1]["file"], mine[-1]["content"]))
+        self._state = State.of(self._journal.events)
+        self._index.place(self._state.asked)
+        return self._index.today(Picture(mine[-1]["file"], mine[-1]["content"]))
 
     # Behind it
 
-    def _alive(self) -> None:
-        if self.closed:
-            raise ValueError("this album was closed, or opened again elsewhere in this process: use that one.")
+    def _labelled(self) -> dict[Picture, str]:
+        return {self._index.today(key): label for key, label in self._index.answers(self._state).items()}
 
-    def _rewrite(self) -> None:
-        """What is protected by now goes from all files that were written."""
-        self.rewritten += written.refresh_written(self)
-
-    def _say(self, what: str, picture: Picture | str, by: str, **more: str) -> None:
+    def _respond(self, what: str, picture: Picture | str, by: str, label: str | None = None) -> None:
+        self.check_answer(picture, label)
         if not isinstance(by, str) or not by.strip():
             raise ValueError("`by` is empty: say who answers.")
-        key = self._roll.asked_as(self._roll.find(picture))
-        self._tally.add(self._journal.add(what, file=key.path, content=key.digest, by=by, **more))
+        key = self._index.asked_as(self._index.find(picture))
+        fields = {"file": key.path, "content": key.digest, "by": by} | ({} if label is None else {"label": label})
+        self._state.add(self._journal.add(what, **fields))
 
     def _askable(self) -> list[int]:
-        return self._roll.askable(set(self._tally.said) | set(self._tally.open))
+        return self._index.askable(set(self._state.annotations) | set(self._state.open))
 
     def _wanted(self, askable: list[int]) -> list[int]:
         """The same, most wanted first."""
-        kept = self._shelf.ranking(self._tally.rounds) if self._tally.rounds else []
-        ranking = [self._roll.at[picture] for picture in kept if picture in self._roll.at]
-        return in_order(askable, ranking, self._roll.pictures, self.learning.seed, self._tally.asks)
+        kept = self._checkpoints.ranking(self._state.rounds) if self._state.rounds else []
+        ranking = [self._index.at[picture] for picture in kept if picture in self._index.at]
+        return in_order(askable, ranking, self._index.pictures, self.learning.seed, self._state.asks)
+
+    def _known(self) -> dict[Picture, str]:
+        """The answers to learn from."""
+        return self._index.answers(self._state, held_out=False)

@@ -83,9 +83,9 @@ class Protection:
         """Whether a protected picture had one of these names."""
         return not self.names.keys().isdisjoint(map(hidden, routes)) if self.names else False
 
-    def _add(self, what: str, **said: Any) -> None:
+    def _add(self, what: str, **fields: Any) -> None:
         assert self._journal is not None
-        self._take(self._journal.add(what, **said))
+        self._take(self._journal.add(what, **fields))
 
     def _named(self, key: str, why: str) -> bool:
         return key in self.names and (why != BY_HAND or self.names[key] == BY_HAND)

@@ -177,8 +177,8 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
     except Exception as error:  # PyYAML's constructors raise whatever they meet
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ValueError(f"{given}{where} is no YAML that can be read: {told}.") from None
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ValueError(f"{given}{where} is no YAML that can be read: {problem}.") from None
     try:
         found = Protect.of({} if content is None else content)
     except ValueError as error:
@@ -195,8 +195,8 @@ class _Once(yaml.SafeLoader):
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for name in names:
             if names.count(name) > 1:
-                told = f"{name!r} is written twice; write all of it in one place, numbers with a point (0.5)"
-                raise yaml.constructor.ConstructorError(problem=told, problem_mark=node.start_mark)
+                problem = f"{name!r} is written twice; write all of it in one place, numbers with a point (0.5)"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 

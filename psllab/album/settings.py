@@ -6,7 +6,7 @@ from typing import Any
 
 from psllab.album.journal import Event, Journal
 from psllab.album.rules import Protect, rules
-from psllab.album.state import Tally
+from psllab.album.state import State
 from psllab.album.training import Learning
 
 
@@ -19,7 +19,7 @@ class Choices:
     learning: Learning
 
     @classmethod
-    def of(cls, journal: Journal, classes: Any, protect: Any, learning: Any, tally: Tally) -> "Choices":
+    def of(cls, journal: Journal, classes: Any, protect: Any, learning: Any, state: State) -> "Choices":
         """What is given goes before what was kept; nothing is written yet.
 
         Raises
@@ -31,13 +31,13 @@ class Choices:
         if classes is None and kept is None:
             raise ValueError("an album needs classes the first time: name at least two.")
         names = _classes(kept["classes"] if classes is None and kept else classes)
-        if kept and tally.asked and list(names[: len(kept["classes"])]) != kept["classes"]:
+        if kept and state.asked and list(names[: len(kept["classes"])]) != kept["classes"]:
             raise ValueError(
                 f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
             )
         learned = Learning.of(kept["learning"]) if kept else Learning()
         wanted = learned if learning is None else learning if isinstance(learning, Learning) else Learning.of(learning)
-        if tally.uploaded and wanted != learned:
+        if state.uploaded and wanted != learned:
             raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
         wanted.config()  # checks the method's options
         before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}
@@ -45,13 +45,13 @@ class Choices:
 
     def keep(self, journal: Journal) -> None:
         """Write them down, if they differ from what is there."""
-        said = {
+        wanted = {
             "classes": list(self.classes), "protect": self.protect.kept(),
             "learning": self.learning.model_dump(mode="json"),
         }  # fmt: skip
         kept = _kept(journal)
-        if kept is None or any(kept[name] != value for name, value in said.items()):
-            journal.add("album", **said)
+        if kept is None or any(kept[name] != value for name, value in wanted.items()):
+            journal.add("album", **wanted)
 
 
 def learned_classes(journal: Journal) -> int:

@@ -71,8 +71,8 @@ def read(path: Path, text: str) -> Sheet:
 def write(path: str | Path, head: list[str], rows: list[list[str]], delimiter: str = ",") -> None:
     """Write a table whole or not at all."""
     text = io.StringIO(newline="")
-    told = ([f"'{cell}" if _RUN.match(cell) else cell for cell in row] for row in [head, *rows])
-    csv.writer(text, delimiter=delimiter).writerows(told)
+    cells = ([f"'{cell}" if _RUN.match(cell) else cell for cell in row] for row in [head, *rows])
+    csv.writer(text, delimiter=delimiter).writerows(cells)
     records.write_bytes(Path(path), text.getvalue().encode())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from psllab.album.journal import Event
 from psllab.album.pictures import Picture
 
-SPOKEN = ("answer", "skip", "not sure")
+RESPONSES = ("answer", "skip", "not sure")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Word:
+class Annotation:
     """What somebody said of a picture; ``label`` is there for answers only."""
 
     what: str
@@ -31,14 +31,14 @@ class Word:
 
 
 @dataclass
-class Tally:
+class State:
     """The state that events lead to, one after the other.
 
     Attributes
     ----------
     asked : dict
         Picture to ``Asked``, in the order of asking.
-    said : dict
+    annotations : dict
         Picture to all words on it; the last one counts.
     uploaded : dict
         Picture to the label that the cloud has of it.
@@ -52,12 +52,12 @@ class Tally:
         Questions so far, those included that were asked twice.
     open : list of Picture
         Asked about since the last training.
-    spoken : list of event
+    undoable : list of event
         What ``undo`` can still take back.
     """
 
     asked: dict[Picture, Asked] = field(default_factory=dict)
-    said: dict[Picture, list[Word]] = field(default_factory=dict)
+    annotations: dict[Picture, list[Annotation]] = field(default_factory=dict)
     uploaded: dict[Picture, str] = field(default_factory=dict)
     ledger: dict[str, Any] | None = None
     uploads: list[Event] = field(default_factory=list)
@@ -65,17 +65,17 @@ class Tally:
     asks: int = 0
     learned: str = ""  # fingerprint of the answers of the last training
     open: list[Picture] = field(default_factory=list)
-    spoken: list[Event] = field(default_factory=list)
+    undoable: list[Event] = field(default_factory=list)
 
     @classmethod
-    def of(cls, events: list[Event]) -> "Tally":
+    def of(cls, events: list[Event]) -> "State":
         """From a whole journal."""
         gone = {event["of"] for event in events if event["what"] == "undo"}
-        tally = cls()
+        state = cls()
         for event in events:
             if event["n"] not in gone:
-                tally.add(event)
-        return tally
+                state.add(event)
+        return state
 
     def add(self, event: Event) -> None:
         """One more event; ``undo`` needs the whole journal."""
@@ -87,25 +87,25 @@ class Tally:
                 picture = Picture(path, digest)
                 self.asked[picture] = Asked(self.rounds, number in held)
                 self.open.append(picture)
-        elif what in SPOKEN:
+        elif what in RESPONSES:
             picture = Picture(event["file"], event["content"])
-            word = Word(what, event.get("label"), event["by"], event["when"])
-            self.said.setdefault(picture, []).append(word)
-            self.spoken.append(event)
+            word = Annotation(what, event.get("label"), event["by"], event["when"])
+            self.annotations.setdefault(picture, []).append(word)
+            self.undoable.append(event)
         elif what == "uploaded":
             self.uploaded |= {Picture(path, digest): label for path, digest, label in event["pictures"]}
             self.ledger = event["ledger"]
             self.uploads.append(event)
-            self.spoken = []
+            self.undoable = []
         elif what == "trained":
             self.rounds += 1
             self.learned = event["answers"]
             self.ledger = event["ledger"]
-            self.open, self.spoken = [], []
+            self.open, self.undoable = [], []
 
-    def word(self, picture: Picture) -> Word | None:
+    def word(self, picture: Picture) -> Annotation | None:
         """The last word on a picture."""
-        return self.said[picture][-1] if picture in self.said else None
+        return self.annotations[picture][-1] if picture in self.annotations else None
 
     def answers(self) -> dict[Picture, str]:
         """The label of each answered picture, in the order of asking."""
@@ -114,16 +114,18 @@ class Tally:
 
     def waiting(self) -> list[Picture]:
         """Asked about since the last training, and nobody said anything yet."""
-        return [picture for picture in self.open if picture not in self.said]
+        return [picture for picture in self.open if picture not in self.annotations]
 
     def people(self) -> dict[str, int]:
         """How many pictures each person gave an answer to."""
-        return dict(Counter(by for words in self.said.values() for by in {w.by for w in words if w.label is not None}))
+        return dict(
+            Counter(by for words in self.annotations.values() for by in {w.by for w in words if w.label is not None})
+        )
 
     def disagreements(self) -> dict[Picture, dict[str, str]]:
         """Pictures that people answered differently, each with everybody's last answer."""
         found = {}
-        for picture, words in self.said.items():
+        for picture, words in self.annotations.items():
             last = {word.by: word.label for word in words if word.label is not None}
             if len(set(last.values())) > 1:
                 found[picture] = last

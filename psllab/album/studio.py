@@ -58,7 +58,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     folder = root / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     held = written.copies(folder)
-    if len(list(folder.iterdir())) > len(held) or not set(held) <= {key.digest for key in album._tally.asked}:
+    if len(list(folder.iterdir())) > len(held) or not set(held) <= {key.digest for key in album._state.asked}:
         raise ValueError(f"{folder} holds something else, which Label Studio would see: choose another folder.")
     written.note(album, folder, "copies")
     for picture in pictures:

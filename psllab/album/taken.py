@@ -54,17 +54,17 @@ def taken(file: Image.Image, beside: dict[str, bytes] | None = None) -> Taken:
     # Not the plain DateTime: that is when somebody last changed the file.
     first = _days([tags.get(ExifTags.Base.DateTimeOriginal)])
     days = first + _days([tags.get(ExifTags.Base.DateTimeDigitized)])
-    said = [Said("its GPS", _days([gps.get(ExifTags.GPS.GPSDateStamp)]))]
-    said += [_xmp("its XMP", packet)] if isinstance(packet := file.info.get("xmp"), bytes) else []
-    said += [_beside(name, content) for name, content in (beside or {}).items()]
+    sources = [Source("its GPS", _days([gps.get(ExifTags.GPS.GPSDateStamp)]))]
+    sources += [_xmp("its XMP", packet)] if isinstance(packet := file.info.get("xmp"), bytes) else []
+    sources += [_beside(name, content) for name, content in (beside or {}).items()]
     place = _place(gps)
-    every = dict.fromkeys(days + [day for one in said for day in one.days])
-    here = next((there for there in (place, *(one.place for one in said)) if there), None)
-    return Taken(tuple(every), here, _date_doubt(first, days, said), _place_doubt(gps, place, said))
+    every = dict.fromkeys(days + [day for one in sources for day in one.days])
+    here = next((there for there in (place, *(one.place for one in sources)) if there), None)
+    return Taken(tuple(every), here, _date_doubt(first, days, sources), _place_doubt(gps, place, sources))
 
 
 @dataclass(frozen=True)
-class Said:
+class Source:
     """What something other than EXIF's own dates says."""
 
     name: str
@@ -72,8 +72,8 @@ class Said:
     place: tuple[float, float] | None = None
 
 
-def _date_doubt(first: list[date], days: list[date], said: list[Said]) -> str:
-    for one in said:
+def _date_doubt(first: list[date], days: list[date], sources: list[Source]) -> str:
+    for one in sources:
         for day in one.days:
             if all(abs(day - other) > timedelta(1) for other in days):  # a day apart is a time zone
                 return f"{one.name} tells another date" if days else f"only {one.name} tells a date"
@@ -89,10 +89,10 @@ def _factory(day: date) -> bool:
     return day.year < 1990 or (day.month, day.day) == (1, 1) or day > date.today() + timedelta(1)
 
 
-def _place_doubt(gps: dict, place: tuple[float, float] | None, said: list[Said]) -> str:
+def _place_doubt(gps: dict, place: tuple[float, float] | None, sources: list[Source]) -> str:
     if str(gps.get(ExifTags.GPS.GPSStatus, "")).strip("\0 ").upper() == "V":
         return "its GPS had no fix"
-    for one in said:
+    for one in sources:
         if one.place and place is None:
             return f"only {one.name} tells a place"
         if one.place and place and max(abs(one.place[axis] - place[axis]) for axis in (0, 1)) > _NEAR:
@@ -123,7 +123,7 @@ def _place(tags: dict) -> tuple[float, float] | None:
     return None if values == [0.0, 0.0] else (values[0], values[1])  # 0, 0 is what a camera writes that does not know
 
 
-def _beside(name: str, content: bytes) -> Said:
+def _beside(name: str, content: bytes) -> Source:
     if PurePath(name).suffix.lower() != ".json":
         return _xmp(name, content)
     days, place, found = list[date](), None, {}
@@ -133,14 +133,14 @@ def _beside(name: str, content: bytes) -> Said:
     with suppress(ValueError, TypeError, KeyError, AttributeError):
         there = (float(found["geoData"]["latitude"]), float(found["geoData"]["longitude"]))
         place = None if there == (0.0, 0.0) else there
-    return Said(name, days, place)
+    return Source(name, days, place)
 
 
-def _xmp(name: str, content: bytes) -> Said:
+def _xmp(name: str, content: bytes) -> Source:
     days = _days([day.decode() for day in _XMP_DAYS.findall(content)])
     found: dict[bytes, float] = {}
     for axis, degrees, minutes, seconds, side in _XMP_PLACE.findall(content):
         with suppress(ValueError):
             value = float(degrees) + float(minutes) / 60 + float(seconds or 0) / 3600
             found[axis] = -value if side in b"SW" else value
-    return Said(name, days, (found[b"atitude"], found[b"ongitude"]) if len(found) == 2 else None)
+    return Source(name, days, (found[b"atitude"], found[b"ongitude"]) if len(found) == 2 else None)

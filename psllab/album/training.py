@@ -175,7 +175,7 @@ def train(
     return Round(ranking, weights, session.cloud.ledger.state())
 
 
-class Shelf:
+class Checkpoints:
     """Where the last training lies: the task learner's weights, and the pictures in the order of the ranking.
 
     Parameters

@@ -6,16 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from html import unescape
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from pslcore.runs import records
 from psllab.album import sheets
-from psllab.album.index import Roll
-from psllab.album.journal import Journal
 from psllab.album.pictures import Picture, Seen
-from psllab.album.protection import Protection
-from psllab.album.rules import Protect
-from psllab.album.state import Tally
+
+if TYPE_CHECKING:
+    from psllab.album.opening import OpenAlbum
 
 MARK = ".made-by-pslcore-album"
 """In a tree of pictures: what it holds, as JSON; path below the tree to digest."""
@@ -30,22 +28,7 @@ _COPY = re.compile(r"([0-9a-f]{64})\.jpg")
 _FIGURE = re.compile(r'<figure\b.*?data-file="([^"]*)" data-content="([0-9a-f]*)".*?</figure>\n?', re.DOTALL)
 
 
-class Opened(Protocol):
-    """What is needed of an album."""
-
-    home: Path
-    _journal: Journal
-    _protection: Protection
-    _roll: Roll
-    _tally: Tally
-
-    @property
-    def protect(self) -> Protect: ...
-
-    def _alive(self) -> None: ...
-
-
-def note(album: Opened, path: str | Path, kind: Kind) -> Path:
+def note(album: "OpenAlbum", path: str | Path, kind: Kind) -> Path:
     """Keep in the journal that a file or folder is about to be written; gives its path."""
     album._alive()
     path = Path(path).resolve()
@@ -55,17 +38,17 @@ def note(album: Opened, path: str | Path, kind: Kind) -> Path:
     return path
 
 
-def shows(album: Opened) -> Shows:
+def shows(album: "OpenAlbum") -> Shows:
     """Whether a picture of this path and digest may be shown or named in a file of ours.
 
     Not if its content or its name is protected; nor if it is gone, and was protected or a rule protects it, were it
     only in doubt.
     """
-    roll, kept = album._roll, album._protection
-    protected = [roll.pictures[number] for number in roll.protected]
+    index, kept = album._index, album._protection
+    protected = [index.pictures[number] for number in index.protected]
     paths, digests = {picture.path for picture in protected}, {picture.digest for picture in protected}
-    there = {picture.digest for picture in roll.pictures}
-    names = {picture.path for picture in roll.pictures}
+    there = {picture.digest for picture in index.pictures}
+    names = {picture.path for picture in index.pictures}
 
     def may(path: str, digest: str) -> bool:
         if path in paths or digest in digests or digest in kept.contents:
@@ -77,7 +60,7 @@ def shows(album: Opened) -> Shows:
     return may
 
 
-def refresh_written(album: Opened) -> list[str]:
+def refresh_written(album: "OpenAlbum") -> list[str]:
     """Take from all that was written what may not be shown by now; files of which nothing is left are removed.
 
     What people typed into a table stays, line by line. Copies that somebody else made are not known.
@@ -88,7 +71,7 @@ def refresh_written(album: Opened) -> list[str]:
         A sentence for each file that was changed, or that should be and could not.
     """
     album._alive()
-    may, told = shows(album), []
+    may, notices = shows(album), []
     for name, kind in _known(album).items():
         path = album.home / name
         if not path.exists():
@@ -101,44 +84,43 @@ def refresh_written(album: Opened) -> list[str]:
                 with suppress(OSError):  # somebody else's files are in it
                     path.rmdir()
         except OSError as error:
-            told.append(
-                f"{path} could not be written anew ({error.strerror or error}): "
-                "remove it, it may show pictures that are protected by now."
-            )
+            why = f"{path} could not be written anew ({error.strerror or error})"
+            notices.append(f"{why}: remove it, it may show pictures that are protected by now.")
         except (ValueError, TypeError, KeyError, AttributeError):
-            if album._roll.protected:
-                told.append(
-                    f"{path} is not as it was written, and may name pictures that are protected by now: remove it."
-                )
+            if album._index.protected:
+                why = f"{path} is not as it was written"
+                notices.append(f"{why}, and may name pictures that are protected by now: remove it.")
         else:
             count = f"{out} picture{'s' * (out != 1)}"
             if out and kind == "copies":
-                told.append(f"{count} left {path}: delete the tasks in Label Studio too, which names them in its base.")
+                notices.append(
+                    f"{count} left {path}: delete the tasks in Label Studio too, which names them in its base."
+                )
             elif out:
-                told.append(f"{count} may not be shown by now: {path} {'was written without' if left else 'is gone'}.")
-    return told
+                notices.append(
+                    f"{count} may not be shown by now: {path} {'was written without' if left else 'is gone'}."
+                )
+    return notices
 
 
-def _known(album: Opened) -> dict[str, Kind]:
+def _known(album: "OpenAlbum") -> dict[str, Kind]:
     return _ALWAYS | {event["path"]: event["kind"] for event in album._journal.events if event["what"] == "wrote"}
 
 
 # Each gives how many pictures were taken out and how many are left
 
 
-def _table(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+def _table(album: "OpenAlbum", path: Path, may: Shows) -> tuple[int, int]:
     sheet = sheets.read(path, sheets.text_of(path))
-    kept = [
-        row for (_, row), (_, named) in zip(sheet.rows, sheet.named(), strict=True)
-        if may(named.get("file", ""), named.get("content", "").strip())
-    ]  # fmt: skip
+    allowed = [may(named.get("file", ""), named.get("content", "").strip()) for _, named in sheet.named()]
+    kept = [row for (_, row), fine in zip(sheet.rows, allowed, strict=True) if fine]
     out = len(sheet.rows) - len(kept)
     if out and kept:
         sheets.write(path, sheet.head, kept, sheet.delimiter)
     return out, len(kept)
 
 
-def _page(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+def _page(album: "OpenAlbum", path: Path, may: Shows) -> tuple[int, int]:
     text = path.read_bytes().decode()
     found = list(_FIGURE.finditer(text))
     gone = [each[0] for each in found if not may(unescape(each[1]), each[2])]
@@ -151,7 +133,7 @@ def _page(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
     return len(gone), left
 
 
-def _tasks(album: Opened, path: Path, may: Shows) -> tuple[int, int]:
+def _tasks(album: "OpenAlbum", path: Path, may: Shows) -> tuple[int, int]:
     tasks = json.loads(path.read_bytes())
     kept = [task for task in tasks if may(task["data"].get("file", ""), task["data"].get("content", ""))]
     if len(kept) < len(tasks) and kept:
@@ -169,9 +151,9 @@ def copies(folder: Path) -> dict[str, Path]:
     return {found[1]: path for path in folder.iterdir() if (found := _COPY.fullmatch(path.name))}
 
 
-def _copies(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
+def _copies(album: "OpenAlbum", folder: Path, may: Shows) -> tuple[int, int]:
     names: dict[str, list[str]] = {}
-    for key in album._tally.asked:
+    for key in album._state.asked:
         names.setdefault(key.digest, []).append(key.path)
     held = copies(folder)
     gone = [path for digest, path in held.items() if not all(may(name, digest) for name in names.get(digest, [""]))]
@@ -180,7 +162,7 @@ def _copies(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
     return len(gone), len(list(folder.iterdir()))
 
 
-def _tree(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
+def _tree(album: "OpenAlbum", folder: Path, may: Shows) -> tuple[int, int]:
     held = json.loads((folder / MARK).read_bytes() or b"{}")
     gone = [name for name, digest in held.items() if not may(name.partition("/")[2], digest)]
     for name in gone:
@@ -198,6 +180,6 @@ def _tree(album: Opened, folder: Path, may: Shows) -> tuple[int, int]:
     return len(gone), len(left)
 
 
-_CLEAN: dict[Kind, Callable[[Opened, Path, Shows], tuple[int, int]]] = {
+_CLEAN: dict[Kind, Callable[..., tuple[int, int]]] = {
     "table": _table, "page": _page, "tasks": _tasks, "copies": _copies, "tree": _tree,
 }  # fmt: skip

@@ -13,11 +13,14 @@ from scipy.special import stdtr
 
 from psllab.analysis import statistics
 
-HOLDS, FAILS, NEGLIGIBLE, UNSURE, NOT_RUN = VERDICTS = (
-    "holds", "does not hold", "no difference that matters", "too small to tell", "not run",
+SUPPORTED, CONTRADICTED, NEGLIGIBLE, INCONCLUSIVE, NOT_APPLICABLE, NOT_RUN = VERDICTS = (
+    "supported", "contradicted", "no relevant difference", "inconclusive", "not applicable", "not run",
 )  # fmt: skip
+"""The words, here alone."""
 MATTERS = 0.5
 """Smallest difference of interest, in percentage points of area (or of the metric at a cycle)."""
+LEARNED = 5.0
+"""Points above one class's share that the best curve of an experiment must end at, or nothing was learned."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,15 @@ class Region:
     low, high : float
         Its ends; ``high`` is infinite for a direction ("above").
     matters : float
-        A mean within so much of 0 is no difference that matters; 0 for claims that have no such verdict.
-    looks : int
+        A mean within so much of 0 is no relevant difference; 0 for claims that have no such verdict.
+    interim : int
         Interim analyses that share the error probability.
     """
 
     low: float = 0.0
     high: float = np.inf
     matters: float = 0.0
-    looks: int = 1
+    interim: int = 1
 
 
 def summary(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +89,7 @@ def decide(
     -------
     three bool arrays, [..., C]
     """
-    level = (1 - statistics.CONFIDENCE) / 2 / region.looks
+    level = (1 - statistics.CONFIDENCE) / 2 / region.interim
     inside, outside = chances(mean, sd, n, region.low, region.high)
     within, beyond = (statistics.holm(p) < level for p in (inside, outside))
     if not region.matters:
@@ -97,9 +100,11 @@ def decide(
 def verdict(inside: np.ndarray, outside: np.ndarray, negligible: np.ndarray, whole: bool = True) -> np.ndarray:
     """The verdict on each claim, [...], from what ``decide`` found; not ``whole`` where a comparison is missing.
 
-    One comparison that lies outside by more than nothing refutes. A claim holds if all lie inside. Where each either
-    lies inside or makes no difference that matters, and one at least makes none, there is no difference that matters.
+    One comparison that lies outside by more than nothing contradicts. A claim is supported if all lie inside. Where
+    each lies inside or makes no relevant difference, and one at least makes none, there is no relevant difference.
     """
     refuted = (outside & ~negligible).any(-1)
     settled = (inside | negligible).all(-1) & whole
-    return np.select([refuted, settled & negligible.any(-1), settled], [FAILS, NEGLIGIBLE, HOLDS], UNSURE)
+    return np.select(
+        [refuted, settled & negligible.any(-1), settled], [CONTRADICTED, NEGLIGIBLE, SUPPORTED], INCONCLUSIVE
+    )

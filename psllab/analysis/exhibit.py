@@ -134,6 +134,16 @@ def read(path: str | Path) -> Exhibit:
     return Exhibit(**{name: value for part in parts for name, value in part.items()})
 
 
+def once(exhibits: list[Exhibit]) -> list[Exhibit]:
+    """Exhibits of the very same runs as one before them are named in its note and left out."""
+    firsts: dict[str, Exhibit] = {}
+    for each in exhibits:
+        first = firsts.setdefault(each.records or each.id, each)
+        if first is not each:
+            first.note += f" {each.title.partition(':')[0]} rests on the same runs at this scale."
+    return list(firsts.values())
+
+
 def exhibits(folder: str | Path) -> list[Exhibit]:
     """All exhibits that a folder holds, in the order of ``paper.yaml``.
 
@@ -145,4 +155,4 @@ def exhibits(folder: str | Path) -> list[Exhibit]:
     found = [read(path) for name in titles() if (path := Path(folder) / f"{name}.json").exists()]
     if not found:
         raise FileNotFoundError(f"{folder} holds no exhibit: run the notebooks of the figures first.")
-    return found
+    return once(found)

@@ -3,6 +3,7 @@
 ``frame`` lays the runs of an experiment out as a table; the other functions take that table or the runs.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,9 +82,16 @@ def of_seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
+def is_frozen(data: str) -> bool:
+    """Whether a data set is features of a frozen network: ``DATASET+BACKBONE@PIXELS``."""
+    return re.search(r".\+.+@\d+$", data) is not None
+
+
 def heading(results: Results) -> str:
     """What a picture must say of itself when it is seen alone: experiment, data, scale."""
-    return f"{results.experiment} on {style.text(results.runs[0][1]['data']['name'])}, scale {results.scale}"
+    data = results.runs[0][1]["data"]["name"]
+    frozen = " (frozen features)" if is_frozen(data) else ""
+    return f"{results.experiment} on {style.text(data)}{frozen}, scale {results.scale}"
 
 
 def summary(results: Results) -> pd.DataFrame:
@@ -129,13 +137,19 @@ def format_interval(mean: float, half: float, sign: str = "") -> str:
     return (f"{mean:{sign}z.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")) if np.isfinite(mean) else "–"
 
 
-def privacy(results: Results) -> go.Figure:
-    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen."""
+def privacy(results: Results, against: str = "") -> go.Figure:
+    """The area under each curve, with its 95 % interval, best above; a mark for each number of images that was seen.
+
+    With ``against`` it is the paired difference to the area of that curve.
+    """
     table = frame(results)
     area, metric = 100 * statistics.areas(table), results.runs[0][1]["metric"]
+    if against:
+        area = area - area.xs(against, level="method").reindex(area.index, level="seed")
     seen = table.groupby(["method", "seed"])["unlabelled_seen"].max().groupby("method").mean().round().astype(int)
     of = area.groupby("method")
     rows = pd.DataFrame({"seen": seen, "mean": of.mean(), "half": of.apply(statistics.interval)}).sort_values("mean")
+    unit = f" points to {against}" if against else " %"
     figure = go.Figure(layout=LAYOUT)
     for number, (images, group) in enumerate(rows.groupby("seen")):
         colour, symbol = COLOURS[(2 + 3 * number) % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
@@ -144,14 +158,15 @@ def privacy(results: Results) -> go.Figure:
             name=f"{images:,} unlabelled images seen", mode="markers",
             error_x={"type": "data", "array": group["half"].fillna(0), "thickness": 1.2, "width": 4},
             marker={"color": colour, "symbol": symbol, "size": 11},
-            hovertemplate=f"%{{y}}: %{{x:.1f}} %, {images:,} unlabelled images seen<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x:.1f}}{unit}, {images:,} unlabelled images seen<extra></extra>",
         )  # fmt: skip
+    shown = f"area under the {metric} curve" + (f", difference to {against} (points)" if against else " (%)")
     title = f"{heading(results)}: what the cloud saw, and what came of it"
-    said = "; ".join(f"{row.Index} {row.mean:.1f} % with {row.seen:,} images seen" for row in rows.itertuples())
+    said = "; ".join(f"{row.Index} {row.mean:.1f}{unit} with {row.seen:,} images seen" for row in rows.itertuples())
     return figure.update_layout(
-        title_text=title,
+        title_text=title.replace(": ", "<br>"),
         meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
-        xaxis={"title": f"area under the {metric} curve (%)"},
+        xaxis={"title": shown},
         yaxis={"categoryarray": [style.text(method) for method in rows.index], "automargin": True},
     )
 
@@ -244,8 +259,8 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
     first = all_results[0].runs[0][1]
     last = points["labelled"].iloc[0]
     points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
-    title = f"noise on {style.text(first['data']['name'])}, scale {all_results[0].scale}: "
-    title += f"{first['metric']} at {last:,} labels"
+    title = heading(all_results[0]).replace(all_results[0].experiment, "noise", 1)
+    title += f": {first['metric']} at {last:,} labels"
     shown = _points(points, "noise")
     return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
         title_text=title,
@@ -319,11 +334,12 @@ def _setting(results: Results) -> str:
     first = finished(results)[0][1]
     seeds = {cell.config.seed for cell, _ in results.runs}
     config, data = first["config"], first["data"]
+    frozen = ", on frozen features" if is_frozen(data["name"]) else ""
     epochs = f"{config['recipe']['epochs']} epochs a " + (
         f"round, {config['rounds']} rounds, {config['clients']} clients" if "clients" in config else "cycle"
     )
     return (
-        f"Scale {results.scale}: {data['name']} ({data['train']:,} training, {data['test']:,} "
+        f"Scale {results.scale}{frozen}: {data['name']} ({data['train']:,} training, {data['test']:,} "
         f"test images), task learner {config['teacher']}, {epochs}; {of_seeds(len(seeds))}"
     )
 

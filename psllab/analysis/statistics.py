@@ -43,15 +43,15 @@ def areas(table: pd.DataFrame) -> pd.Series:
     return pd.Series(under, pd.MultiIndex.from_frame(table[["method", "seed"]].drop_duplicates()), dtype=float)
 
 
-def interval(values: ArrayLike, looks: int = 1) -> float:
+def interval(values: ArrayLike, interim: int = 1) -> float:
     """Half the width of the 95 % interval of a mean (Student's t); NaN for fewer than two, or if one is no number.
 
-    Of one of several ``looks``, which share the 5 %, it is wider: of three 98.3 %.
+    Of one of several ``interim`` analyses, which share the 5 %, it is wider: of three 98.3 %.
     """
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2 or not np.isfinite(sample).all():
         return float("nan")
-    quantile = stdtrit(len(sample) - 1, 1 - (1 - CONFIDENCE) / 2 / looks)
+    quantile = stdtrit(len(sample) - 1, 1 - (1 - CONFIDENCE) / 2 / interim)
     return float(quantile * sample.std(ddof=1) / np.sqrt(len(sample)))
 
 

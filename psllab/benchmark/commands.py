@@ -28,16 +28,16 @@ def attempt(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.experiment} has several clients, for which `benchmark` has no form: name another.")
     if not options.limit > 0:
         raise ValueError(f"--limit {options.limit} is no length of time: give seconds above 0.")
-    looks = experiment.looks or (len(experiment.seeds),)
+    interim = experiment.interim or (len(experiment.seeds),)
     if options.looks < 1:
-        raise ValueError(f"--looks {options.looks} is no interim analysis: give 1 to {len(looks)}.")
+        raise ValueError(f"--looks {options.looks} is no interim analysis: give 1 to {len(interim)}.")
     page = Path(options.page or userfile.split(options.file)[0].with_suffix(".html").name)
     tryout.may_write(page)
     print(f"{options.file} is checked ... (the file runs with all your rights)", flush=True)
     method = tryout.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
     _show_method(method)
     where = options.out, options.data, options.jobs, options.device
-    for number, n in enumerate(looks, start=1):
+    for number, n in enumerate(interim, start=1):
         if options.dataset:
             print(f"\n{n} seeds of each method that it is compared with, on {options.dataset} ...", flush=True)
             experiment = own_data.run(experiment, n, *where)
@@ -50,7 +50,7 @@ def attempt(options: argparse.Namespace) -> int:
         few = "" if len(seeds) == n else f" ({n} are wanted, {len(seeds)} are published so far)"
         minutes = tryout.minutes(experiment, len(seeds), options.jobs)
         print(
-            f"\nInterim analysis {number} of {len(looks)}: {len(seeds)} seeds of {experiment.experiment} at "
+            f"\nInterim analysis {number} of {len(interim)}: {len(seeds)} seeds of {experiment.experiment} at "
             f"{experiment.scale}{few}. All of them take about {_time(minutes)}, going by those of Random.",
             flush=True,
         )
@@ -65,9 +65,9 @@ def attempt(options: argparse.Namespace) -> int:
         if found.settled or len(seeds) < n or not (options.until_settled or number < options.looks):
             break
     print(f"\nThe figure with its curve: {page}. Its records: {tryout.folder(method, experiment, options.out)}.")
-    open_ones = sum(each.verdict == comparison.WORDS[decision.UNSURE] for each in found.comparisons)
+    open_ones = sum(each.verdict == comparison.WORDS[decision.INCONCLUSIVE] for each in found.comparisons)
     if open_ones:
-        more = any(len(own) < n <= len(experiment.seeds) for n in looks)
+        more = any(len(own) < n <= len(experiment.seeds) for n in interim)
         print(
             f"{open_ones} of {len(found.comparisons)} comparisons are open"
             + (": --until-settled goes on." * more or ".")

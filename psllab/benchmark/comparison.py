@@ -20,13 +20,11 @@ from plotly.offline import get_plotlyjs
 from pslcore.runs import Record
 from psllab.analysis import ceiling, decision, figures, machines, statistics
 from psllab.benchmark.published import Published
-from psllab.claims import checks, intervals
+from psllab.claims import checks
 from psllab.grid import CEILING, Cell, Results, seconds_of
 
-WORDS = {
-    decision.HOLDS: "better", decision.FAILS: "worse",
-    decision.NEGLIGIBLE: decision.NEGLIGIBLE, decision.UNSURE: decision.UNSURE,
-}  # fmt: skip
+WORDS = {verdict: verdict for verdict in decision.VERDICTS}
+WORDS |= {decision.SUPPORTED: "better", decision.CONTRADICTED: "worse"}
 """How a verdict on "mine is above the other" reads."""
 
 COLOUR = "#6a00a8"
@@ -66,7 +64,7 @@ class Standing:
         Of one's own curve.
     published : Published
     own : list of (Cell, Record)
-    look : int
+    analysis : int
         Which one, counted from 1; 0 before the first.
     comparisons : list of Rival
     results : Results
@@ -76,19 +74,19 @@ class Standing:
     label: str
     published: Published
     own: list[tuple[Cell, Record]]
-    look: int
+    analysis: int
     comparisons: list[Rival] = field(default_factory=list)
     results: Results = field(default_factory=lambda: Results("", ""))
 
     @property
     def settled(self) -> bool:
         """Whether every comparison has a verdict."""
-        return bool(self.comparisons) and all(each.verdict != WORDS[decision.UNSURE] for each in self.comparisons)
+        return bool(self.comparisons) and all(each.verdict != WORDS[decision.INCONCLUSIVE] for each in self.comparisons)
 
     @property
-    def looks(self) -> tuple[int, ...]:
+    def interim(self) -> tuple[int, ...]:
         """Seeds of each interim analysis; all published ones where the scale has none."""
-        return self.published.looks or (len(self.published.seeds),)
+        return self.published.interim or (len(self.published.seeds),)
 
 
 def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> Standing:
@@ -99,8 +97,8 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
     standing = Standing(label, published, own, 0, results=Results(published.experiment, published.scale))
     areas = _areas(Results("", "", [(Cell(label, cell.config), record) for cell, record in own]))
     areas |= _areas(published.results)
-    reached = [n for n in standing.looks if n <= len(own)]
-    standing.look, wanted = len(reached), reached[-1] if reached else len(own)
+    reached = [n for n in standing.interim if n <= len(own)]
+    standing.analysis, wanted = len(reached), reached[-1] if reached else len(own)
     differences: dict[str, dict[int, float]] = {other: {} for other in published.methods}
     unpaired: dict[str, Counter[str]] = {other: Counter() for other in published.methods}
     for cell, record, reason in pairs(published, own):
@@ -115,12 +113,12 @@ def judge(label: str, published: Published, own: list[tuple[Cell, Record]]) -> S
             differences[cell.label][seed] = areas[label, seed] - areas[cell.label, seed]
     standing.results.runs += own
     values = {other: np.array([some[seed] for seed in sorted(some)][:wanted]) for other, some in differences.items()}
-    looks = len(standing.looks)
-    finding = checks.settle(((other, partial(np.copy, some)) for other, some in values.items()), 0, looks=looks,
+    interim = len(standing.interim)
+    finding = checks.settle(((other, partial(np.copy, some)) for other, some in values.items()), 0, interim=interim,
                             matters=decision.MATTERS)  # fmt: skip
-    for part, verdict in zip(finding.parts, intervals.verdicts(finding), strict=True):
-        word = WORDS[verdict if reached and len(part.values) >= wanted else decision.UNSURE]
-        half = statistics.interval(part.values, looks)
+    for part in finding.parts:
+        word = WORDS[part.verdict if reached and len(part.values) >= wanted else decision.INCONCLUSIVE]
+        half = statistics.interval(part.values, interim)
         standing.comparisons.append(Rival(part.name, part.values, half, word, dict(unpaired[part.name])))
     return standing
 
@@ -188,12 +186,16 @@ def row(standing: Standing) -> dict[str, str]:
 def notes(standing: Standing) -> list[str]:
     """What anyone who quotes the table must know, a sentence each."""
     mine = {cell.config.seed: record for cell, record in standing.own}
-    looks, found = standing.looks, []
-    at = f"Interim analysis {standing.look} of {len(looks)}" if standing.look else "Before the first interim analysis"
+    interim, found = standing.interim, []
+    at = (
+        f"Interim analysis {standing.analysis} of {len(interim)}"
+        if standing.analysis
+        else "Before the first interim analysis"
+    )
     found.append(
-        f"{at} ({' / '.join(map(str, looks))} paired seeds): intervals are those of one analysis "
-        f"({100 * (1 - 0.05 / len(looks)):.1f} %), verdicts are corrected for {len(standing.comparisons)} comparisons "
-        f"(Holm), and {decision.MATTERS} points of area is the smallest difference that matters."
+        f"{at} ({' / '.join(map(str, interim))} paired seeds): intervals are those of one analysis "
+        f"({100 * (1 - 0.05 / len(interim)):.1f} %), verdicts are corrected for {len(standing.comparisons)} "
+        f"comparisons (Holm), and {decision.MATTERS} points of area is the smallest difference that matters."
     )
     others = [(cell, record) for cell, record in standing.results.runs if cell.label != standing.label]
     paired = [(cell, record) for cell, record in others if cell.label not in (standing.label, CEILING)]

@@ -28,7 +28,7 @@ class Published:
     Attributes
     ----------
     experiment, scale : str
-    looks : tuple of int
+    interim : tuple of int
         Paired seeds at which verdicts are passed.
     shared : dict
         The settings that all its runs share; method, options and seed lay over them.
@@ -38,7 +38,7 @@ class Published:
 
     experiment: str
     scale: str
-    looks: tuple[int, ...]
+    interim: tuple[int, ...]
     shared: dict[str, Any]
     results: Results
 
@@ -113,7 +113,7 @@ def write(
             if runs := grid.collect(experiment, scale, params, out).fresh:
                 base, said = grid.section(experiment, scale, params)
                 content.append(
-                    {"experiment": experiment, "scale": scale, "looks": list(grid.looks(scale, params)),
+                    {"experiment": experiment, "scale": scale, "looks": list(grid.interim(scale, params)),
                      "shared": grid.merge(base, said.config), "runs": [(cell.label, brief(run)) for cell, run in runs]}
                 )  # fmt: skip
     text = json.dumps({"format": _FORMAT, "experiments": content}, sort_keys=True, separators=(",", ":"))

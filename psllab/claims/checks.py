@@ -1,8 +1,7 @@
 """How a claim is judged: one rule for each kind of check, by the rules of ``verdicts``."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache, partial
 from itertools import pairwise, product
@@ -11,71 +10,22 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from pydantic import AfterValidator, BaseModel, ValidationInfo, create_model
+from pydantic import AfterValidator, ValidationInfo
 
 from pslcore import models
 from pslcore.runs import Record
-from pslcore.settings import Settings
 from psllab import grid
 from psllab.analysis import consensus as fig7
 from psllab.analysis import decision as rule
 from psllab.analysis import figures, statistics, tables
-from psllab.analysis.decision import FAILS, HOLDS, MATTERS, NEGLIGIBLE, NOT_RUN, UNSURE, Region
-from psllab.claims.evidence import PAPER, At, Claim, Curve, Early, Evidence, Missing
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED, Region
+from psllab.claims.evidence import PAPER, At, Claim, Curve, Early, Evidence, Missing, Unlearned
+from psllab.claims.finding import Finding, Part, format_reasons, kind
 from psllab.grid import Cell
 
 SLACK = 1.1  # two times within this ratio are the same
-KINDS: dict[str, Callable[..., "Finding"]] = {}
-"""Name of a check to its rule ``(evidence, claim, *, arguments of the data file) -> Finding``."""
-ARGUMENTS: dict[str, type[BaseModel]] = {}
-"""Name of a check to what its arguments must be: the annotations of its rule."""
-
-
-@dataclass
-class Part:
-    """One comparison of a claim: the curves it is of, and its values by seed, which may be too few for a verdict."""
-
-    name: str
-    curves: tuple[Curve, ...] = ()
-    values: np.ndarray = field(default_factory=lambda: np.empty(0))
-    judged: bool = False
-
-
-@dataclass
-class Finding:
-    """Verdict, our value as text, the seeds it rests on, and why; the numbers behind it.
-
-    ``paper`` is the printed value where there is one, in ``unit``; ``closed``: more seeds would change nothing.
-    """
-
-    verdict: str
-    ours: str = "–"
-    seeds: int = 0
-    reason: str = ""
-    parts: list[Part] = field(default_factory=list)
-    region: Region = field(default_factory=Region)
-    unit: str = "points"
-    paper: float | None = None
-    closed: bool = False
-
-
-def kind(rule: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Register a rule under its name."""
-    _, _, *asked = inspect.signature(rule).parameters.values()
-    fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in asked}
-    ARGUMENTS[rule.__name__] = create_model(rule.__name__, __config__=Settings.model_config, **fields)
-    KINDS[rule.__name__] = rule
-    return rule
-
-
-def format_reasons(said: Iterable[str], missing: Iterable[str] = ()) -> str:
-    """What is said and what is missing in one line; what is missing for the same reason stands together."""
-    groups: dict[str, list[str]] = {}
-    for phrase in dict.fromkeys(missing):
-        name, _, why = phrase.rpartition(" of ")
-        groups.setdefault(why, []).append(name)
-    gaps = (f"{', '.join(names)} of {why}" if any(names) else why for why, names in groups.items())
-    return "; ".join(part for part in (*said, groups and f"missing: {', '.join(gaps)}") if part)
+SAME_ROLE = {"ResNet-8": "mlp16", "ResNet-14": "mlp32", "ResNet-18": "mlp128"}
+"""Of Fig. 5c on frozen features: the smallest, the middle, the largest student."""
 
 
 # Claims on seeds
@@ -87,27 +37,31 @@ Comparisons = Iterable[tuple[Any, ...]]
 
 
 def settle(
-    comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", looks: int = 1, matters: float = 0.0
+    comparisons: Comparisons, low: float, high: float = np.inf, sign: str = "+", interim: int = 1, matters: float = 0.0
 ) -> Finding:  # fmt: skip
     """Whether the mean of every comparison lies between ``low`` and ``high``, by the rules of ``verdicts``."""
-    region, parts, missing, early = Region(low, high, matters, max(looks, 1)), [], [], False
+    region, parts, missing, unlearned = Region(low, high, matters, max(interim, 1)), [], [], False
     for name, values, *curves in comparisons:
         parts.append(part := Part(name, tuple(curves)))
         try:
-            part.values, part.judged = np.asarray(values(), dtype=float), True
+            part.values, part.verdict = np.asarray(values(), dtype=float), INCONCLUSIVE
         except Early as error:
-            early = True
             missing.append(str(error))
             if isinstance(error.values, pd.Series):
                 part.values = np.asarray(error.values, dtype=float)
         except Missing as error:
+            unlearned |= isinstance(error, Unlearned)
             missing.append(str(error))
     known = {part.name: part.values for part in parts if part.judged}
     if not known:
-        return Finding(UNSURE if early else NOT_RUN, reason=format_reasons([], missing), parts=parts, region=region)
+        verdict, reason = NOT_APPLICABLE if unlearned else NOT_RUN, format_reasons([], missing)
+        return Finding(verdict, reason=reason, parts=parts, region=region, closed=unlearned)
     mean, sd, n = map(np.array, zip(*map(rule.summary, known.values()), strict=True))
     inside, outside, negligible = rule.decide(mean, sd, n, region)
     verdict = str(rule.verdict(inside, outside, negligible, whole=not missing))
+    single = rule.verdict(inside[:, None], outside[:, None], negligible[:, None])
+    for part, own in zip((part for part in parts if part.judged), single, strict=True):
+        part.verdict = str(own)
 
     def named(which: np.ndarray) -> str:
         return ", ".join(np.array(list(known))[which])
@@ -115,25 +69,25 @@ def settle(
     wanted = f"above {low:g}" if np.isinf(high) else f"between {low:g} and {high:g}"
     wrong, undecided = named(outside & ~negligible), named(~inside & ~outside & ~negligible)
     said = f"undecided whether {wanted}: {undecided}" if undecided else ""
-    if verdict in (HOLDS, NEGLIGIBLE):
+    if verdict in (SUPPORTED, NEGLIGIBLE):
         said = f"{wanted} in {(inside & ~negligible).sum()} of {len(known)}"
     elif wrong:
         said = f"not {wanted}: {wrong}"
     within = f"within ±{matters:g}: {named(negligible)}" if negligible.any() else ""
     seeds = min(map(len, known.values()))
     return Finding(
-        verdict, _shown(known, sign, region.looks), seeds, format_reasons([said, within], missing), parts, region
+        verdict, _shown(known, sign, region.interim), seeds, format_reasons([said, within], missing), parts, region
     )
 
 
-def _shown(known: dict[str, np.ndarray], sign: str, looks: int) -> str:
+def _shown(known: dict[str, np.ndarray], sign: str, interim: int) -> str:
     """``name +1.2 ± 0.3`` of each; of more than eight the range of the means alone."""
     means = {name: values.mean() if len(values) else np.nan for name, values in known.items()}
     if len(known) > 8:
         some = [mean for mean in means.values() if not np.isnan(mean)] or [np.nan]
         low, high = (f"{edge(some):{sign}z.1f}" for edge in (min, max))
         return f"{len(known)} comparisons, means from {low} to {high}"
-    half = {name: statistics.interval(values, looks) for name, values in known.items()}
+    half = {name: statistics.interval(values, interim) for name, values in known.items()}
     return "; ".join(f"{name} {figures.format_interval(mean, half[name], sign)}" for name, mean in means.items())
 
 
@@ -143,10 +97,10 @@ def _pairs(
 ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Every better curve with every worse one, in every experiment; ``others``: all curves that are not better ones."""
     for experiment in claim.experiments:
-        rivals = worse
-        if worse == "others":
-            rivals = [label for label in evidence.labels.get(experiment, ()) if label not in better] or ["others"]
-        for one, other in product(better, rivals):
+        there = evidence.labels.get(experiment, [])
+        rivals = [label for label in there if label not in better] or ["others"] if worse == "others" else worse
+        for pair in product(better, rivals):
+            one, other = (name if name in there else SAME_ROLE.get(name, name) for name in pair)
             name = f"{experiment}: " * (len(claim.experiments) > 1) + f"{one} – {other}"
             yield name, partial(values, (experiment, one), (experiment, other)), (experiment, one), (experiment, other)
 
@@ -174,10 +128,10 @@ def lead(
         ahead = evidence.lead(one, other, at)
         return ahead if than is None else ahead - evidence.lead(one, other, than)
 
-    pairs, looks = _pairs(evidence, claim, better, worse, values), len(evidence.looks)
+    pairs, interim = _pairs(evidence, claim, better, worse, values), len(evidence.interim)
     if points is None:
-        return settle(pairs, 0.0, looks=looks, matters=MATTERS)
-    return replace(settle(pairs, points - margin, points + margin, looks=looks), paper=float(points))
+        return settle(pairs, 0.0, interim=interim, matters=rule.MATTERS)
+    return replace(settle(pairs, points - margin, points + margin, interim=interim), paper=float(points))
 
 
 @kind
@@ -191,7 +145,7 @@ def across(evidence: Evidence, claim: Claim, *, curves: Labels | Literal["both"]
         (curve, partial(evidence.lead, (first, curve), (second, curve), at), (first, curve), (second, curve))
         for curve in curves
     )
-    return settle(pairs, 0, looks=len(evidence.looks), matters=MATTERS)
+    return settle(pairs, 0, interim=len(evidence.interim), matters=rule.MATTERS)
 
 
 @kind
@@ -205,12 +159,11 @@ def level(
         return evidence.counted(evidence.curve(experiment, curve, at), f"{curve} of {experiment}")
 
     looked = ((curve, partial(values, curve), (experiment, curve)) for curve in curves)
-    finding = settle(looked, value - margin, value + margin, sign="", looks=len(evidence.looks))
+    finding = settle(looked, value - margin, value + margin, sign="", interim=len(evidence.interim))
     finding.unit, finding.paper = "%", float(value)
-    if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0] != data):
-        finding.closed = True
-        if finding.verdict != NOT_RUN:
-            finding.verdict, finding.reason = UNSURE, f"absolute numbers belong to the paper's protocol, on {data}"
+    if evidence.scale != PAPER or (finding.verdict != NOT_RUN and evidence.provenance()[0].split("@")[0] != data):
+        reason = f"absolute numbers belong to the paper's protocol, on {data}"
+        return replace(finding, verdict=NOT_APPLICABLE, reason=reason, closed=True)
     return finding
 
 
@@ -222,12 +175,15 @@ def steadier(evidence: Evidence, claim: Claim, *, better: Labels, worse: Rivals,
         both = evidence.pair(one, other, at).to_numpy()
         return statistics.jackknife(lambda rows: np.log(rows[:, 1].std() / rows[:, 0].std()), both)
 
-    return replace(settle(_pairs(evidence, claim, better, worse, values), 0, looks=len(evidence.looks)), unit="ratio")
+    return replace(
+        settle(_pairs(evidence, claim, better, worse, values), 0, interim=len(evidence.interim)), unit="ratio"
+    )
 
 
 def groups(evidence: Evidence) -> np.ndarray:
     """Fig. 7: images [seeds, groups, consensus or not, correct or not]."""
     evidence.runs("fig7")
+    evidence.learned("fig7")
     images = fig7.table(evidence.results("fig7")).groupby(["seed", "group", "consensus", "correct"])["images"].sum()
     seeds = evidence.counted(images.index.unique("seed").to_series(), "runs of fig7")
     return images.loc[seeds.tolist()].to_numpy(dtype=float).reshape(-1, fig7.GROUPS, 2, 2)[:, :, ::-1, ::-1]
@@ -255,7 +211,7 @@ def buckets(evidence: Evidence, claim: Claim) -> Finding:
 
     curves = _of_fig7(evidence)
     looked = ((f"group {group + 1}", partial(values, group), *curves) for group in range(fig7.GROUPS))
-    return settle(looked, 0, looks=len(evidence.looks))
+    return settle(looked, 0, interim=len(evidence.interim))
 
 
 @kind
@@ -266,10 +222,17 @@ def mistaken(evidence: Evidence, claim: Claim) -> Finding:
         images = groups(evidence)[:, -1].sum(1)
         return 100 * images[:, 1] / images.sum(1)
 
-    return replace(settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", looks=len(evidence.looks)), unit="%")
+    return replace(
+        settle([("wrong", share, *_of_fig7(evidence))], 50, sign="", interim=len(evidence.interim)), unit="%"
+    )
 
 
 # Exact claims
+
+
+def _counted(name: str, value: float, region: Region) -> Part:
+    verdict = SUPPORTED if region.low <= value <= region.high else CONTRADICTED
+    return Part(name, values=np.array([value]), verdict=verdict)
 
 
 def _exact(
@@ -283,7 +246,10 @@ def _exact(
         return Finding(NOT_RUN, reason=format_reasons([], missing))
     said = f"not so: {', '.join(wrong[:3])}" + f" and {len(wrong) - 3} more" * (len(wrong) > 3) if wrong else ""
     return Finding(
-        FAILS if wrong else UNSURE if close else HOLDS, ours, seeds, format_reasons([said], [*missing, *close])
+        CONTRADICTED if wrong else INCONCLUSIVE if close else SUPPORTED,
+        ours,
+        seeds,
+        format_reasons([said], [*missing, *close]),
     )
 
 
@@ -367,7 +333,7 @@ def size(evidence: Evidence, claim: Claim, *, of: Labels, to: str | None = None)
     wrong = [name for name in of if printed not in prints[name]]
     ours = dict.fromkeys(f"{sizes[name]:.2f}" if to else f"{parameters()[name]:,}" for name in of)
     region = Region(float(Decimal(printed) - digit / 2), float(Decimal(printed) + digit))  # rounded, or truncated
-    parts = [Part(name, values=np.array([float(sizes[name])]), judged=True) for name in of]
+    parts = [_counted(name, float(sizes[name]), region) for name in of]
     return replace(
         _exact(wrong, ", ".join(ours)), parts=parts, region=region, unit="times" if to else "M", paper=float(printed)
     )
@@ -401,6 +367,8 @@ def seconds(evidence: Evidence, claim: Claim, *, of: str, most: float) -> Findin
         return Finding(NOT_RUN, reason=f"missing: {of} of table2")
     finding = _exact([of] if taken > SLACK * most else [], f"{tables.seconds(taken)} s")
     if evidence.scale != PAPER:
-        finding = Finding(UNSURE, finding.ours, 0, "absolute numbers belong to the paper's protocol")
-    parts = [Part(of, values=np.array([taken]), judged=True)]
-    return replace(finding, parts=parts, region=Region(0, SLACK * most), unit="s", paper=most)
+        finding = Finding(
+            NOT_APPLICABLE, finding.ours, 0, "absolute numbers belong to the paper's protocol", closed=True
+        )
+    region = Region(0, SLACK * most)
+    return replace(finding, parts=[_counted(of, taken, region)], region=region, unit="s", paper=most)

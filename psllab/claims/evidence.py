@@ -15,6 +15,7 @@ from pslcore.settings import Settings, short
 from psllab import grid
 from psllab.analysis import exhibit as report
 from psllab.analysis import figures, statistics
+from psllab.analysis.decision import LEARNED
 from psllab.grid import Cell
 
 Experiment = Literal[
@@ -65,6 +66,10 @@ class Missing(Exception):
     """Says which runs a comparison lacks."""
 
 
+class Unlearned(Missing):
+    """Says that an experiment learned nothing, so that its comparisons mean nothing."""
+
+
 class Early(Missing):
     """How many seeds a comparison has before its first interim analysis; ``values`` are for forecasts alone."""
 
@@ -101,7 +106,15 @@ class Evidence:
         self.labels: dict[str, list[str]] = {  # of all curves, finished or not; the ceiling is none
             name: list(dict.fromkeys(cell.label for cell in cells)) for name, cells in self.cells.items()
         }
-        self.looks = grid.looks(self.scale, self.params)
+        self.interim = grid.interim(self.scale, self.params)
+        self.of_paper = cache(  # what the paper ran, as far as the file says it
+            lambda name: grid.cells(name, PAPER, self.params)[0].config if name in known.get(PAPER, {}) else None
+        )
+        firsts = [
+            next(name for name in self.labels if known[self.scale][name] == known[self.scale][own])
+            for own in self.labels
+        ]
+        self.twins = {own: name for own, name in zip(self.labels, firsts, strict=True) if own != name}  # the same runs
         self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"
 
     def forget(self) -> None:
@@ -125,15 +138,29 @@ class Evidence:
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []
 
     def runs(self, experiment: str, label: str = "") -> list[tuple[Cell, Record]]:
-        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without ``looks``, if one lacks."""
+        """The finished runs of a curve, or of all; ``Missing`` if there is none or, without interim analyses, a gap."""
         runs, missing = self.found(experiment, label)
-        if missing and not (runs and self.looks):
+        if missing and not (runs and self.interim):
             raise Missing(missing[0])
         return runs
 
+    def learned(self, experiment: str) -> None:
+        """Raise ``Unlearned`` where the best curve does not end clearly above what one constant answer could come to.
+
+        That is one class's share of accuracy or of mean IoU.
+        """
+        table = self.table(experiment)
+        ends = table[table["labelled"] == table["labelled"].max()].groupby("method")["metric"]
+        best, n_classes = 100 * ends.mean().max(), self.results(experiment).runs[0][1]["data"]["classes"]
+        if best < (floor := 100 / n_classes + LEARNED):
+            raise Unlearned(
+                f"{experiment} (nothing was learned: its best curve ends at {best:.1f} %, below {floor:.1f})"
+            )
+
     def curve(self, experiment: str, label: str, at: At) -> pd.Series:
-        """Metric in per cent by seed, at a cycle or as area; raises as ``runs``."""
+        """Metric in per cent by seed, at a cycle or as area; raises as ``runs`` and ``learned``."""
         self.runs(experiment, label)
+        self.learned(experiment)
         if at == "area":
             return 100 * self.areas(experiment)[label]
         rows = self.table(experiment).query("method == @label").pivot(index="seed", columns="labelled", values="metric")
@@ -179,12 +206,12 @@ class Evidence:
 
     def counted(self, rows: Any, name: str) -> Any:
         """Of rows by seed, in order, those that count: all, or those up to the last interim analysis (``Early``)."""
-        if not self.looks:
+        if not self.interim:
             return rows
-        reached = [look for look in self.looks if look <= len(rows)]
+        reached = [n for n in self.interim if n <= len(rows)]
         if reached:
             return rows.iloc[: reached[-1]]
-        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.looks[0]})")
+        early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.interim[0]})")
         early.values = rows
         raise early
 
@@ -199,6 +226,26 @@ class Evidence:
         table = costs[0]
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
         return {row["method"]: sum(float(row[part]) for part in parts if row[part] != "–") for row in rows}
+
+    def basis(self, claim: Claim) -> str:
+        """What the runs that were used are of where it is not what the paper ran: frozen features, or a stand-in.
+
+        What is counted exactly, and claims of ours, have no data of the paper's.
+        """
+        of_paper = claim.source != "ours" and claim.check.kind not in ("seen", "unpicked", "same_pools")
+        frozen, others = False, []
+        for name in sorted({name for name, _ in self.used} & set(self.labels)):
+            run = self.results(name).runs[0][1]
+            data, clients = run["data"]["name"], run["config"].get("clients")
+            frozen |= figures.is_frozen(data)
+            paper = self.of_paper(name) if of_paper else None
+            if paper is not None and (paper.dataset.split("@")[0], paper.settings().get("clients")) != (
+                re.split("[+@]", data)[0], clients
+            ):  # fmt: skip
+                others.append(data + f" with {clients} clients" * bool(clients))
+        if others:
+            return f"same comparison on {' and '.join(dict.fromkeys(others))}"
+        return "on frozen features" if frozen else ""
 
     def provenance(self) -> tuple[str, str, int]:
         """Data, hardware and the number of records made by other code, of all that was used."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from psllab.analysis import decision
-from psllab.analysis.decision import NOT_RUN, UNSURE
-from psllab.claims.checks import Finding, Part
+from psllab.analysis.decision import INCONCLUSIVE, NOT_RUN
 from psllab.claims.evidence import Claim, Curve, Evidence
+from psllab.claims.finding import Finding, Part
 from psllab.grid import Cell
 
 _MOST = 100_000  # seeds; beyond that nobody runs anything
@@ -47,7 +47,7 @@ def expected(
 ) -> Forecast | None:  # fmt: skip
     """The forecast for a claim, None if it is settled or no seed could settle it; ``avoid``: (experiment, seed)."""
     here = [part for part in finding.parts if part.curves and all(map(_known(evidence), part.curves))]
-    if finding.verdict not in (UNSURE, NOT_RUN) or finding.closed or not here:
+    if finding.verdict not in (INCONCLUSIVE, NOT_RUN) or finding.closed or not here:
         return None
     have = [len(_pairs(evidence, part)[0]) for part in here]
     planned = min(len(_seeds(evidence, part, avoid)) for part in here)
@@ -61,10 +61,10 @@ def expected(
     def first(numbers: list[int]) -> int | None:
         """Of so many seeds the fewest that would settle it if all went on as it has."""
         n = np.maximum(np.array(numbers, dtype=int)[:, None], have)
-        settled = decision.verdict(*decision.decide(mean, sd, n, finding.region), whole=whole) != UNSURE
+        settled = decision.verdict(*decision.decide(mean, sd, n, finding.region), whole=whole) != INCONCLUSIVE
         return next((number for number, told in zip(numbers, settled, strict=True) if told), None)
 
-    coming = [n for n in evidence.looks or (planned,) if min(have) < n <= planned]
+    coming = [n for n in evidence.interim or (planned,) if min(have) < n <= planned]
     target = first(coming)
     unknown = target is None and bool(coming) and bool(nothing.any())
     target = coming[0] if unknown else target

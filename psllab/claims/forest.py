@@ -95,7 +95,10 @@ def _drawn(row: dict, one: dict, axis: tuple[float, float]) -> dict:
     left, right = at(_scaled(row, row["region"][0])), at(_scaled(row, row["region"][1]), high)
     shown = [value for value in (*ends, mean) if value is not None]
     unit = summary.UNITS.get(row["unit"], "")
-    paper = "" if row["paper_value"] is None else f"paper {summary.number(row['paper_value'], row['unit'])}{unit}; "
+    held = f", inside our interval: {inside}" if (inside := summary.inside(row, [one])) else ""
+    paper = (
+        "" if row["paper_value"] is None else f"paper {summary.number(row['paper_value'], row['unit'])}{unit}{held}; "
+    )
     ours = summary.measured(one, row["unit"]) + (unit if one["estimate"] is not None else "")
     yet = (
         "" if one["judged"] or one["estimate"] is None else f", {one['seeds']} seeds, before the first interim analysis"

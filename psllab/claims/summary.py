@@ -1,12 +1,13 @@
 """What was found, in words: sentences made by rule from the rows of ``verdicts.judge``, none written by hand."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psllab.analysis.decision import FAILS, HOLDS, NEGLIGIBLE, NOT_RUN, UNSURE
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 
-SYMBOLS = {HOLDS: "✓", FAILS: "✕", NEGLIGIBLE: "=", UNSURE: "?", NOT_RUN: "–"}
+SYMBOLS = {SUPPORTED: "✓", CONTRADICTED: "✕", NEGLIGIBLE: "=", INCONCLUSIVE: "?", NOT_APPLICABLE: "∅", NOT_RUN: "–"}
 """Told apart without colour."""
 THEMES = {
     "lead": "who is ahead", "across": "one setting against another", "level": "levels", "steadier": "steadiness",
@@ -16,7 +17,6 @@ THEMES = {
 }  # fmt: skip
 """Kind of a check to what it is about."""
 UNITS = {"points": " points", "%": " %", "ratio": " (log ratio)", "M": " M", "times": " ×", "s": " s"}
-_PLURAL = {HOLDS: "hold", FAILS: "do not hold"}
 _MANY = 3  # claims that a sentence names; the others are on the board
 
 
@@ -28,6 +28,18 @@ class Sentence:
     words: str
     claims: list[dict] = field(default_factory=list)
     more: int = 0
+
+
+def verdict(row: dict) -> str:
+    """The verdict, and what it is on where that is not what the paper ran."""
+    return f"{row['verdict']} ({row['basis']})" if row["basis"] else row["verdict"]
+
+
+def inside(row: dict, comparisons: Sequence[dict]) -> str:
+    """Whether the number that the paper prints is inside our intervals: yes, no, or in how many; empty without one."""
+    value = row["paper_value"] if row["paper"] != "–" else None
+    known = [one["low"] <= value <= one["high"] for one in comparisons if value is not None and one["low"] is not None]
+    return "" if not known else "yes" if all(known) else "no" if not any(known) else f"in {sum(known)} of {len(known)}"
 
 
 def theme(row: dict) -> str:
@@ -75,57 +87,68 @@ def brief(row: dict) -> str:
         return measured(known[0], unit) + UNITS.get(unit, "") + early
     low, high = (number(edge(one["estimate"] for one in known), unit) for edge in (min, max))
     span = low if low == high else f"{low} to {high}"
-    return f"{span}{UNITS.get(unit, '')} in {len(known)}{early}"
+    return f"{span}{UNITS.get(unit, '')} in {len(known)} comparisons{early}"
 
 
 def found(rows: Sequence[dict]) -> list[Sentence]:
-    """The main findings: what holds, by theme; what does not, by name; leads with a number; what is open or not run.
+    """The main findings: what is supported, by theme; what is contradicted, by name; leads with a number; what is open.
 
-    Too small to tell is reported as such, never as no difference.
+    Inconclusive is reported as such, never as no difference.
     """
     by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in SYMBOLS}
     said = []
-    if by[HOLDS]:
-        themes: dict[str, int] = {}
-        for row in by[HOLDS]:
-            themes[theme(row)] = themes.get(theme(row), 0) + 1
-        told = ", ".join(f"{name} {count}" for name, count in sorted(themes.items(), key=lambda item: -item[1]))
-        said.append(Sentence(HOLDS, f"{_claims(len(by[HOLDS]), HOLDS, _PLURAL[HOLDS])}: {told}."))
-    if by[FAILS]:
-        words = f"{_claims(len(by[FAILS]), FAILS, _PLURAL[FAILS])}:"
-        said.append(Sentence(FAILS, words, by[FAILS][:_MANY], max(0, len(by[FAILS]) - _MANY)))
-    if by[NEGLIGIBLE]:
-        words = f"{_claims(len(by[NEGLIGIBLE]), 'makes', 'make')} no difference that matters (half a point or more):"
-        said.append(Sentence(NEGLIGIBLE, words, by[NEGLIGIBLE][:_MANY], max(0, len(by[NEGLIGIBLE]) - _MANY)))
+    if by[SUPPORTED]:
+        themes = ", ".join(f"{name} {count}" for name, count in Counter(map(theme, by[SUPPORTED])).most_common())
+        said.append(Sentence(SUPPORTED, f"{_claims(by[SUPPORTED])} {SUPPORTED}{_bases(by[SUPPORTED])}: {themes}."))
+    negligible = f"{NEGLIGIBLE} (half a point or more)"
+    for verdict, verbs, word in (
+        (CONTRADICTED, ("is", "are"), CONTRADICTED), (NEGLIGIBLE, ("makes", "make"), negligible)
+    ):  # fmt: skip
+        if some := by[verdict]:
+            words = f"{_claims(some, *verbs)} {word}{_bases(some)}:"
+            said.append(Sentence(verdict, words, some[:_MANY], max(0, len(some) - _MANY)))
     for row in rows:
-        if _lead(row) and row["verdict"] != NOT_RUN:
-            one = row["comparisons"][0]
+        if _lead(row) and row["verdict"] != NOT_APPLICABLE:
+            one, held = row["comparisons"][0], inside(row, row["comparisons"])
             seeds = f"{one['seeds']} seed{'s' * (one['seeds'] != 1)}"
-            yet = "" if one["judged"] else ", before the first interim analysis"
-            words = f"{one['name']}, {row['experiment']}: {measured(one, 'points')} points ({seeds}{yet}), "
-            words += f"{row['paper']} in the paper."
-            said.append(Sentence(row["verdict"], words, [row]))
-    if by[UNSURE]:
-        open_ = [row for row in by[UNSURE] if row["more_seeds"] and row["core_minutes"] is not None]
-        words = (
-            f"{_claims(len(by[UNSURE]), 'is', 'are')} too small to tell: the runs decide neither way, which is not to "
-        )
-        words += "say that there is no difference."
-        if open_:
-            most = max(row["core_minutes"] for row in open_)
-            words += (
-                f" Of {len(open_)} it is known what they wait for: seeds of at most {most:,.0f} core-minutes a claim."
+            seeds += "" if one["judged"] else ", before the first interim analysis"
+            seeds += f"; the paper's number inside our interval: {held}" if held else ""
+            words = (
+                f"{one['name']}, {row['experiment']}{_bases([row], '')}: {measured(one, 'points')} points ({seeds}), "
             )
-        said.append(Sentence(UNSURE, words))
-    if by[NOT_RUN]:
-        said.append(Sentence(NOT_RUN, f"{_claims(len(by[NOT_RUN]), 'has', 'have')} not been run at this scale."))
+            said.append(Sentence(row["verdict"], f"{words}{row['paper']} in the paper.", [row]))
+    if some := by[INCONCLUSIVE]:
+        words = f"{_claims(some)} {INCONCLUSIVE}: the runs decide neither way, which is not to say that there is no "
+        words += "difference."
+        if open_ := [row["core_minutes"] for row in some if row["more_seeds"] and row["core_minutes"] is not None]:
+            words += (
+                f" Of {len(open_)} it is known what they wait for: seeds of at most {max(open_):,.0f} core-minutes "
+            )
+            words += "a claim."
+        said.append(Sentence(INCONCLUSIVE, words))
+    if some := by[NOT_APPLICABLE]:
+        levels = sum(row["kind"] in ("level", "seconds") for row in some)
+        words = f"{_claims(some)} {NOT_APPLICABLE} here, {levels} of them levels of the paper's own protocol."
+        said.append(Sentence(NOT_APPLICABLE, words))
+    if some := by[NOT_RUN]:
+        where = "at this scale, or not up to its first interim analysis"
+        said.append(Sentence(NOT_RUN, f"{_claims(some, 'has', 'have')} not been run {where}."))
     return said
 
 
 def beside(rows: Sequence[dict]) -> str:
     """Of the claims beside one figure: how many have which verdict."""
-    counts = [(verdict, sum(row["verdict"] == verdict for row in rows)) for verdict in SYMBOLS]
-    return ", ".join(f"{n} {verdict if n == 1 else _PLURAL.get(verdict, verdict)}" for verdict, n in counts if n)
+    counts = Counter(row["verdict"] for row in rows)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SYMBOLS if counts[verdict])
+
+
+def _bases(rows: Sequence[dict], count: str = "{} of them ") -> str:
+    """On what claims were judged where it is not what the paper ran."""
+    bases = [row["basis"] for row in rows if row["basis"]]
+    if not bases:
+        return ""
+    words = bases[0] if len(set(bases)) == 1 else "same comparison on other data"
+    return f", {count.format(len(bases))}{'by the ' * words.startswith('same')}{words}"
 
 
 def _lead(row: dict) -> bool:
@@ -137,5 +160,5 @@ def _lead(row: dict) -> bool:
     )  # fmt: skip
 
 
-def _claims(n: int, one: str, many: str) -> str:
-    return f"{n} claim {one}" if n == 1 else f"{n} claims {many}"
+def _claims(rows: Sequence[dict], one: str = "is", many: str = "are") -> str:
+    return f"{len(rows)} claim {one}" if len(rows) == 1 else f"{len(rows)} claims {many}"

@@ -24,7 +24,7 @@ from psllab.album import (  # fmt: skip
 )
 from psllab.desk import parts
 from psllab.desk.desk_view import DeskView
-from psllab.widgets.controls import Progress, told
+from psllab.widgets.controls import Progress, paragraph
 from psllab.widgets.job import Job
 
 
@@ -79,8 +79,8 @@ class Desk(DeskView):
         if self.busy:
             return
         why, found = self.found.click(number), self.found
-        told = f"To be protected: {len(found.hand)}, to be released: {len(found.back)}."
-        found.grid.note(why or told + (" Press Apply to make it so." if found.hand or found.back else ""))
+        plan = f"To be protected: {len(found.hand)}, to be released: {len(found.back)}."
+        found.grid.note(why or plan + (" Press Apply to make it so." if found.hand or found.back else ""))
 
     @property
     def changed(self) -> bool:
@@ -140,8 +140,8 @@ class Desk(DeskView):
                 (album.skip if key == parts.SKIP else album.not_sure)(picture, by=by)
         except (ValueError, OSError) as error:
             return self.question.note(str(error), "bad")
-        said = label or {parts.SKIP: "skipped", parts.NOT_SURE: "not sure"}[key]
-        self._ask(f"{Path(picture.path).name}: {said}, says {by}.")
+        response = label or {parts.SKIP: "skipped", parts.NOT_SURE: "not sure"}[key]
+        self._ask(f"{Path(picture.path).name}: {response}, says {by}.")
 
     def train(self, wait: bool = True) -> Job | None:
         """Upload the answers, learn, report; can be stopped between two epochs."""
@@ -205,7 +205,7 @@ class Desk(DeskView):
 
     def _tell(self, text: str, bad: bool = False) -> None:
         for one in self.status:
-            one.value = told(text).replace("psl-told", "psl-told psl-note psl-bad" if bad else "psl-told psl-note")
+            one.value = paragraph(text).replace("psl-told", "psl-told psl-note psl-bad" if bad else "psl-told psl-note")
 
     def _can(self) -> bool:
         """Whether the album can be worked with now; says why not."""
@@ -262,8 +262,11 @@ class Desk(DeskView):
             album, complaint = parts.opened(folder, classes, wanted, fill, **options)
             if self.album not in (None, album):
                 self._album().close()
-            if complaint is None:
-                complaint = parts.released(album, back)
+            try:
+                if complaint is None:
+                    album.release(back)
+            except ValueError as error:
+                complaint = error
             return album, complaint, album.report(), album.suggestions()
 
         return self._begin(self.loading, work, lambda job: self._opened(job, fill), wait)
@@ -307,7 +310,7 @@ class Desk(DeskView):
         self.reading.view.layout.display = "" if unread else "none"
         if not unread:
             return
-        self.status[0].value = told(f"{unread:,} pictures are still being read: label meanwhile.")
+        self.status[0].value = paragraph(f"{unread:,} pictures are still being read: label meanwhile.")
 
         def work(part: Callable[[float], None]) -> None:
             album.read(lambda done, total: part(done / total))
@@ -315,7 +318,7 @@ class Desk(DeskView):
         def ended(job: Job) -> None:
             self.reading.view.layout.display = "none"
             rest = "the rest is read before the training" if job.stopped else "all pictures are read"
-            self.status[0].value = told(str(job.error) if job.error else f"{rest[0].upper()}{rest[1:]}.")
+            self.status[0].value = paragraph(str(job.error) if job.error else f"{rest[0].upper()}{rest[1:]}.")
 
         self.reading.begin(work, ended)
 
@@ -326,7 +329,7 @@ class Desk(DeskView):
 
     # Labelling
 
-    def _ask(self, said: str = "", first: Picture | None = None) -> None:
+    def _ask(self, note: str = "", first: Picture | None = None) -> None:
         """Show the next picture that waits; its showing has a number of its own."""
         waiting = self._album().waiting
         self.asked = first if first in waiting else waiting[0] if waiting else None
@@ -336,7 +339,7 @@ class Desk(DeskView):
         else:
             left = "the last of this round" if len(waiting) == 1 else f"{len(waiting)} left of this round"
             self._show(parts.large(self._album(), self.asked), f"{self.asked.path}\n{left}")
-        self.question.note(said)
+        self.question.note(note)
 
     def _nothing(self, text: str) -> None:
         self.asked = None
@@ -359,9 +362,9 @@ class Desk(DeskView):
         else:
             self.outcome.show(album, *job.result)
             self.found.show(album, album.preview())
-            number = job.result[0].rounds
-            self._tell(f"{parts.estimate(job.result[0])} after round {number}.")
-            self.status[2].value = told(f"Learned after round {number}. Label goes on.")
+            report = job.result[0]
+            self._tell(f"Learned after round {report.rounds}. {report.estimate}.")
+            self.status[2].value = paragraph(f"Learned after round {report.rounds}. Label goes on.")
             self.tabs.selected_index = 2
         if album.waiting:
             self._ask()

@@ -1,14 +1,10 @@
 """The widgets of the desk and how they lie on the page; ``Desk`` says what they do."""
 
-from typing import Any
-
 import ipywidgets as w
 
 from psllab.desk import parts
-from psllab.desk.found import Found
-from psllab.desk.outcome import Outcome
-from psllab.desk.rules_form import RulesForm
-from psllab.widgets.controls import Progress, button, row, told
+from psllab.desk.panels import NARROW, Found, Outcome, RulesForm
+from psllab.widgets.controls import Progress, button, paragraph, row
 from psllab.widgets.gallery import Fit, Gallery
 
 
@@ -17,41 +13,34 @@ class DeskView:
 
     def make(self, folder: str, classes: str, by: str, n: int) -> None:
         """Build all widgets, with these values in their fields."""
-        wordy: Any = {"description_width": "62px"}
         full = w.Layout(flex="1 1 340px", width="auto", min_width="280px")
-        self.folder = w.Text(folder, description="folder", placeholder="of pictures", style=wordy, layout=full)
-        self.classes = w.Text(classes, description="classes", placeholder="cat, dog, neither", style=wordy, layout=full)
+        self.folder = w.Text(folder, description="folder", placeholder="of pictures", style=NARROW, layout=full)
+        self.classes = w.Text(
+            classes, description="classes", placeholder="cat, dog, neither", style=NARROW, layout=full
+        )
         self.go, self.take = button("Open", "folder-open", "open"), button("Apply", "check", "apply")
         self.loading, self.training, self.reading = Progress("loading"), Progress("training"), Progress("reading")
         self.reading.view.layout.display = "none"
         self.found, self.outcome = Found(), Outcome()
         self.form = RulesForm()
-        self.status = [w.HTML(told("Choose a folder and press Open.")) for _ in range(3)]
+        self.status = [w.HTML(paragraph("Choose a folder and press Open.")) for _ in range(3)]
         self.who = w.Text(by, description="who answers", style={"description_width": "initial"})
         self.n = w.BoundedIntText(n, min=1, max=1000, description="a round", style={"description_width": "initial"})
         self.who.layout.width, self.n.layout.width = "230px", "130px"
         self.ask, self.learn = button("Label", "play", "label"), button("Train", "cogs", "train")
         self.question = Gallery(0, parts.nothing, height=520, single=True, empty="Press Label.")
-        for one, name in ((self.question, "question"), (self.who, "who"),
-                          (self.folder, "folder"), (self.classes, "classes")):  # fmt: skip
-            one.add_class(f"psl-desk-{name}")
+        for name in ("question", "who", "folder", "classes"):
+            getattr(self, name).add_class(f"psl-desk-{name}")
         for one, name in zip(self.status, ("folder", "label", "learned"), strict=True):
             one.add_class(f"psl-status-{name}")
-        self.going, self.other = (
-            button("Go on with that album", "folder-open", "known"),
-            button("Begin another", "plus", "new"),
-        )
+        self.going = button("Go on with that album", "folder-open", "known")
+        self.other = button("Begin another", "plus", "new")
         self.known = row(self.going, self.other)
         self.known.layout.display = "none"
         self.chosen = w.VBox([self.form.view, row(self.classes, self.take), self.found.view])
         self.chosen.layout.display = "none"
-        first = [
-            row(self.folder, self.go, self.loading.view),
-            self.status[0],
-            self.known,
-            self.reading.view,
-            self.chosen,
-        ]
+        opening = row(self.folder, self.go, self.loading.view)
+        first = [opening, self.status[0], self.known, self.reading.view, self.chosen]
         second = [row(self.who, self.n, self.ask, self.learn, self.training.view), self.status[1], self.question]
         third = [self.status[2], self.outcome.view]
         tabs = [w.VBox(one, layout=w.Layout(width="100%", overflow="hidden")) for one in (first, second, third)]

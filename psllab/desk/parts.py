@@ -8,11 +8,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image, ImageOps
 
 from pslcore.data import load
 from psllab.album import Album, Picture, Protect, Report
-from psllab.widgets.controls import told
+from psllab.widgets.controls import paragraph
 
 LARGE = 1000
 """Pixels of the longer side of a picture that is asked about."""
@@ -50,15 +51,6 @@ def opened(
         return Album(folder, **options), complaint
     except (ValueError, OSError):
         raise complaint from None
-
-
-def released(album: Album, names: Iterable[str]) -> ValueError | None:
-    """Release pictures; why that cannot be, if so."""
-    try:
-        album.release(names)
-    except ValueError as error:
-        return error
-    return None
 
 
 def both(one: Protect, other: Protect) -> Protect:
@@ -119,44 +111,24 @@ def pair(album: Album, name: str, other: str) -> bytes:
     return buffer.getvalue()
 
 
-def estimate(report: Report) -> str:
-    """The accuracy in one line."""
-    if report.accuracy is None or report.interval is None:
-        return "No estimate of the accuracy yet."
-    low, high = report.interval
-    return f"Estimated accuracy {report.accuracy:.0%} ({low:.0%} to {high:.0%})"
-
-
 def page(report: Report) -> str:
     """A report as HTML, without any name of a picture."""
-    first = f'<h3 class="psl-heading psl-estimate">{escape(estimate(report))}</h3>'
-    held = f"The 95 % interval of Wilson, {report.held}"
-    lines = [held] if report.accuracy is not None else ["It needs a training and an answer that is held out."]
-    left = f"{report.counts}; {report.left} pictures may still be asked about."
-    lines += [" ".join([left, *report.sources]), *report.changes]
-    if report.disagreements:
-        lines.append(f"People are not of one mind on {len(report.disagreements)} pictures.")
-    return first + "".join(map(told, lines)) + _ledger(report)
+    first = f'<h3 class="psl-heading psl-estimate">{escape(report.estimate)}</h3>'
+    return first + "".join(map(paragraph, report.lines)) + _ledger(report)
 
 
 def _ledger(report: Report) -> str:
     uploads, crossed = report.ledger.get("uploads", ()), report.ledger.get("crossed", {})
     if not uploads:
-        return told("Nothing was uploaded.")
+        return paragraph("Nothing was uploaded.")
     rows = [
-        (str(one["when"]).replace("T", " ").replace("+00:00", " UTC"), "up: labelled pictures", one["pictures"],
-         one["bytes"], one["protected"])
-        for one in uploads
+        (one["when"].replace("T", " ").replace("+00:00", " UTC"), "up: labelled pictures",
+         one["pictures"], one["bytes"], one["protected"]) for one in uploads
     ]  # fmt: skip
     rows += [("in all", what, row["items"], row["bytes"], "") for what, row in crossed.items()]
-    head = "".join(f"<th>{word}</th>" for word in ("when", "what crossed", "items", "bytes", "protected"))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td>{one:,}</td>" if isinstance(one, int) else f"<td>{escape(one)}</td>" for one in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="psl-scroll"><table class="psl-table psl-ledger"><tr>{head}</tr>{body}</table></div>'
+    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    table = pd.DataFrame(cells, columns=["when", "what crossed", "items", "bytes", "protected"])
+    return f'<div class="psl-scroll">{table.to_html(index=False, border=0, classes="psl-table psl-ledger")}</div>'
 
 
 def example(folder: str | Path, count: int = 300) -> Path:

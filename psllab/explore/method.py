@@ -110,8 +110,8 @@ class Sketch:
     ):  # fmt: skip
         self.experiment = published.load(experiment, scale, Path(table) if table else None)
         self._text, self.option = as_file(score)
-        looks = self.experiment.looks or (len(self.experiment.seeds),)
-        self._seeds = self.experiment.seeds[: seeds or looks[0]]
+        interim = self.experiment.interim or (len(self.experiment.seeds),)
+        self._seeds = self.experiment.seeds[: seeds or interim[0]]
         self._out, self._root, self._jobs = out, root, jobs
         self._file = Path(out) / scale / "tried" / "notebook.py"
         self.standing: Standing | None = None

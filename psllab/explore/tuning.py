@@ -83,7 +83,7 @@ class Tries:
         if kept is None:
 
             def passed() -> bool:
-                record, _ = shelf.resume()
+                record, *_ = shelf.resume()
                 if record["cycles"]:
                     self.records[config.key] = record
                     after_cycle(record)
@@ -94,7 +94,7 @@ class Tries:
             try:
                 kept = run(config, self.root, self.folder, deadline=until)
             except OutOfTime:
-                kept, _ = shelf.resume()
+                kept, *_ = shelf.resume()
         if kept["cycles"]:
             self.records[config.key] = kept
         after_cycle(kept)

@@ -1,4 +1,4 @@
-"""Data sets of other forms than ours: arrays in .npy files, trees of pictures, packages (``pslcore.data.Resolver``)."""
+"""Data sets of other forms than ours: arrays in .npy files, trees of pictures, packages (see ``pslcore.data.load``)."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from psllab.extend import image_folder, image_folder_scan, npy, plugin_dataset
 
 
 def read(root: Path, name: str, known: bool) -> Parts | None:
-    """As ``pslcore.data.Resolver.read``: mapped arrays before all else, a folder before a package."""
+    """As ``pslcore.data.load`` asks for: mapped arrays before all else, a folder before a package."""
     base, size = parse_size(name)
     if name and npy.present(root / name):
         return npy.read(root / name)

@@ -1,4 +1,4 @@
-"""Names of networks that are not ours, resolved: files, timm, packages, weights (``pslcore.models.Resolver``)."""
+"""Names of networks that are not ours, resolved: files, timm, packages, weights (see ``pslcore.models``)."""
 
 from pathlib import Path
 

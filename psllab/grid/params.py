@@ -25,28 +25,26 @@ CEILING = "all safe images labelled"
 """The curve of ``ceiling: true``: what any choice from that pool could come to at most."""
 
 
-def _shared(config: dict[str, Any]) -> dict[str, Any]:
-    for name, where in (("seed", "`seeds`"), ("method", "`methods`")):
-        if name in config:
-            raise ValueError(f"{name} = {config[name]!r} does not belong here: it follows from {where}; leave it out.")
-    return config
+def _without(*names: str) -> AfterValidator:
+    def check(settings: dict[str, Any]) -> dict[str, Any]:
+        for name in names:
+            if name in settings:
+                said = f"{name} = {settings[name]!r}"
+                raise ValueError(f"{said} does not belong here: it follows from `{name}s`; leave it out.")
+        return settings
+
+    return AfterValidator(check)
 
 
-def _own(settings: dict[str, Any]) -> dict[str, Any]:
-    if "seed" in settings:
-        raise ValueError(f"seed = {settings['seed']!r} does not belong here: it follows from `seeds`; leave it out.")
-    return settings
-
-
-Shared = Annotated[dict[str, Any], AfterValidator(_shared)]
+Shared = Annotated[dict[str, Any], _without("seed", "method")]
 _SHARED: TypeAdapter[dict[str, Any]] = TypeAdapter(Shared, config={"strict": True})
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-def _rising(looks: list[int]) -> list[int]:
-    if looks != sorted(set(looks)):
-        raise ValueError(f"= {looks} must rise: each interim analysis has more seeds than the one before.")
-    return looks
+def _rising(interim: list[int]) -> list[int]:
+    if interim != sorted(set(interim)):
+        raise ValueError(f"= {interim} must rise: each interim analysis has more seeds than the one before.")
+    return interim
 
 
 Looks = Annotated[list[Annotated[Whole, Field(ge=2, le=1_000_000)]], Field(min_length=1), AfterValidator(_rising)]
@@ -84,7 +82,7 @@ class Experiment(Settings):
     """
 
     config: Shared = Field(default_factory=dict)
-    methods: dict[Label, Annotated[dict[str, Any], AfterValidator(_own)]] = Field(min_length=1)
+    methods: dict[Label, Annotated[dict[str, Any], _without("seed")]] = Field(min_length=1)
     seeds: Whole = Field(ge=1, le=1_000_000)
     ceiling: bool = False
 
@@ -150,7 +148,7 @@ def experiments(scale: str, params: str | Path = "params.yaml") -> list[str]:
     return [name for name in _scale(scale, params) if name not in Plan.model_fields]
 
 
-def looks(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
+def interim(scale: str, params: str | Path = "params.yaml") -> tuple[int, ...]:
     """The paired seeds at which a scale is judged; none where it is judged by all that there are.
 
     Raises

@@ -41,7 +41,7 @@ class Results:
     unfinished : list of Cell
         Stopped by the time limit, or not begun.
     later : list of Cell
-        Finished, but left out of ``runs`` until the next interim analysis (``up_to_look``).
+        Finished, but left out of ``runs`` until the next interim analysis (``up_to_interim``).
     archived : set of str
         Keys of the finished ones that stand in the archive beside the folder, not in files of their own.
     """
@@ -60,7 +60,7 @@ class Results:
         stale = {cell.config.key for cell in self.stale}
         return [run for run in self.runs if run[0].config.key not in stale]
 
-    def up_to_look(self, looks: Collection[int]) -> "Results":
+    def up_to_interim(self, interim: Collection[int]) -> "Results":
         """The runs of the last interim analysis that every curve has reached: nothing is judged in between.
 
         All runs where there are no interim analyses, or before the first. A ceiling is no curve.
@@ -69,15 +69,15 @@ class Results:
         for cell, _ in self.runs:
             seeds.setdefault(cell.label, set()).add(cell.config.seed)
         seeds.pop(parameters.CEILING, None)
-        reached = [look for look in looks if all(set(range(look)) <= there for there in seeds.values())]
+        reached = [n for n in interim if all(set(range(n)) <= there for there in seeds.values())]
         if not reached or not seeds:
             return self
-        look = max(reached)
+        last = max(reached)
         return replace(
             self,
-            runs=[(cell, record) for cell, record in self.runs if cell.config.seed < look],
-            stale=[cell for cell in self.stale if cell.config.seed < look],
-            later=[cell for cell, _ in self.runs if cell.config.seed >= look],
+            runs=[(cell, record) for cell, record in self.runs if cell.config.seed < last],
+            stale=[cell for cell in self.stale if cell.config.seed < last],
+            later=[cell for cell, _ in self.runs if cell.config.seed >= last],
         )
 
 
@@ -159,12 +159,17 @@ def run(
         parameters.check(cell.config, root)
     size = max(1, min(jobs or cpu_count(), len(todo)))
     known = {cell.label: seconds_of(record) for cell, record in kept}
+    given = root, folder, device, deadline
+    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for cell, trouble in _attempts(todo, root, folder, device, deadline, size, known):
+        for number, trouble, seconds in workers.answers(tasks, size):
+            if seconds is None:  # out of time
+                continue
+            known[todo[number].label] = seconds
             bar.update(trouble is None)
             if trouble:
-                failures.append((cell, trouble))
+                failures.append((todo[number], trouble))
             progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
@@ -190,25 +195,12 @@ def _log(path: Path, failures: list[tuple[Cell, Trouble]]) -> str:
     return f"What happened stands in {path}."
 
 
-def _attempts(
-    todo: list[Cell], root: str | Path, folder: Path, device: str, deadline: float | None, size: int,
-    known: dict[str, float],
-) -> Iterator[tuple[Cell, Trouble | None]]:  # fmt: skip
-    """Each cell as it ends, with what went wrong; cells that ran out of time are left out.
+def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
+    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest.
 
     ``known`` are seconds a run by curve, and grows; the longest runs of a seed are begun first, so that no worker waits
     for another at the end. Nothing in a record depends on the order.
     """
-    given = root, folder, device, deadline
-    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
-    for number, in_time, trouble, seconds in workers.answers(tasks, size):
-        if in_time:
-            known[todo[number].label] = seconds
-            yield todo[number], trouble
-
-
-def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
-    """Seed by seed, so that what an interrupted grid has is paired; of a seed what is not known, then the longest."""
     left = list(range(len(todo)))
     while left:
         seed = min(todo[number].config.seed for number in left)
@@ -217,22 +209,19 @@ def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
         yield longest
 
 
-Answer = tuple[int, bool, Trouble | None, float]
-"""The number of a cell, whether its run came to an end in time, what went wrong, seconds."""
-
-
 def _attempt(
     number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
-) -> Answer:
+) -> tuple[int, Trouble | None, float | None]:
+    """The number of a cell again, what went wrong, seconds; None if its run did not come to an end in time."""
     trouble, begun = None, time.perf_counter()
     try:
         run_one(config, root, folder, device, deadline)
     except OutOfTime:
-        return number, False, None, 0.0
+        return number, None, None
     except Exception as error:  # whatever it is, it is reported, and the other runs go on
         sentence = " ".join(str(error).split()) or "no reason given"
         trouble = f"{type(error).__name__}: {sentence}".rstrip("."), traceback.format_exc()
-    return number, True, trouble, time.perf_counter() - begun
+    return number, trouble, time.perf_counter() - begun
 
 
 def seconds_of(record: Record) -> float:

@@ -24,7 +24,7 @@ def json_schema() -> dict[str, Any]:
     """JSON schema of ``params.yaml``. Settings are laid over each other, so that none is required in any one place."""
     settings = FederatedConfig.model_json_schema()
     shared = {name: form for name, form in settings["properties"].items() if name not in _ELSEWHERE}
-    experiment, looks = Experiment.model_json_schema(), Plan.model_json_schema()["properties"][LOOKS]
+    experiment, interim = Experiment.model_json_schema(), Plan.model_json_schema()["properties"][LOOKS]
     own = {"method": settings["properties"]["method"], **shared}
     options = [
         {"if": {"properties": {"method": {"const": name}}, "required": ["method"]},
@@ -44,7 +44,7 @@ def json_schema() -> dict[str, Any]:
         "properties": {
             "scale": {"type": "string", "description": "The scale that `dvc repro` works at."},
             "scales": {"type": "object", "additionalProperties": {
-                "type": "object", "properties": {BASE: {"$ref": "#/$defs/Shared"}, LOOKS: looks},
+                "type": "object", "properties": {BASE: {"$ref": "#/$defs/Shared"}, LOOKS: interim},
                 "additionalProperties": {"$ref": "#/$defs/Experiment"},
             }},
         },

@@ -9,7 +9,7 @@ import ipywidgets as w
 from psllab.widgets.job import Job
 
 
-def told(text: str) -> str:
+def paragraph(text: str) -> str:
     """Plain text for an HTML widget."""
     return f'<div class="psl-told">{escape(text)}</div>'
 
@@ -28,6 +28,9 @@ def named(**widgets: w.Widget) -> None:
         widget.add_class(f"psl-{each.replace('_', '-')}")
 
 
+told = paragraph  # the explorers' name for it
+
+
 def row(*children: w.Widget, **layout: Any) -> w.Box:
     """Side by side, below each other where the page is narrow."""
     return w.Box(children, layout=w.Layout(flex_flow="row wrap", align_items="center", width="100%", **layout))
@@ -37,9 +40,8 @@ def wide(child: w.Widget, least: int) -> w.Widget:
     """In a box that takes a share of its row, and at least so many pixels."""
     if isinstance(child, w.IntSlider | w.FloatSlider | w.FloatLogSlider):
         child.layout.width = "98%"
-    return w.VBox(
-        [child], layout=w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
-    )
+    layout = w.Layout(flex=f"1 1 {least}px", min_width=f"{least}px", width="auto", overflow="hidden")
+    return w.VBox([child], layout=layout)
 
 
 def offer(dropdown: w.Dropdown, options: list) -> None:

@@ -21,6 +21,9 @@ _AT_ONCE, _AT_MOST = 60, 3000
 
 Mark = tuple[str, str]
 """A badge: its text and its tone, one of ``good bad note lock pick quiet``."""
+Thumb = Callable[[list[int]], list[bytes]]
+Caption = Callable[[int], str]
+Marks = Callable[[int], Sequence[Mark]]
 
 
 class Gallery(anywidget.AnyWidget):
@@ -66,30 +69,20 @@ class Gallery(anywidget.AnyWidget):
     buttons = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     def __init__(
-        self,
-        n: int,
-        thumb: Callable[[list[int]], list[bytes]],
-        caption: Callable[[int], str] | None = None,
-        marks: Callable[[int], Sequence[Mark]] | None = None,
-        large: Callable[[list[int]], list[bytes]] | None = None,
-        **traits: Any,
-    ):
+        self, n: int, thumb: Thumb, caption: Caption | None = None, marks: Marks | None = None,
+        large: Thumb | None = None, **traits: Any,
+    ):  # fmt: skip
         super().__init__(**traits)
         self._marked: set[int] = set()
         self._note = ("", "quiet")
-        self._told: dict[str, list[Callable[..., None]]] = {}
+        self._callbacks: dict[str, list[Callable[..., None]]] = {}
         self.show(n, thumb, caption, marks, large)
         self.on_msg(lambda _, content, buffers: self.hear(content))
 
     def show(
-        self,
-        n: int,
-        thumb: Callable[[list[int]], list[bytes]],
-        caption: Callable[[int], str] | None = None,
-        marks: Callable[[int], Sequence[Mark]] | None = None,
-        large: Callable[[list[int]], list[bytes]] | None = None,
-        order: Iterable[int] | None = None,
-    ) -> None:
+        self, n: int, thumb: Thumb, caption: Caption | None = None, marks: Marks | None = None,
+        large: Thumb | None = None, order: Iterable[int] | None = None,
+    ) -> None:  # fmt: skip
         """Other pictures, as in the constructor; nothing is selected or marked. Shown are all, or ``order``."""
         self._n, self._thumb, self._large = n, thumb, large or thumb
         self._caption = caption or (lambda _: "")
@@ -112,12 +105,11 @@ class Gallery(anywidget.AnyWidget):
         if order.ndim != 1 or (order.size and not (order.min() >= 0 and order.max() < self._n)):
             raise ValueError(f"an order names ids from 0 to {self._n - 1}, in one list.")
         self._order = order
-        kept = self._selected if self._selected in order else -1
         with self.hold_sync():
             self.count = len(order)
             self.generation += 1
-        if kept >= 0:
-            self.selected = kept
+        if self._selected in order:
+            self.selected = self._selected
         else:
             self._selected = -1
 
@@ -156,19 +148,19 @@ class Gallery(anywidget.AnyWidget):
 
     def on_select(self, callback: Callable[[int], None]) -> None:
         """Call with the id whenever a person selects a picture, by click or by arrow."""
-        self._told.setdefault("select", []).append(callback)
+        self._callbacks.setdefault("select", []).append(callback)
 
     def on_click(self, callback: Callable[[int], None]) -> None:
         """Call with the id whenever a person clicks a picture, selected or not."""
-        self._told.setdefault("click", []).append(callback)
+        self._callbacks.setdefault("click", []).append(callback)
 
     def on_mark(self, callback: Callable[[set[int]], None]) -> None:
         """Call with all marked ids whenever a person marks or unmarks one."""
-        self._told.setdefault("mark", []).append(callback)
+        self._callbacks.setdefault("mark", []).append(callback)
 
     def on_key(self, callback: Callable[[int, str], None]) -> None:
         """Call with (id, key): the picture on the screen when a key or button was pressed, and ``event.key``."""
-        self._told.setdefault("key", []).append(callback)
+        self._callbacks.setdefault("key", []).append(callback)
 
     # What the browser says
 
@@ -192,7 +184,7 @@ class Gallery(anywidget.AnyWidget):
             if kind == "mark":
                 (self._marked.add if content.get("on") else self._marked.discard)(picture)
             given = {"mark": (self.marked,), "key": (picture, str(content.get("key")))}.get(kind, (picture,))
-            for callback in self._told.get(kind, []):
+            for callback in self._callbacks.get(kind, ()):
                 callback(*given)
 
     def _answer(self, positions: list[int], single: bool = False) -> None:
@@ -204,13 +196,8 @@ class Gallery(anywidget.AnyWidget):
         ids = self._order[positions].tolist()
         pictures = (self._large if single or self.single else self._thumb)(ids)
         items = [
-            {
-                "id": one,
-                "position": position,
-                "caption": self._caption(one),
-                "marks": [list(m) for m in self._marks(one)],
-            }
-            for one, position in zip(ids, positions, strict=True)
+            {"id": one, "position": place, "caption": self._caption(one), "marks": [list(m) for m in self._marks(one)]}
+            for one, place in zip(ids, positions, strict=True)
         ]
         self.send({"kind": "pictures", "generation": self.generation, "items": items}, pictures)
 

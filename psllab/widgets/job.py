@@ -15,10 +15,10 @@ class Job:
     Parameters
     ----------
     work : callable
-        Is given the function ``told(part)``, to be called with the part that is done, from 0 to 1; it raises
+        Is given the function ``progress(part)``, to be called with the part that is done, from 0 to 1; it raises
         ``Stopped`` once ``stop`` was called.
     progress : callable, optional
-        What ``told`` passes the fraction on to.
+        What that passes the fraction on to.
     done : callable, optional
         Called in the thread at the end, with the job; ``result``, ``stopped`` or ``error`` say how it went.
     """
@@ -59,7 +59,7 @@ class Job:
         self._thread.join(seconds)
         return self
 
-    def _told(self, part: float) -> None:
+    def _report(self, part: float) -> None:
         if self._halt.is_set():
             raise Stopped
         if self._progress is not None:
@@ -67,10 +67,10 @@ class Job:
 
     def _run(self) -> None:
         try:
-            self.result = self._work(self._told)
+            self.result = self._work(self._report)
         except Stopped:
             self.stopped = True
-        except Exception as error:  # whatever it is, a person is told
+        except Exception as error:  # whatever it is, a person must see it
             self.error = error
         try:
             if self._done is not None:

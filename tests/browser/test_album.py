@@ -171,7 +171,7 @@ def test_album(lab, browser, folder):
     says(page, "learned", "after round 1")
     report = page.locator(".psl-desk-report").inner_text()
     assert "Estimated accuracy" in report
-    assert [row.inner_text() for row in page.locator(".psl-ledger tr:nth-child(2) td:last-child").all()] == ["0"]
+    assert [row.inner_text() for row in page.locator(".psl-ledger tbody tr:first-child td:last-child").all()] == ["0"]
     page.locator(".psl-desk-rest .psl-tile[data-id]").first.wait_for()
     page.locator(".psl-do-csv").click()
     says(page, "learned", "Labels written to .*labels.csv")

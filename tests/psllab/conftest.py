@@ -78,7 +78,7 @@ def world(tmp_path):
     ``absent`` takes (experiment, label, seed) out again; ``change(experiment, cell, record)`` alters a record.
     """
 
-    def build(curves, scale="quick", dataset="made-up", absent=(), change=lambda *run: None, looks=None):
+    def build(curves, scale="quick", dataset="made-up", absent=(), change=lambda *run: None, interim=None):
         cycles = np.shape(next(iter(next(iter(curves.values())).values())))[1]
         base = {"dataset": dataset, "teacher": "resnet8", "protected_fraction": 0.75}
         base |= {"initial": 10, "budget": 4, "final": 10 + 4 * (cycles - 1)}
@@ -90,7 +90,7 @@ def world(tmp_path):
             }
             for place, (experiment, methods) in enumerate(curves.items())
         }
-        looked = {"looks": looks} if looks else {}
+        looked = {"looks": interim} if interim else {}
         params = tmp_path / "params.yaml"
         params.write_text(yaml.safe_dump({"scales": {scale: {"base": base} | sections | looked}}, sort_keys=False))
         shutil.rmtree(tmp_path / "outputs", ignore_errors=True)

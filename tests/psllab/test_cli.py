@@ -165,8 +165,8 @@ def test_the_verdicts_are_told_and_kept(here):
     told = dict((name, int(count)) for count, name in re.findall(r"(\d+) ([a-z ]+)", result.out.splitlines()[0]))
     rows = json.loads((here.folder / "outputs" / "quick" / "claims.json").read_text())
     assert {name: count for name, count in told.items() if count} == Counter(row["verdict"] for row in rows)
-    assert told["not run"] > told["holds"] > 0  # what is counted on networks needs no run
-    assert result.out.count("\n| ") == 2 + told["holds"] + told["does not hold"] + told["too small to tell"]
+    assert told["not run"] > told["supported"] > 0  # what is counted on networks needs no run
+    assert result.out.count("\n| ") == 2 + told["supported"] + told["contradicted"] + told["inconclusive"]
     assert "unknown scale 'huge'" in one_line(here("claims", "--scale", "huge"))
 
 

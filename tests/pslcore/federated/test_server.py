@@ -453,7 +453,7 @@ def test_a_client_that_cannot_pick_stops_the_run(monkeypatch, tmp_path, whole):
     ],
 )
 def test_weights_that_cannot_be_averaged_are_left_out(monkeypatch, spoil, error):
-    original = Site._train
+    original = Site._do
 
     def spoiled(site, step, weights):
         reply = original(site, step, weights)
@@ -461,7 +461,7 @@ def test_weights_that_cannot_be_averaged_are_left_out(monkeypatch, spoil, error)
             return reply
         return Reply(2, {n: spoil(t) if n.endswith("head.weight") else t for n, t in reply.weights.items()}, 10)
 
-    monkeypatch.setattr(Site, "_train", spoiled)
+    monkeypatch.setattr(Site, "_do", spoiled)
     record = run(tiny(final=30, rounds=1))
     assert record["failed"] == [{"round": 0, "client": 2, "error": error}]
 

@@ -70,7 +70,7 @@ def test_a_record_with_any_byte_altered_is_damaged(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "3", "{}", '{"digest": "x"}', "[" * 100_000, '{"metric": NaN, "digest": "x"}',
+    ["", "[]", "[]\n", "null", "3\n", "3", "{}", '{"digest": "x"}', "[" * 100_000, '{"metric": NaN, "digest": "x"}',
      '{"metric": 1e999, "digest": "x"}', "\ufeff{}", '{"a": ' + "9" * 5000 + "}"],
 )  # fmt: skip
 def test_what_is_no_record_is_damaged(path, text):

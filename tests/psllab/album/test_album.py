@@ -53,7 +53,7 @@ def test_the_same_answers_give_the_same_picks_and_weights(opened, folder, tmp_pa
             album = opened(out=tmp_path / name, classes=None, learning=None)
         second = labelled(album, 5)
         album.train()
-        found.append((first, second, album.task_learner().probabilities(album._roll.images(range(30)))))
+        found.append((first, second, album.task_learner().probabilities(album._index.images(range(30)))))
     assert found[0][:2] == found[1][:2]
     assert np.array_equal(found[0][2], found[1][2])
     other = opened(out=tmp_path / "three", learning={"size": 8, "seed": 1}, protect={"patterns": ["*-0[0-4]*"]})
@@ -83,7 +83,7 @@ def test_it_is_the_loop_of_the_experiments(opened, labelled):
     cloud.upload(labelled_ones, protocol.dataset.train.images[labelled_ones], protocol.labels[labelled_ones])
     cloud.restart(0, 0, steps(len(labelled_ones), protocol.recipe))
     train(cloud, None, False, labelled_ones, protocol.recipe, 0, 0)
-    kept = album._shelf.weights(1)
+    kept = album._checkpoints.weights(1)
     assert all(torch.equal(kept[name.removeprefix("0.")], tensor) for name, tensor in cloud.weights().items())
 
 
@@ -98,12 +98,12 @@ def test_held_out_pictures_are_drawn_beforehand_and_never_uploaded(opened, label
     for _ in range(2):
         labelled(album, 10)
         album.train()
-    held = [album._roll.at[key] for key, asked in album._tally.asked.items() if asked.held_out]
+    held = [album._index.at[key] for key, asked in album._state.asked.items() if asked.held_out]
     assert len(held) == 4  # one of five
     assert not set(held) & crossed
     assert len(crossed) == 16
     for start in range(0, 20, 5):
-        assert sum(asked.held_out for asked in list(album._tally.asked.values())[start : start + 5]) == 1
+        assert sum(asked.held_out for asked in list(album._state.asked.values())[start : start + 5]) == 1
 
 
 def test_the_door_refuses_whatever_is_kept_back(opened, labelled, monkeypatch):
@@ -151,12 +151,12 @@ def test_what_was_uploaded_is_corrected_not_taken_back(opened, labelled):
     album.train()
     with pytest.raises(ValueError, match="correct"):
         album.undo()
-    wrong = next(key for key in album._tally.uploaded)
+    wrong = next(key for key in album._state.uploaded)
     other = {"red": "green", "green": "blue", "blue": "red"}[album.labels()[wrong.path]]
     album.answer(wrong, other, by="Bob")
     assert album.untrained == 1
     report = album.train()
-    assert report.disagreements == {wrong.path: {"somebody": album.words(wrong)[0].label, "Bob": other}}
+    assert report.disagreements == {wrong.path: {"somebody": album.annotations(wrong)[0].label, "Bob": other}}
     assert [upload["pictures"] for upload in album.ledger()["uploads"]] == [8, 1]
     assert album.train() == album.report()  # nothing new: nothing is done
     assert len(album.ledger()["uploads"]) == 2
@@ -199,7 +199,7 @@ def test_files_renamed_deleted_and_replaced_between_rounds(opened, folder, paint
     album = opened()
     pictures = labelled(album, 10)
     album.train()
-    key = [key for key, asked in album._tally.asked.items() if not asked.held_out]
+    key = [key for key, asked in album._state.asked.items() if not asked.held_out]
     (folder / "sub").mkdir()
     (folder / key[0].path).rename(folder / "sub" / "new name.png")
     (folder / key[1].path).unlink()
@@ -220,7 +220,7 @@ def test_a_rule_may_come_later(opened, labelled):
     album = opened()
     labelled(album, 10)
     album.train()
-    late = next(iter(album._tally.uploaded))
+    late = next(iter(album._state.uploaded))
     album.close()
     album = opened(protect=[late.path])
     assert late.path not in album.labels()
@@ -409,7 +409,7 @@ def test_whatever_is_said_in_whatever_order_the_journal_tells_the_same(opened, t
     album.close()
     again = opened(out=out)
     assert again.labels() == expected
-    assert again._tally == album._tally
+    assert again._state == album._state
     assert {picture.path for picture in again.waiting} == {picture.path for picture in asked} - last.keys()
 
 

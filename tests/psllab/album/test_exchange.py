@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pslcore.__main__ import main
-from psllab.album import ask_csv, ask_page, labels_csv, suggestions_csv, take_in, tree
+from psllab.album import ask_csv, ask_page, import_labels, labels_csv, suggestions_csv, tree
 
 
 def rows(path):
@@ -30,10 +30,10 @@ def test_labels_come_back_by_csv(opened, tmp_path):
     assert [row["file"] for row in rows(tmp_path / "ask.csv")] == [picture.path for picture in pictures]
     given = ["red", "green", "?", "-", "", *["blue"] * 5]
     path = filled(tmp_path / "labels.csv", zip((p.path for p in pictures), given, strict=True))
-    taken = take_in(album, path, by="Ada")
+    taken = import_labels(album, path, by="Ada")
     assert (taken.answers, taken.skipped, taken.unsure, taken.empty) == (7, 1, 1, 1)
     events = len(album._journal.events)
-    take_in(album, path, by="Ada")  # once more
+    import_labels(album, path, by="Ada")  # once more
     assert len(album._journal.events) == events
     album.train()
     labels_csv(album, tmp_path / "labels.csv")
@@ -53,19 +53,19 @@ def test_guesses_are_never_taken_for_answers(opened, labelled, tmp_path):
     before = len(album._journal.events)
     suggestions_csv(album, tmp_path / "suggestions.csv")
     with pytest.raises(ValueError, match="holds suggestions"):
-        take_in(album, tmp_path / "suggestions.csv")
+        import_labels(album, tmp_path / "suggestions.csv")
     with pytest.raises(ValueError, match="task learner itself"):
-        take_in(album, tmp_path / "suggestions.csv", by="Task learner")
+        import_labels(album, tmp_path / "suggestions.csv", by="Task learner")
     one, two, *_ = album.next(5)
     path = tmp_path / "mixed.csv"  # as files were that held both
     path.write_text(f"file,label,by,confidence\n{one.path},red,Ada,\n{two.path},red,task learner,0.5\n")
-    taken = take_in(album, path)
+    taken = import_labels(album, path)
     assert (taken.answers, taken.guesses) == (1, 1)
     assert "1 by the task learner" in str(taken)
     assert two.path not in album.labels()
     labels_csv(album, tmp_path / "labels.csv")
     events = len(album._journal.events)
-    assert take_in(album, tmp_path / "labels.csv").answers == 9  # what we write, fed back
+    assert import_labels(album, tmp_path / "labels.csv").answers == 9  # what we write, fed back
     assert len(album._journal.events) == events > before
 
 
@@ -93,7 +93,7 @@ def test_an_answer_goes_to_the_content_that_was_meant(opened, folder, tmp_path, 
     table = [[row["file"], true[row["content"]], row["content"]] for row in rows(tmp_path / "ask.csv")]
     path = tmp_path / "filled.csv"
     path.write_text("file,label,content\n" + "".join(",".join(row) + "\n" for row in table))
-    assert take_in(album, path).answers == 6
+    assert import_labels(album, path).answers == 6
     assert album.labels() == {
         one.path: true[two.digest], two.path: true[one.digest], "elsewhere.png": true[three.digest],
         **{picture.path: true[picture.digest] for picture in rest},
@@ -109,9 +109,9 @@ def test_a_path_alone_must_mean_one_picture(opened, folder, painted, tmp_path):
     album = opened()
     for name in (one.path, two.path, four.path):
         with pytest.raises(ValueError, match=r"line 2: .* has changed or was renamed since .* `content`"):
-            take_in(album, filled(tmp_path / "labels.csv", [(name, "red")]))
+            import_labels(album, filled(tmp_path / "labels.csv", [(name, "red")]))
     for name in (three.path, "new name.png"):
-        assert take_in(album, filled(tmp_path / "labels.csv", [(name, "blue")])).answers == 1
+        assert import_labels(album, filled(tmp_path / "labels.csv", [(name, "blue")])).answers == 1
     assert album.labels() == {"new name.png": "blue"}
 
 
@@ -125,7 +125,7 @@ def test_what_is_gone_or_protected_since_is_left_out_and_told(opened, folder, pa
     album = opened(protect=[pictures[2].path])
     table = [f"{p.path},red,{p.digest}" for p in pictures]
     (tmp_path / "filled.csv").write_text("\n".join(["file,label,content", *table]))
-    taken = take_in(album, tmp_path / "filled.csv")
+    taken = import_labels(album, tmp_path / "filled.csv")
     assert (taken.answers, taken.gone, taken.protected) == (3, 2, 1)
     assert "2 on pictures that are gone" in str(taken)
     assert set(album.labels()) == {picture.path for picture in pictures[3:]}
@@ -147,11 +147,11 @@ def test_all_or_nothing_when_the_disk_is_full_or_the_process_killed(opened, tmp_
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="nothing was taken in"):
-        take_in(album, path)
+        import_labels(album, path)
     monkeypatch.undo()
     assert journal.read_bytes() == before
     assert album.labels() == {}
-    take_in(album, path)
+    import_labels(album, path)
     album.close()
     after = journal.read_bytes()
     for cut in range(len(before), len(after), 97):  # killed after any byte
@@ -181,10 +181,10 @@ def test_lines_are_counted_as_in_the_file(opened, folder, painted, tmp_path):
     text = f'file,label\r\n\r\n"two\nlines.png",red\r\n\n{one.path},red\n{one.path},purple\n'
     (tmp_path / "labels.csv").write_bytes(text.encode())
     with pytest.raises(ValueError, match=r"line 7: .* has two labels"):
-        take_in(album, tmp_path / "labels.csv")
+        import_labels(album, tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_bytes(text.replace(f"{one.path},red\n", "\n").encode())
     with pytest.raises(ValueError, match="line 7: 'purple' is none"):
-        take_in(album, tmp_path / "labels.csv")
+        import_labels(album, tmp_path / "labels.csv")
 
 
 def test_names_that_a_spreadsheet_would_run(opened, folder, painted, tmp_path):
@@ -198,15 +198,15 @@ def test_names_that_a_spreadsheet_would_run(opened, folder, painted, tmp_path):
     for row in rows(tmp_path / "ask.csv"):
         assert row["file"][0] not in "=+-@\t\r"
     (tmp_path / "ask.csv").write_bytes((tmp_path / "ask.csv").read_bytes().replace(b",,", b",-blue,"))
-    assert take_in(album, tmp_path / "ask.csv", by="=cmd").answers == 40
+    assert import_labels(album, tmp_path / "ask.csv", by="=cmd").answers == 40
     labels_csv(album, tmp_path / "labels.csv")
     assert {row["by"] for row in rows(tmp_path / "labels.csv")} == {"'=cmd"}
     events = len(album._journal.events)
-    assert take_in(album, tmp_path / "labels.csv").answers == 40
+    assert import_labels(album, tmp_path / "labels.csv").answers == 40
     assert len(album._journal.events) == events
     plain = [name for name in names if "\r" not in name and not name.startswith(("'=", "''"))]
     filled(tmp_path / "by name.csv", [(f'"{name}"', "=red") for name in plain])
-    assert take_in(album, tmp_path / "by name.csv").answers == len(plain) > 5  # as a person would write them
+    assert import_labels(album, tmp_path / "by name.csv").answers == len(plain) > 5  # as a person would write them
 
 
 def test_a_spreadsheet_may_write_it(opened, tmp_path):
@@ -214,8 +214,8 @@ def test_a_spreadsheet_may_write_it(opened, tmp_path):
     one, two, *_ = album.next(5)
     text = f"\ufefffile;label;by\r\n{one.path};red;Bob\r\n\r\n{two.path}; blue ;\r\n"
     (tmp_path / "labels.csv").write_bytes(text.encode())
-    assert take_in(album, tmp_path / "labels.csv").answers == 2
-    assert album.words(one)[0].by == "Bob"
+    assert import_labels(album, tmp_path / "labels.csv").answers == 2
+    assert album.annotations(one)[0].by == "Bob"
     assert album.labels()[two.path] == "blue"
 
 
@@ -244,7 +244,7 @@ def test_bad_files_are_one_sentence_and_nothing_is_taken_in(opened, folder, tmp_
     path = tmp_path / "labels.csv"
     path.write_text(content.format(one=one.path, two=two.path, unasked=unasked))
     with pytest.raises(ValueError, match=told) as caught:
-        take_in(album, path)
+        import_labels(album, path)
     assert "\n" not in str(caught.value)
     assert album.labels() == {}
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pslcore.sides import Cloud
-from psllab.album import ask_csv, ask_page, labels_csv, studio_tasks, take_in, tree
+from psllab.album import ask_csv, ask_page, import_labels, labels_csv, studio_tasks, tree
 
 
 def test_nothing_of_a_protected_picture_gets_out(canaries, traces, opened, tmp_path, monkeypatch):
@@ -30,7 +30,7 @@ def test_nothing_of_a_protected_picture_gets_out(canaries, traces, opened, tmp_p
         table = (tmp_path / "out" / "ask.csv").read_text().splitlines()
         filled = [table[0], *(line.replace(",,", f",{album.classes[at % 3]},") for at, line in enumerate(table[1:]))]
         (tmp_path / "filled.csv").write_text("\n".join(filled))
-        assert take_in(album, tmp_path / "filled.csv", by="Ada").answers == 8
+        assert import_labels(album, tmp_path / "filled.csv", by="Ada").answers == 8
         report = album.train()
         labels_csv(album, tmp_path / "out" / "labels.csv")
     (tmp_path / "out" / "report.txt").write_text(f"{report}\n{report!r}\n{album.ledger()}")
@@ -42,7 +42,7 @@ def test_nothing_of_a_protected_picture_gets_out(canaries, traces, opened, tmp_p
     assert {"journal.jsonl", "task-learner-2.pt", "ranking-2.json", "ask.csv", "ask.html", "tasks.json", "labels.csv",
             "report.txt"} <= set(kept)  # fmt: skip
     places = kept | {"the door": b"".join(crossed)}
-    uploaded = {event[0] for upload in album._tally.uploads for event in upload["pictures"]}
+    uploaded = {event[0] for upload in album._state.uploads for event in upload["pictures"]}
     assert len(uploaded) > 10
     for path, canary in canaries.items():
         for place, content in places.items():
@@ -77,7 +77,7 @@ def test_the_task_learner_does_not_depend_on_what_protected_pictures_show(canari
         for number, picture in enumerate(album.next(10)):
             album.answer(picture, album.classes[number % 3])
         album.train()
-        rounds.append(album.task_learner().probabilities(album._roll.images(range(20, 40))))
+        rounds.append(album.task_learner().probabilities(album._index.images(range(20, 40))))
     assert np.array_equal(*rounds)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from pslcore.__main__ import main
 from pslcore.sides import Cloud
 from psllab.album import Album, KnownPictures, ProtectionWarning, ask_csv, ask_page, labels_csv, tree
-from psllab.album.index import Roll
+from psllab.album.index import Index
 from psllab.desk.desk import Desk
 
 CLASSES = ("red", "green", "blue")
@@ -265,7 +265,7 @@ def at_the_desk(folder, later):
     assert desk.write_labels()
     assert desk.write_tree()
     desk.album.close()
-    return desk.album.home, desk.album._roll and Album(folder).preview()
+    return desk.album.home, desk.album._index and Album(folder).preview()
 
 
 @pytest.mark.parametrize("way", [from_python, from_the_shell, at_the_desk])
@@ -377,8 +377,8 @@ def test_many_copies_in_a_large_album_take_few_turns(tmp_path, planted, monkeypa
         (case.folder / "zoo").mkdir(exist_ok=True)
         case.large.resize((60 + number % 9, 60)).save(case.folder / "zoo" / f"{number}.jpg", quality=70 + number % 20)
     monkeypatch.setattr("psllab.album.index._FEW", 0)  # nothing is decoded when it is opened
-    turns, compare = [], Roll.compare
-    monkeypatch.setattr(Roll, "compare", lambda self, *given: turns.append(1) or compare(self, *given))
+    turns, compare = [], Index.compare
+    monkeypatch.setattr(Index, "compare", lambda self, *given: turns.append(1) or compare(self, *given))
     with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
         assert album.left == 68
         assert {picture.path.split("/")[0] for picture in album.next(4)} == {"open"}

@@ -174,11 +174,11 @@ class Folder(RuleBasedStateMachine):
         if getattr(self, "album", None) is None:
             return
         written = b"".join(path.read_bytes() for path in self.album.home.glob("*.[ch][st][vm]*"))
-        roll = self.album._roll
-        assert not [n for n in roll.protected if roll.pictures[n].digest.encode() in written]
+        index = self.album._index
+        assert not [n for n in index.protected if index.pictures[n].digest.encode() in written]
         for path in self.album.preview().safe:
             here = self.folder / path
-            digest = self.album._roll.pictures[self.album._roll.find(path)].digest
+            digest = self.album._index.pictures[self.album._index.find(path)].digest
             if here.exists() and digest == _digest(here) and digest not in self.free:
                 assert self._number(here) not in self.ever, path
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from psllab.album import ask_csv, label_config, studio, studio_tasks, take_in
+from psllab.album import ask_csv, import_labels, label_config, studio, studio_tasks
 
 EXPORTS = sorted((Path(__file__).parent / "studio").iterdir())
 CLASSES = ("red", "blue")
@@ -41,7 +41,7 @@ def test_real_exports(asked, tmp_path, export):
     album, pictures, text = asked(export)
     path = tmp_path / "export"
     path.write_text(text)
-    taken = take_in(album, path, by="Carol")
+    taken = import_labels(album, path, by="Carol")
     skips = export.name == "export.json"  # the other two hold none
     assert (taken.answers, taken.skipped, taken.empty, taken.gone) == (5, skips, 1, 0)
     two_minds, skipped_then_answered, skipped, corrected, drafted, emptied, synced, guessed = pictures
@@ -49,11 +49,11 @@ def test_real_exports(asked, tmp_path, export):
         two_minds.path: "blue", skipped_then_answered.path: "blue", corrected.path: "red", synced.path: "red",
     }  # fmt: skip
     assert album.report().disagreements == {two_minds.path: {"annotator 1": "red", "annotator 2": "blue"}}
-    assert [word.by for word in album.words(two_minds)] == ["annotator 1", "annotator 2"]  # as they came
-    assert len(album.words(skipped)) == skips
-    assert not any(album.words(picture) for picture in (drafted, emptied, guessed))
+    assert [word.by for word in album.annotations(two_minds)] == ["annotator 1", "annotator 2"]  # as they came
+    assert len(album.annotations(skipped)) == skips
+    assert not any(album.annotations(picture) for picture in (drafted, emptied, guessed))
     events = len(album._journal.events)
-    take_in(album, path)
+    import_labels(album, path)
     assert len(album._journal.events) == events
 
 
@@ -65,7 +65,7 @@ def test_an_export_that_names_what_is_gone_or_protected_by_now(asked, opened, fo
     (folder / pictures[3].path).unlink()
     (folder / pictures[1].path).rename(folder / "renamed.png")
     album = opened(classes=CLASSES, protect=[pictures[6].path])
-    taken = take_in(album, tmp_path / "export")
+    taken = import_labels(album, tmp_path / "export")
     assert (taken.answers, taken.gone, taken.protected) == (3, 1, 1)
     assert album.labels() == {pictures[0].path: "blue", "renamed.png": "blue"}
 
@@ -89,8 +89,12 @@ def test_who_says_so_where_the_file_does_not(opened, tmp_path):
     one, two, three, *_ = album.next(5)
     path = export_of(tmp_path, answered(one, "red"), answered(two, "red", by={"id": 3, "email": "ada@example.org"}),
                      answered(three, "red", by=7))  # fmt: skip
-    take_in(album, path, by="Carol")
-    assert [album.words(picture)[0].by for picture in (one, two, three)] == ["Carol", "ada@example.org", "annotator 7"]
+    import_labels(album, path, by="Carol")
+    assert [album.annotations(picture)[0].by for picture in (one, two, three)] == [
+        "Carol",
+        "ada@example.org",
+        "annotator 7",
+    ]
 
 
 def test_the_latest_annotation_of_a_person_counts_whatever_the_order(opened, tmp_path):
@@ -99,7 +103,7 @@ def test_the_latest_annotation_of_a_person_counts_whatever_the_order(opened, tmp
     task = answered(one, "red", updated_at="2026-01-01T10:00:00.5Z")
     task["annotations"] += answered(one, "blue", "green", updated_at="2026-01-01T10:00:00Z")["annotations"]
     again = answered(one, "green", updated_at="2026-01-01T10:30:00+02:00")  # earlier: the zone counts
-    assert take_in(album, export_of(tmp_path, task, again)).answers == 1
+    assert import_labels(album, export_of(tmp_path, task, again)).answers == 1
     assert album.labels() == {one.path: "red"}
 
 
@@ -109,7 +113,7 @@ def test_only_controls_that_hold_classes_count(opened, tmp_path):
     task = answered(one, "red", name="kind")
     task["annotations"][0]["result"] += answered(one, "sharp", name="quality")["annotations"][0]["result"]
     task["annotations"][0]["result"] += answered(one, "5", name="stars", kind="rating")["annotations"][0]["result"]
-    assert take_in(album, export_of(tmp_path, task, answered(two, "blue", name="renamed"))).answers == 2
+    assert import_labels(album, export_of(tmp_path, task, answered(two, "blue", name="renamed"))).answers == 2
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_what_cannot_be_taken_in_is_told(opened, tmp_path, tasks, told):
     album = opened()
     one, *_ = album.next(5)
     with pytest.raises(ValueError, match=told) as caught:
-        take_in(album, export_of(tmp_path, *tasks(one)))
+        import_labels(album, export_of(tmp_path, *tasks(one)))
     assert "\n" not in str(caught.value)
     assert album.labels() == {}
 
@@ -138,7 +142,7 @@ def test_tasks_of_other_storages_are_known_by_their_path(opened, tmp_path):
     one, two, *_ = album.next(5)
     tasks = [answered(one, "red") | {"data": {"picture": f"/data/local-files/?d={one.path}"}},
              answered(two, "blue") | {"data": {"picture": f"/data/local-files/?d=photos/{two.path}"}}]  # fmt: skip
-    assert take_in(album, export_of(tmp_path, *tasks)).answers == 2
+    assert import_labels(album, export_of(tmp_path, *tasks)).answers == 2
     assert album.labels() == {one.path: "red", two.path: "blue"}
 
 

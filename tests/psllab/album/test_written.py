@@ -9,11 +9,11 @@ from pslcore.__main__ import main
 from psllab.album import (  # fmt: skip
     ask_csv,
     ask_page,
+    import_labels,
     labels_csv,
     refresh_written,
     studio_tasks,
     suggestions_csv,
-    take_in,
     tree,
 )
 
@@ -127,7 +127,7 @@ def test_what_a_person_typed_or_keeps_beside_stays(shown, opened, tmp_path):
     assert (outside / "suggestions.csv").read_text() == "what,else\n1,2\n"
     assert (outside / "sorted" / "notes.txt").exists()
     assert not (outside / "ask.html").exists()
-    assert take_in(album, outside / "ask.csv").answers == len(rest)
+    assert import_labels(album, outside / "ask.csv").answers == len(rest)
 
 
 def test_a_file_of_nothing_else_is_gone(opened, tmp_path):

@@ -7,7 +7,7 @@ import yaml
 from pslcore.runs import records
 from psllab import grid
 from psllab.analysis import ceiling, figures
-from psllab.claims import checks
+from psllab.claims import checks, verdicts
 from psllab.claims.evidence import Claim, Evidence
 
 LEVELS = {"PSL": [50.0, 74.0], "Random": [50.0, 70.0], "LL4AL, detached": [50.0, 69.0], "Core-set (rival)": [50, 76.0]}
@@ -81,6 +81,6 @@ def test_no_claim_rests_on_the_ceiling(with_ceiling):
         _, evidence = with_ceiling(seeds=seeds)
         said = {"claim": "So.", "source": "nowhere", "paper": "–", "id": "made", "experiments": ["fig3a"]}
         for check in ({"kind": "same_pools"}, {"kind": "unpicked"}):
-            finding = checks.KINDS[check["kind"]](evidence, Claim(check=check, **said))
-            assert (finding.verdict, finding.ours) == (checks.HOLDS, "in 12 of 12 runs")
+            finding = verdicts.KINDS[check["kind"]](evidence, Claim(check=check, **said))
+            assert (finding.verdict, finding.ours) == (checks.SUPPORTED, "in 12 of 12 runs")
             assert finding.reason == ""

@@ -130,6 +130,9 @@ def test_what_the_cloud_saw_is_told_by_the_mark_and_the_best_stands_above():
     assert list(figure.layout.yaxis.categoryarray) == ["Random", "PSL", "Entropy"]
     assert "Entropy 61.0 % with 1,200 images seen" in figure.layout.meta["alt"]
     assert list(figures.privacy(made(run("PSL"))).data[0].error_x.array) == [0]  # one seed has no interval
+    none, all_of_it = figures.privacy(made(*runs), "Random").data  # of paired seeds nothing is left of their spread
+    assert [*none.x, *all_of_it.x] == pytest.approx([0, 10, 20])
+    assert [*none.error_x.array, *all_of_it.error_x.array] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 def test_nothing_has_no_minus():

@@ -61,7 +61,7 @@ def collected(made):
 def test_the_table_says_what_the_records_say(made, here):
     found = published.load("fig", "little")
     results = collected(made)
-    assert found.looks == (2, 4)
+    assert found.interim == (2, 4)
     assert found.seeds == [0, 1, 2, 3]
     assert found.results.stale == []
     by_key = {record["key"]: (cell, record) for cell, record in found.results.runs}
@@ -122,7 +122,7 @@ def test_a_standing_is_paired_by_seed_and_judged_at_a_look(made, here):
     area = {(cell.label, cell.config.seed): np.trapezoid([e["metric"] for e in r["cycles"]], [20, 30, 40]) / 20
             for cell, r in collected(made).runs if len(r["cycles"]) == 3}  # fmt: skip
     mine = [np.trapezoid([e["metric"] for e in r["cycles"]], [20, 30, 40]) / 20 for _, r in own]
-    assert found.look == 2
+    assert found.analysis == 2
     for each in found.comparisons:
         wanted = [100 * (mine[seed] - area[each.other, seed]) for seed in range(4)]
         np.testing.assert_allclose(each.differences, wanted, atol=1e-9)
@@ -131,11 +131,11 @@ def test_a_standing_is_paired_by_seed_and_judged_at_a_look(made, here):
     assert [each.other for each in found.comparisons] == ["Random", "Entropy"]
     assert found.comparisons[1].verdict == "better"  # by the shift alone, nearly equal in all seeds
     three = comparison.judge("Mine", whole, own[:3])
-    assert three.look == 1
+    assert three.analysis == 1
     assert [len(each.differences) for each in three.comparisons] == [2, 2]
     one = comparison.judge("Mine", whole, own[:1])
-    assert one.look == 0
-    assert {each.verdict for each in one.comparisons} == {decision.UNSURE}
+    assert one.analysis == 0
+    assert {each.verdict for each in one.comparisons} == {decision.INCONCLUSIVE}
     assert not one.settled
     worse = comparison.judge("Mine", whole, as_own(made, shift=-0.2))
     assert worse.comparisons[1].verdict == "worse"
@@ -155,7 +155,7 @@ def test_runs_that_make_no_pair_are_left_out_and_counted(made, here, change, sai
     found = comparison.judge("Mine", published.load("fig", "little"), own)
     assert [each.unpaired for each in found.comparisons] == [{said: 1}] * 2
     assert [len(each.differences) for each in found.comparisons] == [3, 3]
-    assert {each.verdict for each in found.comparisons} == {decision.UNSURE}  # three of four
+    assert {each.verdict for each in found.comparisons} == {decision.INCONCLUSIVE}  # three of four
     assert any(f"2 do not, {said}: `--with-rivals`" in note for note in comparison.notes(found))
     assert tryout.unpaired(published.load("fig", "little"), own) == ["Random", "Entropy"]
 
@@ -216,7 +216,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
     assert [path.stat().st_mtime_ns for path in runs] == stamps
     with monkeypatch.context() as patched:
         load = published.load
-        patched.setattr(published, "load", lambda *given: replace(load(*given), looks=(2, 4, 9)))
+        patched.setattr(published, "load", lambda *given: replace(load(*given), interim=(2, 4, 9)))
         capsys.readouterr()
         assert main([*line, "--until-settled"]) == 0
         said = capsys.readouterr().out

@@ -6,7 +6,7 @@ from psllab.claims import forest
 
 
 def one(row, compared, *comparisons, **more):
-    ((block,),) = [forest.blocks([row(1, "fig3a", "holds", comparisons=list(comparisons), **more)])]
+    ((block,),) = [forest.blocks([row(1, "fig3a", "supported", comparisons=list(comparisons), **more)])]
     return block["rows"][0]
 
 
@@ -15,7 +15,10 @@ def test_a_number_stands_at_its_place(row, compared):
     assert (drawn["place"], drawn["left"], drawn["width"]) == (75, 62.5, 25)  # the axis goes from -5 to 5
     assert (drawn["paper"], drawn["region"]) == (90, (75, 25))
     assert drawn["cut"] == {"low": False, "high": False}
-    assert drawn["alt"] == "a: paper +4.0 points; ours +2.5 ± 1.2 points; the claim wants between 2.5 and 5.0 points."
+    assert drawn["alt"] == (
+        "a: paper +4.0 points, inside our interval: no; ours +2.5 ± 1.2 points; "
+        "the claim wants between 2.5 and 5.0 points."
+    )
 
 
 def test_a_direction_reaches_to_the_end_of_the_axis(row, compared):
@@ -26,7 +29,10 @@ def test_what_lies_beyond_the_axis_is_cut_and_said(row, compared):
     drawn = one(row, compared, compared("a", 60.0, 70.0))["drawn"]
     assert drawn["cut"] == {"low": False, "high": True}
     assert (drawn["place"], drawn["left"] + drawn["width"]) == (100, 100)
-    assert forest.blocks([row(1, "fig3a", "holds", comparisons=[compared("a", 60.0, 71.0)])])[0]["ticks"][-1][1] == "10"
+    assert (
+        forest.blocks([row(1, "fig3a", "supported", comparisons=[compared("a", 60.0, 71.0)])])[0]["ticks"][-1][1]
+        == "10"
+    )
 
 
 def test_of_several_the_farthest_from_the_region_is_drawn(row, compared):
@@ -56,10 +62,10 @@ def test_what_is_early_says_so(row, compared):
 
 def test_a_block_a_unit_and_none_for_what_has_no_number(row, compared):
     rows = [
-        row(1, "fig3a", "holds", comparisons=[compared("a", 1.0)]),
-        row(2, "fig3a", "holds", comparisons=[compared("a", 50.0)], unit="%", region=[40, 60]),
+        row(1, "fig3a", "supported", comparisons=[compared("a", 1.0)]),
+        row(2, "fig3a", "supported", comparisons=[compared("a", 50.0)], unit="%", region=[40, 60]),
         row(3, "fig3a", "not run", comparisons=[compared("a", None)]),
-        row(4, "fig3a", "holds"),
+        row(4, "fig3a", "supported"),
     ]
     assert [(block["unit"], len(block["rows"])) for block in forest.blocks(rows)] == [("points", 1), ("%", 1)]
     assert forest.blocks([]) == []

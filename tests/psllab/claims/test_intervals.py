@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from psllab.analysis import statistics
-from psllab.analysis.decision import FAILS, HOLDS, NEGLIGIBLE, NOT_RUN, UNSURE
-from psllab.claims import checks, intervals
+from psllab.analysis.decision import CONTRADICTED, INCONCLUSIVE, NEGLIGIBLE, NOT_RUN, SUPPORTED
+from psllab.claims import checks, intervals, verdicts
 from psllab.claims.evidence import Claim, Early, Missing
 
 SPREAD = np.array([-0.1, 0.0, 0.1, 0.05, -0.05])
@@ -20,7 +20,7 @@ def of(*samples, **more):
 
 def test_a_comparison_has_its_interval_and_its_own_verdict():
     told = of(3 + SPREAD, -3 + SPREAD, SPREAD, 3 + 40 * SPREAD)
-    assert [one["verdict"] for one in told["comparisons"]] == [HOLDS, FAILS, NEGLIGIBLE, UNSURE]
+    assert [one["verdict"] for one in told["comparisons"]] == [SUPPORTED, CONTRADICTED, NEGLIGIBLE, INCONCLUSIVE]
     assert (told["unit"], told["paper_value"], told["region"]) == ("points", None, [0.0, None])
     for one, shift in zip(told["comparisons"], (3, -3, 0), strict=False):
         half = statistics.interval(SPREAD)
@@ -31,7 +31,7 @@ def test_a_comparison_has_its_interval_and_its_own_verdict():
 
 
 def test_of_several_looks_the_interval_is_wider():
-    (one,) = of(3 + SPREAD, looks=3)["comparisons"]
+    (one,) = of(3 + SPREAD, interim=3)["comparisons"]
     assert one["high"] - 3 == pytest.approx(statistics.interval(SPREAD, 3), abs=1e-4)
 
 
@@ -46,14 +46,14 @@ def test_what_is_too_early_is_told_and_not_judged():
 
     told = intervals.of(checks.settle([("a", early), ("b", missing)], 0.0))["comparisons"]
     assert [(one["judged"], one["verdict"], one["estimate"], one["seeds"]) for one in told] == [
-        (False, UNSURE, 1.5, 2), (False, NOT_RUN, None, 0),
+        (False, NOT_RUN, 1.5, 2), (False, NOT_RUN, None, 0),
     ]  # fmt: skip
     assert intervals.of(checks.settle([("b", missing)], 0.0))["comparisons"] == []
 
 
 def test_one_seed_or_no_number_has_no_interval():
     (one,) = of(np.array([2.0]))["comparisons"]
-    assert (one["estimate"], one["low"], one["high"], one["verdict"]) == (2.0, None, None, UNSURE)
+    assert (one["estimate"], one["low"], one["high"], one["verdict"]) == (2.0, None, None, INCONCLUSIVE)
     (one,) = of(np.array([2.0, np.nan]))["comparisons"]
     assert (one["estimate"], one["low"], one["seeds"]) == (None, None, 2)
 
@@ -61,14 +61,14 @@ def test_one_seed_or_no_number_has_no_interval():
 def sized(paper, of, **more):
     entry = {"id": "x", "experiments": ["table1"], "claim": "c", "source": "s", "paper": paper}
     claim = Claim.of(entry | {"check": {"kind": "size", "of": of} | more})
-    return intervals.of(checks.KINDS["size"](None, claim, **claim.check.arguments))
+    return intervals.of(verdicts.KINDS["size"](None, claim, **claim.check.arguments))
 
 
 def test_a_printed_size_is_a_number_with_what_rounds_to_it():
     told = sized("0.078 M", ["resnet8"])
     assert (told["unit"], told["paper_value"]) == ("M", 0.078)
     assert told["region"] == pytest.approx([0.0775, 0.079])
-    assert [(one["estimate"], one["verdict"]) for one in told["comparisons"]] == [(0.078, HOLDS)]
+    assert [(one["estimate"], one["verdict"]) for one in told["comparisons"]] == [(0.078, SUPPORTED)]
     told = sized("62 times", ["resnet18"], to="resnet14")
-    assert (told["unit"], told["comparisons"][0]["verdict"]) == ("times", FAILS)
+    assert (told["unit"], told["comparisons"][0]["verdict"]) == ("times", CONTRADICTED)
     assert told["comparisons"][0]["estimate"] == pytest.approx(11_173_962 / 175_258, abs=1e-4)

@@ -15,8 +15,8 @@ from pslcore.runs import records
 from psllab import grid as campaign
 from psllab.analysis import figures
 from psllab.claims import checks, forecast, scheduler, verdicts
-from psllab.claims.checks import KINDS
 from psllab.claims.evidence import Claim, Evidence
+from psllab.claims.finding import KINDS
 from psllab.grid import runner
 
 TOP = Path(__file__).parents[3]
@@ -35,12 +35,12 @@ def ahead(evidence, claim=None, **more):
     return forecast.expected(evidence, claim, KINDS["lead"](evidence, claim, **claim.check.arguments), **more)
 
 
-def finished(world, n, lead=1.0, spread=1.0, looks=(5, 10, 20), seeds=20, **more):
+def finished(world, n, lead=1.0, spread=1.0, interim=(5, 10, 20), seeds=20, **more):
     """Two curves with ``n`` finished seeds of twenty."""
     noise = (NOISE - NOISE[:n].mean()) / NOISE[:n, 0].std(ddof=1) if n > 1 else NOISE
     curves = {"PSL": (70 + lead + spread * noise)[:seeds], "Random": np.full((seeds, CYCLES), 70.0)}
     absent = {("fig3a", label, seed) for label in curves for seed in range(n, seeds)} | more.pop("absent", set())
-    return world({"fig3a": curves}, looks=list(looks) if looks else None, absent=absent, **more)
+    return world({"fig3a": curves}, interim=list(interim) if interim else None, absent=absent, **more)
 
 
 # The forecast
@@ -70,7 +70,7 @@ def test_it_comes_true(world):
         target = n + ahead(finished(world, n, lead)).seeds
         evidence = finished(world, target, lead)
         assert ahead(evidence) is None
-        assert KINDS["lead"](evidence, made(), **made().check.arguments).verdict == checks.HOLDS
+        assert KINDS["lead"](evidence, made(), **made().check.arguments).verdict == checks.SUPPORTED
 
 
 def test_what_is_settled_or_cannot_be_needs_nothing(world):
@@ -86,9 +86,9 @@ def test_with_nothing_run_the_first_look_is_the_next(world):
 
 
 def test_without_looks_it_is_the_whole_experiment(world):
-    found = ahead(finished(world, 3, seeds=4, looks=None))
+    found = ahead(finished(world, 3, seeds=4, interim=None))
     assert (found.seeds, len(found.runs)) == (1, 2)
-    found = ahead(finished(world, 4, lead=0.8, seeds=4, looks=None))
+    found = ahead(finished(world, 4, lead=0.8, seeds=4, interim=None))
     assert found.runs == []
     assert found.seeds > 0
     assert "paired seeds in all" in found.text
@@ -264,4 +264,4 @@ def test_the_command_line_killed_in_the_middle_goes_on(tmp_path):
     assert subprocess.run(command(killed), cwd=TOP, capture_output=True).returncode == done.returncode
     assert told(killed) == told(whole)
     assert len(told(whole)[0]) == 4
-    assert Evidence("quick", params, whole).looks == (2,)
+    assert Evidence("quick", params, whole).interim == (2,)

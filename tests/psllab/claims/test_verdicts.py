@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from psllab import grid
+from psllab.analysis.decision import INCONCLUSIVE, NOT_RUN, SUPPORTED
 from psllab.claims import checks, verdicts
-from psllab.claims.checks import HOLDS, KINDS, NOT_RUN, UNSURE
 from psllab.claims.evidence import EXPERIMENTS, Evidence
+from psllab.claims.finding import KINDS
 
 SEEDS = 5
 FIRST = {"kind": "lead", "better": ["PSL"], "worse": ["Random", "Entropy"], "at": "area"}
@@ -78,7 +79,7 @@ ENTRY = {"id": "a", "experiments": ["fig3a"], "claim": "So.", "source": "here", 
         ({"check": {"kind": [1]}}, r"claim 'a': check.kind = \[1\] must be a valid string"),
         ({"check": FIRST | {"colour": 1}}, "claim 'a': colour = 1"),
         ({"check": {"kind": "lead", "at": 0}}, "claim 'a': `better` is missing"),
-        ({"verdict": "holds"}, "claim 'a': unknown setting 'verdict': choose from id, "),
+        ({"verdict": "supported"}, "claim 'a': unknown setting 'verdict': choose from id, "),
         ({"experiments": ["fig9"]}, "claim 'a': experiments.0 = 'fig9' must be 'table1', "),
         ({"experiments": []}, r"claim 'a': experiments = \[\]: list should have at least 1"),
         ({"paper": 40.8}, "claim 'a': paper = 40.8 must be a valid string"),
@@ -126,25 +127,25 @@ def whole(world, tmp_path):
 def test_every_claim_gets_its_row(whole):
     rows = whole()
     assert [row["id"] for row in rows] == [claim.id for claim in verdicts.load()]
-    fields = "id experiment claim source paper ours seeds scale data hardware verdict reason stale"
+    fields = "id experiment claim source paper ours seeds scale data hardware verdict basis reason stale"
     fields += " forecast more_seeds core_minutes kind curves unit paper_value region comparisons"
     assert all(" ".join(row) == fields for row in rows)
     found = {row["id"]: row for row in rows}
     for name in ("fig8-psl-first", "fig8-below-fig3a"):
         assert (found[name]["verdict"], found[name]["reason"]) == (NOT_RUN, "missing: fig8 (not at this scale)")
     first = found["fig3a-psl-first"]
-    assert (first["verdict"], first["seeds"], first["scale"]) == (UNSURE, SEEDS, "quick")
+    assert (first["verdict"], first["seeds"], first["scale"]) == (INCONCLUSIVE, SEEDS, "quick")
     assert (first["data"], first["hardware"], first["stale"]) == ("made-up", "Abacus (cpu)", 0)
     assert first["reason"].startswith(
         "missing: LL4AL, VAAL, Core-set, BADGE, ALFA-Mix of fig3a (not at this scale); at scale"
     )
     assert first["reason"].endswith("at scale quick on made-up, not by the paper's protocol")
-    assert (found["table1-psl"]["verdict"], found["table1-psl"]["data"]) == (HOLDS, "–")
+    assert (found["table1-psl"]["verdict"], found["table1-psl"]["data"]) == (SUPPORTED, "–")
     assert found["fig5c-62-times"]["reason"].endswith("62 is the ratio of the rounded sizes, 11.17 M and 0.18 M.")
-    assert found["privacy-standard"]["verdict"] == HOLDS
+    assert found["privacy-standard"]["verdict"] == SUPPORTED
     assert sum(verdicts.counts(rows).values()) == len(rows)
     assert list(verdicts.counts([])) == [
-        "holds", "does not hold", "no difference that matters", "too small to tell", "not run",
+        "supported", "contradicted", "no relevant difference", "inconclusive", "not applicable", "not run",
     ]  # fmt: skip
 
 
@@ -191,7 +192,7 @@ def test_a_table_for_people(whole):
     lines = verdicts.markdown(rows).splitlines()
     assert len(lines) == len(rows) + 2
     cells = [re.split(r"(?<!\\)\|", line) for line in lines]
-    assert {len(line) for line in cells} == {5 + 2}
+    assert {len(line) for line in cells} == {6 + 2}
     assert "one \\| two" in lines[2]
-    assert verdicts.table(rows).shape == (len(rows), 8)
+    assert verdicts.table(rows).shape == (len(rows), 9)
     assert verdicts.table([]).empty

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from psllab.album import Album, Protect
 from psllab.desk import parts
 from psllab.desk.desk import Desk
-from psllab.desk.rules_form import RulesForm
+from psllab.desk.panels import RulesForm
 
 CLASSES = ("red", "green", "blue")
 QUICK = {"size": 8, "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1}}
@@ -55,18 +55,18 @@ def test_two_rounds_with_skip_undo_and_several_people(desk):
     assert sat.tabs.selected_index in (None, 0)
     first = sat.asked
     answer(sat, 1)
-    assert sat.album.words(first)[-1].by == "Ada"
+    assert sat.album.annotations(first)[-1].by == "Ada"
     sat.who.value = "Bob"
     second = sat.asked
     sat.press(sat._turn, "3")
-    assert sat.album.words(second)[-1].by == "Bob"
+    assert sat.album.annotations(second)[-1].by == "Bob"
     sat.press(sat._turn, "U")
     assert sat.asked == second
     assert "Taken back" in sat.question._note[0]
     sat.press(sat._turn, "?")
     third = sat.asked
     sat.press(sat._turn, "s")
-    assert [sat.album.words(one)[-1].what for one in (second, third)] == ["not sure", "skip"]
+    assert [sat.album.annotations(one)[-1].what for one in (second, third)] == ["not sure", "skip"]
     answer(sat, 3)
     assert sat.asked is None
     assert "Press Train" in caption(sat)
@@ -78,7 +78,7 @@ def test_two_rounds_with_skip_undo_and_several_people(desk):
     sat.train()
     assert sat.tabs.selected_index == 2
     assert "after round 1" in sat.status[1].value
-    assert "<th>protected</th></tr><tr>" in sat.outcome.report.value
+    assert "<th>protected</th>" in sat.outcome.report.value
     assert sat.outcome.grid.count == 26
     sat.outcome.label.value = ("red",)
     assert sat.outcome.grid.count < 26
@@ -308,7 +308,7 @@ def test_the_large_picture_is_upright_and_bare(opened, folder, mode):
     picture = Image.fromarray(pixels[..., 0].astype(np.uint16)) if mode == "I;16" else picture.convert(mode)
     picture.save(folder / f"large.{suffix}", exif=exif)
     album = opened()
-    shown = parts.large(album, album._roll.pictures[album._roll.find(f"large.{suffix}")])
+    shown = parts.large(album, album._index.pictures[album._index.find(f"large.{suffix}")])
     read = Image.open(io.BytesIO(shown))
     assert b"SECRET" not in shown
     assert read.height > read.width

@@ -68,10 +68,10 @@ def test_run_stop_and_run_again(made, tmp_path):
     assert "Stopped; what was finished is kept" in sketch.status.value
     assert not sketch.button.disabled
     found = sketch.run()
-    assert found.look == 1
+    assert found.analysis == 1
     assert [curve.name for curve in sketch.plot.data][:3] == ["Random", "Entropy", "Unsure"]
     assert "Unsure with power = 2: area under the curve" in sketch.status.value
-    assert "too small to tell" in sketch.rows.value or "better" in sketch.rows.value or "worse" in sketch.rows.value
+    assert "inconclusive" in sketch.rows.value or "better" in sketch.rows.value or "worse" in sketch.rows.value
     runs = list(tmp_path.glob("little/tried/*/runs/*.json"))
     assert len(runs) == 2
     sketch.slider.value = 1.0

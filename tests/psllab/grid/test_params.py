@@ -50,7 +50,7 @@ def test_merge_leaves_its_arguments_alone():
 def test_the_parameters_of_the_repository_are_all_good():
     """Every experiment at every scale, up to what needs the data."""
     for scale in params.scales():
-        assert list(params.looks(scale)) == sorted(params.looks(scale))
+        assert list(params.interim(scale)) == sorted(params.interim(scale))
         for experiment in params.experiments(scale):
             cells = params.cells(experiment, scale)
             assert len({cell.config.key for cell in cells}) == len(cells) > 0
@@ -148,10 +148,10 @@ def test_a_parameter_file_that_is_none(here, text, error, sentence):
 
 def test_looks_are_of_a_scale_and_no_experiment(here):
     content = yaml.safe_load(here.params_file.read_text())
-    assert params.looks("quick", here.params_file) == ()
+    assert params.interim("quick", here.params_file) == ()
     content["scales"]["quick"]["looks"] = [5, 10]
     here.params_file.write_text(yaml.safe_dump(content))
-    assert params.looks("quick", here.params_file) == (5, 10)
+    assert params.interim("quick", here.params_file) == (5, 10)
     assert params.experiments("quick", here.params_file) == ["fig", "other"]
     with pytest.raises(ValueError, match=r"unknown experiment 'looks' .* choose one of fig, other"):
         params.cells("looks", "quick", here.params_file)
@@ -165,7 +165,7 @@ def test_looks_are_of_a_scale_and_no_experiment(here):
         content["scales"]["quick"]["looks"] = wrong
         here.params_file.write_text(yaml.safe_dump(content))
         with pytest.raises(ValueError, match=rf"params\.yaml: quick: .*{told}"):
-            params.looks("quick", here.params_file)
+            params.interim("quick", here.params_file)
 
 
 def test_the_ceiling_is_one_more_run_a_seed_on_all_safe_images(here):

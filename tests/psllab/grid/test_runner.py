@@ -397,7 +397,7 @@ def of_seeds(seeds):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "looks", "shown", "later"),
+    ("seeds", "interim", "shown", "later"),
     [
         ({"A": [0, 1, 2, 3], "B": [0, 1, 2]}, (2, 4), 2, 3),
         ({"A": [0, 1, 2, 3], "B": [0, 1, 2, 3, 4]}, (2, 4), 4, 1),
@@ -407,9 +407,9 @@ def of_seeds(seeds):
         ({"A": [0, 1, 2], CEILING: []}, (2, 4), 2, 1),
     ],
 )
-def test_between_two_looks_nobody_looks(seeds, looks, shown, later):
+def test_between_two_looks_nobody_looks(seeds, interim, shown, later):
     results = of_seeds(seeds)
-    seen = results.up_to_look(looks)
+    seen = results.up_to_interim(interim)
     assert len(seen.later) == later
     if shown is None:
         assert seen is results

@@ -68,16 +68,16 @@ class Page(HTMLParser):
 def claims(row, compared):
     several = [compared("A – B", 1.0, 0.25), compared("A – C", None)]
     return [
-        row(1, "fig99, fig0", "holds", comparisons=several, curves=[["fig3a", "A"]]),
-        row(2, "fig0", "does not hold", stale=4, forecast="about 3 more paired seeds"),
+        row(1, "fig99, fig0", "supported", comparisons=several, curves=[["fig3a", "A"]]),
+        row(2, "fig0", "contradicted", stale=4, forecast="about 3 more paired seeds"),
         row(3, "fig99", "not run", ours="–", seeds=0),
-        row(4, "fig98, fig99, fig0", "holds", kind="seen"),
+        row(4, "fig98, fig99, fig0", "supported", kind="seen"),
     ]
 
 
 @pytest.fixture(scope="module")
 def page(claims, results):
-    counts = {"holds": 2, "does not hold": 1, "not run": 1}
+    counts = {"supported": 2, "contradicted": 1, "not run": 1}
     text = pages.page(
         exhibits(), "quick <scale>", claims, counts, "* **One** rule.", {"fig0": "some@fig0"},
         "<ul><li>Other.</li></ul>", [results(["A"])], "2001-02-03 (abcdef0)",
@@ -145,7 +145,7 @@ def test_every_claim_has_its_tile_its_line_and_its_evidence(page, claims):
 def test_the_verdicts_stand_again_beside_their_figure(page):
     _, parsed = page
     beside = parsed.said("fig0")
-    assert "Of 2 claims: 1 holds, 1 does not hold." in beside
+    assert "Of 2 claims: 1 supported, 1 contradicted." in beside
     assert [f"Claim {n} & more." in beside for n in (1, 2, 3, 4)] == [True, True, False, False]
     assert "Claim" not in parsed.said("table0")
 
