@@ -51,7 +51,7 @@ def attempt(options: argparse.Namespace) -> int:
         minutes = tryout.minutes(experiment, len(seeds), options.jobs)
         print(
             f"\nInterim analysis {number} of {len(interim)}: {len(seeds)} seeds of {experiment.experiment} at "
-            f"{experiment.scale}{few}. All of them take about {_time(minutes)}, going by the published runs.",
+            f"{experiment.scale}{few}. All of them take about {_time(minutes)}, going by those of Random.",
             flush=True,
         )
         own = tryout.run(method, experiment, seeds, *where, options.limit)

@@ -201,7 +201,7 @@ def notes(standing: Standing) -> list[str]:
     paired = [(cell, record) for cell, record in others if cell.label not in (standing.label, CEILING)]
     left = sum((Counter(each.unpaired) for each in standing.comparisons), Counter[str]())
     found.append(
-        f"{len(paired):,} published runs make a pair with yours"
+        f"{len(paired):,} runs of other methods make a pair with yours"
         + "".join(f"; {count:,} do not, {why}" for why, count in left.items())
         + (": `--with-rivals` runs those here." if left else ".")
     )
