@@ -27,7 +27,12 @@ from psllab.widgets.job import Stopped
 Progress = Callable[[int, int], object]
 
 STUDENT = "mlp32"
-HEADS = {"start": "typical", "teacher": "mlp256", "recipe": {"epochs": 30, "batch_size": 16, "lr": 0.02}}
+HEADS = {
+    "method": "alfa_mix",
+    "start": "typical",
+    "teacher": "mlp256",
+    "recipe": {"epochs": 30, "batch_size": 16, "lr": 0.02},
+}
 """How an album on features learns where nothing else is said."""
 
 
