@@ -44,19 +44,16 @@ PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
-    params = TOP / "params.yaml"
-    return grid.collect(experiment, scale, params, TOP / "outputs").up_to_interim(grid.interim(scale, params))
-
-
-def decided(scale: str, experiment: str) -> grid.Results:
-    """The curves that have reached the first interim analysis, up to the last that all of these have reached."""
+    """The curves that have reached the first interim analysis, up to the last that all of these have; before it, all."""
     params = TOP / "params.yaml"
     results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
     seeds: dict[str, set[int]] = {}
     for cell, _ in results.runs:
         seeds.setdefault(cell.label, set()).add(cell.config.seed)
-    there = {label for label, known in seeds.items() if set(range(interim[0])) <= known}
-    runs = [(cell, record) for cell, record in results.runs if cell.label in there]
+    there = {label for label, known in seeds.items() if interim and set(range(interim[0])) <= known}
+    runs = [(cell, record) for cell, record in results.runs if cell.label in {*there, grid.CEILING}]
+    if not there:
+        return results
     return replace(results, runs=runs, unfinished=[]).up_to_interim(interim)
 
 
@@ -112,7 +109,7 @@ def privacy(page: Path, scale: str, experiment: str) -> str:
 
 def lead(page: Path, scale: str, experiment: str) -> str:
     """One picture: paired differences to Random, of the curves that have reached the first interim analysis."""
-    results = decided(scale, experiment)
+    results = collected(scale, experiment)
     if not results.runs:
         return none(scale, experiment)
     picture = _relative(_picture(scale, f"{experiment}-lead"), page)
@@ -127,12 +124,13 @@ def answers(page: Path, *scales: str) -> str:
         for scale in scales:
             row[f"`{scale}`"] = "–"
             if experiment in grid.experiments(scale, TOP / "params.yaml"):
-                table = decided(scale, experiment)
+                table = collected(scale, experiment)
                 if {one, other} <= {cell.label for cell, _ in table.runs}:
                     _, difference, seeds, *_ = (
                         figures.paired_tests(table, one).set_index(f"{one} against", drop=False).loc[other]
                     )
-                    row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
+                    if seeds >= grid.interim(scale, TOP / "params.yaml")[0]:
+                        row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
         rows.append(row)
     return markdown(pd.DataFrame(rows))
 
@@ -268,7 +266,7 @@ def pages() -> list[Path]:
 def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     """The picture that goes with a place; None where there is none, or nothing was run."""
     if name == "lead":
-        return figures.privacy(decided(scale, experiment), "Random")
+        return figures.privacy(collected(scale, experiment), "Random")
     if name == "noise":
         view = noisy(scale)
         return view and view.drops

@@ -235,7 +235,10 @@ class Evidence:
         of_paper = claim.source != "ours" and claim.check.kind not in ("seen", "unpicked", "same_pools")
         frozen, others = False, []
         for name in sorted({name for name, _ in self.used} & set(self.labels)):
-            run = self.results(name).runs[0][1]
+            runs = self.results(name).runs  # none of Table 2, which is timed beside them
+            if not runs:
+                continue
+            run = runs[0][1]
             data, clients = run["data"]["name"], run["config"].get("clients")
             frozen |= figures.is_frozen(data)
             paper = self.of_paper(name) if of_paper else None

@@ -1,5 +1,7 @@
 """What a verdict is on: the paper's data, features of them, a stand-in, the same runs twice, nothing learned."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from psllab.analysis import exhibit, figures
 from psllab.analysis.decision import LEARNED, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import Exhibit
 from psllab.claims import verdicts
+from psllab.claims.evidence import Evidence
 
 SEEDS = 5
 SPREAD = np.linspace(0, 1, SEEDS)[:, None]
@@ -161,3 +164,12 @@ def test_exhibits_of_the_same_runs_are_shown_once():
     assert [each.note for each in shown] == [
         "Note.", "Note. Figure 3f rests on the same runs at this scale.", "Note.", "Note.",
     ]  # fmt: skip
+
+
+def test_what_has_no_runs_of_its_own_has_no_basis():
+    """Table 2 is timed beside the runs."""
+    known = SimpleNamespace(used={("table2", "")}, labels={"table2": []}, results=lambda _: SimpleNamespace(runs=[]))
+    claim = next(
+        claim for claim in verdicts.load() if claim.experiments == ("table2",) or "table2" in claim.experiments
+    )
+    assert Evidence.basis(known, claim) == ""
