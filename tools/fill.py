@@ -44,7 +44,7 @@ PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
-    """The curves that have reached the first interim analysis, up to the last that all of these have; before it, all."""
+    """The curves that have reached the first interim analysis, up to the last that all of these have; else all."""
     params = TOP / "params.yaml"
     results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
     seeds: dict[str, set[int]] = {}
