@@ -287,6 +287,7 @@ def draw() -> None:
             if len(given) == 2 and (figure := drawn(name, *given)):
                 scale, experiment = given
                 name = f"{experiment}-lead" if name == "lead" else experiment
+                figure.layout.title.text = figure.layout.title.text.replace(": ", "<br>", 1)  # room for both halves
                 figure.write_image(_picture(scale, name), width=900, height=520, scale=2)
 
 

@@ -164,7 +164,7 @@ def privacy(results: Results, against: str = "") -> go.Figure:
     title = f"{heading(results)}: what the cloud saw, and what came of it"
     said = "; ".join(f"{row.Index} {row.mean:.1f}{unit} with {row.seen:,} images seen" for row in rows.itertuples())
     return figure.update_layout(
-        title_text=title.replace(": ", "<br>"),
+        title_text=title,
         meta={"alt": f"{title}. Area under the {metric} curve: {said}."},
         xaxis={"title": shown},
         yaxis={"categoryarray": [style.text(method) for method in rows.index], "automargin": True},
