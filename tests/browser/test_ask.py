@@ -2,7 +2,7 @@
 
 import pytest
 
-from psllab.album import ask_page, take_in
+from psllab.album import ask_page, import_labels
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -27,6 +27,6 @@ def test_what_is_chosen_on_the_page_comes_back(browser, opened, folder, painted,
     page.close()
     cells = (tmp_path / "answers.csv").read_bytes().decode().replace('""', "").split('"')[1::2]
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
-    taken = take_in(album, tmp_path / "answers.csv")
+    taken = import_labels(album, tmp_path / "answers.csv")
     assert (taken.answers, taken.skipped, taken.unsure, taken.empty) == (35, 1, 1, 1)
     assert set(album.labels()) == {picture.path for picture in pictures[2:37]}
