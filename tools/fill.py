@@ -12,7 +12,6 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -44,17 +43,8 @@ PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 @cache
 def collected(scale: str, experiment: str) -> grid.Results:
-    """The curves that have reached the first interim analysis, up to the last that all of these have; else all."""
     params = TOP / "params.yaml"
-    results, interim = grid.collect(experiment, scale, params, TOP / "outputs"), grid.interim(scale, params)
-    seeds: dict[str, set[int]] = {}
-    for cell, _ in results.runs:
-        seeds.setdefault(cell.label, set()).add(cell.config.seed)
-    there = {label for label, known in seeds.items() if interim and set(range(interim[0])) <= known}
-    runs = [(cell, record) for cell, record in results.runs if cell.label in {*there, grid.CEILING}]
-    if not there:
-        return results
-    return replace(results, runs=runs, unfinished=[]).up_to_interim(interim)
+    return grid.collect(experiment, scale, params, TOP / "outputs").analysed(grid.interim(scale, params))
 
 
 @cache

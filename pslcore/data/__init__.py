@@ -120,7 +120,7 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     """Read a data set.
 
     ``root/<name>/train.npz`` and ``test.npz`` are taken where they exist, for a known name and for a user's own.
-    Otherwise a known name is read from where its own format lies under the root, or downloaded; for all else there are
+    Otherwise a known name is read from where its own format lies under the root, or downloaded; for all else there is
     what is registered as ``datasets``: arrays in .npy files, trees of pictures, data sets of installed packages. Its
     ``read(root, name, known)`` gives the parts, or None where there is no such set; ``known`` ones are ours as well.
 

@@ -39,9 +39,9 @@ class Choices:
             raise ValueError(
                 f"this album has the classes {', '.join(kept['classes'])}: keep them in this order; more may follow."
             )
-        before = kept["learning"] if kept else None
-        wanted = learning if isinstance(learning, Learning) else _learning(learning, before)
-        if state.uploaded and before is not None and wanted != Learning.of(before):
+        learned = kept["learning"] if kept else None
+        wanted = learning if isinstance(learning, Learning) else _learning(learning, learned)
+        if state.uploaded and learned is not None and wanted != Learning.of(learned):
             raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
         wanted.config()  # checks the method's options
         before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}

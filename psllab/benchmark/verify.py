@@ -93,7 +93,7 @@ def choose(what: str, out: str | Path = "outputs") -> Chosen:
 
 def _chosen(where: str, record: Record, listed: tuple[Published, Cell, Record] | None) -> Chosen:
     """A record, with the other seeds of its curve as the package's table knows them."""
-    whole = "content" not in record
+    whole = not grid.is_brief(record)
     record = record if whole else published.brief(record)
     if listed is None:
         return Chosen(where, record, whole, [])

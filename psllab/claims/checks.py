@@ -293,7 +293,7 @@ def unpicked(evidence: Evidence, claim: Claim) -> Finding:
     """No protected image is picked in any run that kept its picks; which are protected is drawn from its config."""
 
     def look(experiment: str, cell: Cell, record: Record) -> bool | None:
-        if "content" in record:  # brief
+        if grid.is_brief(record):
             return None
         protected = figures.initial_pools(cell, record).protected
         return not any(np.isin(picked, protected).any() for picked in grid.picks(record))

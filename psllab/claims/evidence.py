@@ -96,6 +96,7 @@ class Evidence:
         self.results = cache(lambda name: grid.collect(name, self.scale, self.params, self.out))
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
+        self.best = cache(lambda name: self._best(self.table(name)))
         self.clocked = cache(
             lambda name: [(cell.label, grid.seconds_of(record)) for cell, record in self.results(name).runs]
         )
@@ -149,13 +150,17 @@ class Evidence:
 
         That is one class's share of accuracy or of mean IoU.
         """
-        table = self.table(experiment)
-        ends = table[table["labelled"] == table["labelled"].max()].groupby("method")["metric"]
-        best, n_classes = 100 * ends.mean().max(), self.results(experiment).runs[0][1]["data"]["classes"]
+        best, n_classes = self.best(experiment), self.results(experiment).runs[0][1]["data"]["classes"]
         if best < (floor := 100 / n_classes + LEARNED):
             raise Unlearned(
                 f"{experiment} (nothing was learned: its best curve ends at {best:.1f} %, below {floor:.1f})"
             )
+
+    @staticmethod
+    def _best(table: pd.DataFrame) -> float:
+        """Where the best curve ends, in per cent."""
+        ends = table[table["labelled"] == table["labelled"].max()].groupby("method")["metric"]
+        return float(100 * ends.mean().max())
 
     def curve(self, experiment: str, label: str, at: At) -> pd.Series:
         """Metric in per cent by seed, at a cycle or as area; raises as ``runs`` and ``learned``."""

@@ -12,7 +12,7 @@ from psllab import grid
 from psllab.explore import plots as panels
 from psllab.explore.pool import Opened, Predictions, open_cycle
 from psllab.explore.selection import SORTS, Chosen, lasso
-from psllab.widgets.controls import Progress, control, named, offer, row, told, wide
+from psllab.widgets.controls import Progress, control, named, offer, paragraph, row, wide
 from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job, Stopped
 
@@ -25,7 +25,7 @@ _EITHER = (*_ALL, ("yes", True), ("no", False))
 
 def _whole(record: Record) -> bool:
     """Whether a cycle can be trained again: of brief records the picks are left out, and several clients have none."""
-    return "content" not in record and "clients" not in record["config"]
+    return not grid.is_brief(record) and "clients" not in record["config"]
 
 
 def finished(scale: str, root: str | Path = "data") -> Runs:
@@ -75,7 +75,7 @@ class Explorer:
     def open(self, wait: bool = True) -> Job | None:
         """Open the cycle that is chosen; trains it again unless it was kept."""
         record, cycle = self._record(), self.cycle.value
-        self.status.value = told("Training this cycle again from its record …")
+        self.status.value = paragraph("Training this cycle again from its record …")
 
         def work(part: Callable[[float], None]) -> Opened:
             return open_cycle(record, cycle, self._folder, self._root, self._device, part)
@@ -99,7 +99,7 @@ class Explorer:
         self.cycle = control(w.Dropdown, description="cycle", width=190)
         self.go = w.Button(description="Open", icon="eye", button_style="primary", layout=w.Layout(width="90px"))
         self.training = Progress("training")
-        self.status = w.HTML(told("Choose a finished run and press Open."))
+        self.status = w.HTML(paragraph("Choose a finished run and press Open."))
         self.buckets = control(w.IntSlider, 5, 1, 20, description="buckets")
         self.shown = control(w.IntSlider, 5, 0, 5, description="shown (0: all)")
         self.label = control(w.Dropdown, description="class", options=_ALL, width=165)
@@ -191,11 +191,11 @@ class Explorer:
 
     def _opened(self, job: Job) -> None:
         if job.error is not None or job.stopped:
-            self.status.value = told(f"{job.error}" if job.error else "Stopped; what was shown before still is.")
+            self.status.value = paragraph(f"{job.error}" if job.error else "Stopped; what was shown before still is.")
             return
         opened: Opened = job.result
         pool: Predictions = opened.predictions
-        self.status.value = told(opened.summary())
+        self.status.value = paragraph(opened.summary())
         self.chosen = Chosen(opened)
         self._quiet = True
         self.label.options = [*_ALL, *((one, n) for n, one in enumerate(opened.dataset.classes))]
@@ -244,7 +244,7 @@ class Explorer:
 
     def _show(self) -> None:
         assert self.chosen is not None
-        self.summary.value = told(self.chosen.summary())
+        self.summary.value = paragraph(self.chosen.summary())
         self.grid.order = self.chosen.rows()
         self._ring()
 

@@ -15,7 +15,7 @@ from pslcore.runs import Config, Record, counts
 from psllab.explore.plots import layout, responsive
 from psllab.explore.pool import viewer
 from psllab.explore.tuning import Tries
-from psllab.widgets.controls import Progress, control, named, row, told, wide
+from psllab.widgets.controls import Progress, control, named, paragraph, row, wide
 from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job
 
@@ -60,9 +60,9 @@ class Trainer:
             config = self.config()
             total = len(counts(config, self._dataset))
         except ValueError as error:
-            self.status.value = told(str(error))
+            self.status.value = paragraph(str(error))
             return None
-        self.status.value = told("Training …")
+        self.status.value = paragraph("Training …")
 
         def work(part: Callable[[float], None]) -> Record:
             def cycle(record: Record) -> None:
@@ -108,7 +108,7 @@ class Trainer:
         labels, classes = self._dataset.train.labels, self._dataset.classes
         named = (lambda _: "") if self._dataset.pixel_labels else (lambda place: classes[labels[rows[place]]])
         self.picked.show(len(rows), lambda places: [png(self._picture(rows[place])) for place in places], named)
-        self.caption.value = told(f"The {len(rows)} images that {self.tries.label(record['key'])} picked last:")
+        self.caption.value = paragraph(f"The {len(rows)} images that {self.tries.label(record['key'])} picked last:")
 
     # The parts
 
@@ -136,7 +136,7 @@ class Trainer:
         self.at_once = w.Checkbox(value=True, description="train when something is turned", indent=False)
         self.go = w.Button(description="Train", icon="play", button_style="primary", layout=w.Layout(width="90px"))
         self.progress = Progress("peers")
-        self.status = w.HTML(told("Turn something, or press Train."))
+        self.status = w.HTML(paragraph("Turn something, or press Train."))
         plain = layout("", "labelled images", f"{metric} on the test set (%)") | {"dragmode": "zoom"}
         self.figure = responsive(go.FigureWidget(layout=plain))
         self.picked = Gallery(0, lambda rows: [], side=112, height=322, lines=1, empty="Nothing was picked yet.")
@@ -175,37 +175,37 @@ class Trainer:
 
     def _turned(self, _: dict) -> None:
         if self.at_once.value and self.train(wait=False) is None and self.progress.job and self.progress.job.running:
-            self.status.value = told("Still training what was set before: press Stop, or Train when it has ended.")
+            self.status.value = paragraph("Still training what was set before: press Stop, or Train when it has ended.")
 
     def _ended(self, job: Job) -> None:
         if job.error is not None:
-            self.status.value = told(str(job.error))
+            self.status.value = paragraph(str(job.error))
             return
         record = job.result
         if not record["cycles"]:
-            self.status.value = told("Stopped before the first cycle ended.")
+            self.status.value = paragraph("Stopped before the first cycle ended.")
             return
         self.draw()
         self.show_picked(record)
         label, last = self.tries.label(record["key"]), record["cycles"][-1]
         if self.tries.unfinished(record["key"]):
             self.progress.bar.bar_style = "warning"
-            self.status.value = told(f"{label}: stopped at {last['labelled']} labels; Train goes on from there.")
+            self.status.value = paragraph(f"{label}: stopped at {last['labelled']} labels; Train goes on from there.")
         else:
             self.progress.bar.value = 1
             metric = f"{100 * last['metric']:.1f} % {record['metric']} at {last['labelled']} labels"
-            self.status.value = told(f"{label}: {metric}.")
+            self.status.value = paragraph(f"{label}: {metric}.")
 
     def _keep(self, _: w.Button) -> None:
         try:
             text = self.keep()
         except (ValueError, OSError) as error:
-            self.text.value = told(str(error))
+            self.text.value = paragraph(str(error))
             return
         how = f"Written to {self._kept}. Copy it into params.yaml, or run it as it is: " + (
             f"python -m pslcore grid {self.name.value} --scale {self._scale} --params {self._kept}"
         )
-        self.text.value = f'{told(how)}<pre class="psl-told">{escape(text)}</pre>'
+        self.text.value = f'{paragraph(how)}<pre class="psl-told">{escape(text)}</pre>'
 
 
 _OPTIONS = (
@@ -217,7 +217,7 @@ def html(table: pd.DataFrame) -> str:
     """A table for a page of light or dark colours."""
     words = table.to_html(index=False, border=0, classes="psl-table", escape=True, formatters=_NUMBERS)
     note = "Disagreement: of the test images, after the last pick, those on which no two students agree."
-    return f'<div class="psl-scroll">{words}</div>{told(note)}'
+    return f'<div class="psl-scroll">{words}</div>{paragraph(note)}'
 
 
 _NUMBERS: Any = {name: "{:,}".format for name in ("parameters", "bytes crossed", "unlabelled seen")}

@@ -2,7 +2,7 @@
 # isort: skip_file
 
 from psllab.grid import archive
-from psllab.grid.archive import digest, picks
+from psllab.grid.archive import digest, is_brief, picks
 from psllab.grid.equivalence import ATTESTED, attest, current, difference
 from psllab.grid.params import (
     BASE, CEILING, Cell, cells, config_of, experiments, interim, merge, run_one, scales, section, source, top,

@@ -34,6 +34,11 @@ def brief(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"cycles": [entry | {"picked": []} for entry in record["cycles"]], "content": digest(record)}
 
 
+def is_brief(record: dict[str, Any]) -> bool:
+    """Whether a record was packed without its picks."""
+    return "content" in record
+
+
 def picks(record: dict[str, Any]) -> list[list[int]]:
     """What each cycle picked.
 
@@ -42,7 +47,7 @@ def picks(record: dict[str, Any]) -> list[list[int]]:
     ValueError
         If the record is brief.
     """
-    if "content" in record:
+    if is_brief(record):
         raise ValueError(f"the record {record['key']} keeps a hash of its picks only: choose one of the first seeds.")
     return [entry["picked"] for entry in record["cycles"]]
 

@@ -7,7 +7,7 @@ torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone
 import re
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,10 +65,7 @@ class Results:
 
         All runs where there are no interim analyses, or before the first. A ceiling is no curve.
         """
-        seeds: dict[str, set[int]] = {cell.label: set() for cell in self.unfinished}
-        for cell, _ in self.runs:
-            seeds.setdefault(cell.label, set()).add(cell.config.seed)
-        seeds.pop(parameters.CEILING, None)
+        seeds = self._seeds()
         reached = [n for n in interim if all(set(range(n)) <= there for there in seeds.values())]
         if not reached or not seeds:
             return self
@@ -79,6 +76,22 @@ class Results:
             stale=[cell for cell in self.stale if cell.config.seed < last],
             later=[cell for cell, _ in self.runs if cell.config.seed >= last],
         )
+
+    def analysed(self, interim: Sequence[int]) -> "Results":
+        """``up_to_interim`` of the curves that have reached the first analysis; all runs where none has."""
+        there = {label for label, seeds in self._seeds().items() if interim and set(range(interim[0])) <= seeds}
+        if not there:
+            return self
+        runs = [(cell, record) for cell, record in self.runs if cell.label in {*there, parameters.CEILING}]
+        return replace(self, runs=runs, unfinished=[]).up_to_interim(interim)
+
+    def _seeds(self) -> dict[str, set[int]]:
+        """The finished seeds of every curve, the ceiling left out."""
+        seeds: dict[str, set[int]] = {cell.label: set() for cell in self.unfinished}
+        for cell, _ in self.runs:
+            seeds.setdefault(cell.label, set()).add(cell.config.seed)
+        seeds.pop(parameters.CEILING, None)
+        return seeds
 
 
 def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out: str | Path = "outputs") -> Results:

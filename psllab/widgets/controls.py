@@ -28,9 +28,6 @@ def named(**widgets: w.Widget) -> None:
         widget.add_class(f"psl-{each.replace('_', '-')}")
 
 
-told = paragraph  # the explorers' name for it
-
-
 def row(*children: w.Widget, **layout: Any) -> w.Box:
     """Side by side, below each other where the page is narrow."""
     return w.Box(children, layout=w.Layout(flex_flow="row wrap", align_items="center", width="100%", **layout))

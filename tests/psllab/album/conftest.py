@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from pslcore.sides import Cloud
+
 SIDE = 8
 """Of the pictures, and of the training pictures: pixels reach the door as they are."""
 
@@ -44,6 +46,19 @@ def canaries(tmp_path):
         marks = canary(tmp_path / "noise" / folder / "NAME.png", number)
         found[f"{folder}/{marks[0]}.png"] = marks
     return found
+
+
+@pytest.fixture
+def crossed(monkeypatch):
+    """The bytes of all that goes through the door from here on, as they go."""
+    seen, upload = [], Cloud.upload
+
+    def spy(self, indices, images, labels=None):
+        seen.append(np.asarray(images).tobytes() + np.asarray(indices).tobytes() + np.asarray(labels).tobytes())
+        upload(self, indices, images, labels)
+
+    monkeypatch.setattr(Cloud, "upload", spy)
+    return seen
 
 
 @cache

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from pslcore.sides import Cloud
 from psllab.album import Album, Learning, settings
 from psllab.album.forecast import forecast
 from psllab.album.sampling import typical
@@ -45,14 +44,7 @@ def answer(album, n):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_features_of_protected_or_unanswered_pictures_never_cross(canaries, opened, tmp_path, net, monkeypatch, method):
-    crossed, upload = [], Cloud.upload
-
-    def spy(self, indices, images, labels=None):
-        crossed.append(np.asarray(images).tobytes())
-        upload(self, indices, images, labels)
-
-    monkeypatch.setattr(Cloud, "upload", spy)
+def test_features_of_protected_or_unanswered_pictures_never_cross(canaries, opened, tmp_path, net, crossed, method):
     album = opened(folder=tmp_path / "noise", protect={"folders": ["private"]}, learning={"method": method})
     assert album.learning.features == "tiny_net@8"
     for _ in range(2):

@@ -14,7 +14,6 @@ import yaml
 from PIL import Image
 
 from pslcore.__main__ import main
-from pslcore.sides import Cloud
 from psllab.album import Album, KnownPictures, ProtectionWarning, ask_csv, ask_page, labels_csv, tree
 from psllab.album.index import Index
 from psllab.desk.desk import Desk
@@ -270,14 +269,7 @@ def at_the_desk(folder, later):
 
 @pytest.mark.parametrize("way", [from_python, from_the_shell, at_the_desk])
 @pytest.mark.parametrize("kind", CASES)
-def test_nothing_that_was_protected_crosses(tmp_path, monkeypatch, planted, traces, kind, way):
-    crossed, upload = [], Cloud.upload
-
-    def spy(self, indices, images, labels=None):
-        crossed.append(np.asarray(images).tobytes())
-        upload(self, indices, images, labels)
-
-    monkeypatch.setattr(Cloud, "upload", spy)
+def test_nothing_that_was_protected_crosses(tmp_path, monkeypatch, planted, traces, crossed, kind, way):
     monkeypatch.chdir(tmp_path)
     case = kind(tmp_path / "photos", planted)
     with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:

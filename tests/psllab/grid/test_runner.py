@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 
 import pytest
 
@@ -417,3 +418,22 @@ def test_between_two_looks_nobody_looks(seeds, interim, shown, later):
     assert {cell.config.seed for cell, _ in seen.runs} == set(range(shown))
     assert len(seen.runs) + later == len(results.runs)
     assert seen.unfinished == results.unfinished
+
+
+@pytest.mark.parametrize(
+    ("seeds", "interim", "shown"),
+    [
+        ({"A": [0, 1, 2, 3], "B": [0, 1, 2], "C": [0]}, (2, 4), {"A": 2, "B": 2}),
+        ({"A": [0, 1, 2, 3], "B": [0, 2, 3, 4], CEILING: [0, 4]}, (2, 4), {"A": 4, CEILING: 1}),
+        ({"A": [0], "B": [0, 2]}, (2, 4), None),
+        ({"A": [0, 1, 2]}, (), None),
+    ],
+)
+def test_of_an_unfinished_experiment_the_curves_that_were_analysed_are_shown(seeds, interim, shown):
+    results = of_seeds(seeds)
+    seen = results.analysed(interim)
+    if shown is None:
+        assert seen is results
+        return
+    assert Counter(cell.label for cell, _ in seen.runs) == shown
+    assert seen.unfinished == []
