@@ -205,8 +205,8 @@ def _representatives(features, clusters, rng):
     unit = features / np.maximum(norms, 1e-12)[:, None].astype(features.dtype)
     kmeans = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31)))
     # One thread: several add up in whatever order they finish, and equal seeds could give different picks.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters: the rest is filled up
+    warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)  # the rest is filled up
+    with threadpool_limits(1):
         labels = kmeans.fit(unit).labels_
     # The centres anew in float64: both rows of a pair are equally near, and rounding must not choose between them.
     order = np.argsort(labels, kind="stable")

@@ -43,6 +43,8 @@ class Album(Labelling):
         are examined now; ``read`` or ``train`` decode them.
     new : bool
         Begin another album, though this machine knows one of these pictures; what that one protects stays protected.
+    warn : bool
+        Whether to warn (``ProtectionWarning``) of what ``preview().notices`` and ``rewritten`` tell.
 
     Attributes
     ----------

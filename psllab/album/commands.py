@@ -3,20 +3,17 @@
 import argparse
 import shlex
 import sys
-import warnings
 
 from tqdm import tqdm
 
 from psllab.album import exchange, studio
 from psllab.album.album import Album
-from psllab.album.protection import ProtectionWarning
 
 
 def ask(options: argparse.Namespace) -> int:
     """Write what to label next; learn first from answers that are new."""
     given = (options.folder, options.classes, options.protect, options.out)
-    warnings.simplefilter("ignore", ProtectionWarning)  # the preview tells the same
-    with Album(*given, progress=_Bar("pictures"), new=options.new) as album:
+    with Album(*given, progress=_Bar("pictures"), new=options.new, warn=False) as album:
         kinds = {"held-back": album.preview().held_back, "earlier": album.preview().earlier}
         album.release([path for word in options.release for path in kinds.get(word, [word])])
         print(album.preview(), *album.rewritten, sep="\n")
@@ -40,8 +37,7 @@ def ask(options: argparse.Namespace) -> int:
 
 def tell(options: argparse.Namespace) -> int:
     """Take labels in; when nothing of the round waits, learn from it."""
-    warnings.simplefilter("ignore", ProtectionWarning)
-    with Album(options.folder, out=options.out) as album:
+    with Album(options.folder, out=options.out, warn=False) as album:
         print(*album.preview().notices, *album.rewritten, sep="\n")
         print(exchange.import_labels(album, options.labels, options.by))
         if album.waiting:

@@ -35,6 +35,7 @@ class OpenAlbum:
         self, folder: str | Path, classes: Iterable[str] | None = None,
         protect: Protect | dict[str, Any] | str | Path | list[str] | None = None, out: str | Path | None = None,
         learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None, new: bool = False,
+        warn: bool = True,
     ):  # fmt: skip
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():
@@ -69,7 +70,7 @@ class OpenAlbum:
         homes.remember(self.home, self.folder)
         _OPEN[self.home] = self
         self.rewritten = written.refresh_written(self)
-        for notice in [*self.preview().notices, *self.rewritten]:
+        for notice in [*self.preview().notices, *self.rewritten] if warn else ():
             warnings.warn(notice, ProtectionWarning, stacklevel=2)
 
     def close(self) -> None:

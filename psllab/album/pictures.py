@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from PIL import Image, ImageOps
 from psllab.album.copies import perceptual
 from psllab.album.taken import Taken, taken
 from psllab.extend.depth import Range
-from psllab.extend.pictures import as_rgb, range_of
+from psllab.extend.pictures import as_rgb, range_of, silence_pillow
 
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
@@ -140,10 +139,9 @@ def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
 
 @contextmanager
 def _opened(payload: bytes) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(payload)) as file:
-            yield file
+    silence_pillow()
+    with Image.open(io.BytesIO(payload)) as file:
+        yield file
 
 
 def _damaged(error: Exception) -> str:

@@ -3,7 +3,6 @@
 No name and no pixel of a picture is in the widgets' saved state: both cross as messages.
 """
 
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from psllab.album import (  # fmt: skip
     Learning,
     Picture,
     Protect,
-    ProtectionWarning,
     Report,
     Suggestion,
     labels_csv,
@@ -52,7 +50,6 @@ class Desk(DeskView):
         self.asked: Picture | None = None
         self._learning, self._out, self._turn, self._shown = learning, out, 0, b""
         self._new, self._other = False, Path()
-        warnings.simplefilter("ignore", ProtectionWarning)  # the desk shows what they tell
         self.make(str(folder), classes if isinstance(classes, str) else ", ".join(classes), by, n)
         self._wire()
         if folder:
@@ -259,7 +256,7 @@ class Desk(DeskView):
 
         def work(part: Callable[[float], None]) -> tuple[Any, ...]:
             self._stop_reading()
-            options = {"out": self._out, "learning": self._learning, "new": new,
+            options = {"out": self._out, "learning": self._learning, "new": new, "warn": False,
                        "progress": lambda done, total: part(done / max(1, total))}  # fmt: skip
             album, complaint = parts.opened(folder, classes, wanted, fill, **options)
             if self.album not in (None, album):

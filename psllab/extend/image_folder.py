@@ -14,7 +14,6 @@ frame, and what stands over at two sides is cut off.
 """
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -88,10 +87,8 @@ def _formats() -> list[str]:
 def _size(path: Path) -> tuple[int, int] | None:
     """Height and width as the picture lies, or None."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as file:
-                return pictures.upright_size(file)
+        with Image.open(path, formats=_formats()) as file:
+            return pictures.upright_size(file)
     except Exception:  # whatever it is, it is reported when the picture is read
         return None
 
@@ -158,6 +155,7 @@ def common_size(tree: Tree) -> tuple[int, int]:
 
 
 def _pack(tree: Tree, folder: Path, size: tuple[int, int] | None) -> None:
+    pictures.silence_pillow()
     height, width = size or common_size(tree)
     needed = height * width * 3 * sum(map(len, tree.files.values()))
     packed.install(
@@ -178,8 +176,7 @@ def _fill(part: Path, tree: Tree, size: tuple[int, int], name: str) -> None:
 
     def blocks(files: list[tuple[str, int]]) -> Iterator[tuple[int, Rows]]:
         todo = iter(files)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, over odd files: those that cannot be read are reported below
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             while some := list(islice(todo, _AT_ONCE)):
                 rows = []
                 for (path, label), found in zip(some, pool.map(read_one, some), strict=True):

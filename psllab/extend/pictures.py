@@ -1,5 +1,6 @@
 """Any picture that Pillow reads, upright and as RGB of 8 bits."""
 
+import warnings
 from collections.abc import Callable
 
 from PIL import Image
@@ -13,6 +14,14 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 """What sets a picture of each orientation upright."""
+
+
+def silence_pillow() -> None:
+    """Ignore Pillow's warnings of odd files from now on: what cannot be read is reported by us.
+
+    ``warnings.catch_warnings`` is not for threads: two that read at once can leave "ignore everything" behind.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _orientation(file: Image.Image) -> int:

@@ -2,12 +2,14 @@
 
 import io
 import os
+import warnings
 from datetime import date
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from pslcore import data
 from psllab.album import HEIC, Protect
 from psllab.album.cache import Cache
 from psllab.album.pictures import strange
@@ -201,3 +203,27 @@ def test_heic_is_read_where_its_package_is(tmp_path, read):
     assert seen.taken.dates == (date(2024, 7, 3),)
     assert image[:, :, :3].mean() > 240 > 15 > image[:, :, 5:].mean()
     assert "damaged" in left_out["cut.heic"]
+
+
+def test_a_warning_of_another_thread_is_never_lost_while_pictures_are_read(tmp_path, monkeypatch, read):
+    """``catch_warnings`` takes the list of filters away from all threads: no reader of pictures may use it."""
+    folder, lists = tmp_path / "photos", []
+    for split in ("train", "test"):
+        for name in "ab":
+            (folder / split / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = np.random.default_rng(number).integers(0, 256, (9, 9, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    original = Image.open
+
+    def opened(*args, **options):
+        lists.append(warnings.filters)
+        return original(*args, **options)
+
+    monkeypatch.setattr(Image, "open", opened)
+    read(folder)
+    album = len(lists)
+    data.load(str(folder))
+    assert len(lists) > album > 0
+    assert all(one is warnings.filters for one in lists)
+    assert not any(kind == "ignore" and module is None and what is Warning for kind, _, what, module, _ in lists[-1])
