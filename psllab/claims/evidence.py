@@ -148,8 +148,11 @@ class Evidence:
     def learned(self, experiment: str) -> None:
         """Raise ``Unlearned`` where the best curve does not end clearly above what one constant answer could come to.
 
-        That is one class's share of accuracy or of mean IoU.
+        That is one class's share of accuracy or of mean IoU. Nothing is asked before a curve has reached the first
+        interim analysis.
         """
+        if self.interim and self.table(experiment).groupby("method")["seed"].nunique().max() < self.interim[0]:
+            return
         best, n_classes = self.best(experiment), self.results(experiment).runs[0][1]["data"]["classes"]
         if best < (floor := 100 / n_classes + LEARNED):
             raise Unlearned(

@@ -25,7 +25,7 @@ The rules, which no result of ours had a part in:
 * **A floor.** An experiment whose best curve does not end, in the mean of its seeds, at least 5 points above one
   class's share (100 % over the number of classes, which a constant answer cannot pass where classes are balanced, and
   in mean IoU nowhere) has learned nothing: its comparisons are *not applicable*, and count as missing where a claim
-  has others.
+  has others. It is asked from the first interim analysis on.
 * **The same runs** under two figures (two data sets of the paper, one stand-in) are judged and shown once, under the
   first; a claim on the second alone is *not applicable*.
 * **Interim analyses.** A scale may name them under `looks` (`laptop`: 5, 10, 20 paired seeds; `digits`: 20, 60, 200).

@@ -108,6 +108,13 @@ def test_one_experiment_that_learned_nothing_is_a_missing_part(judged):
     } == {one["name"]: one["verdict"] for one in row["comparisons"]}  # fmt: skip
 
 
+@pytest.mark.parametrize(("looks", "closed"), [([1000], False), ([2, 1000], True)])
+def test_nothing_is_asked_of_learning_before_the_first_interim_analysis(judged, looks, closed):
+    row = judged({"fig3a": two(0, 10.0)}, lambda scales: scales["quick"].update(looks=looks))["fig3a-lead-random"]
+    assert row["verdict"] == (NOT_APPLICABLE if closed else NOT_RUN)
+    assert ("nothing was learned" in row["reason"]) == closed
+
+
 def test_what_crossed_is_counted_whatever_was_learned(judged):
     assert judged({"fig3a": two(0, 10.0)})["privacy-protected"]["verdict"] == SUPPORTED
 
