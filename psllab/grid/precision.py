@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pslcore.recipe import Recipe, native_bfloat16
+from pslcore.recipe import Recipe
 from pslcore.runs import Config, Record
 from psllab.grid.params import Cell
 
@@ -32,14 +32,14 @@ def settle(config: Config, precision: str) -> Config:
 
 
 def fitting(
-    todo: Sequence[Cell], finished: Sequence[tuple[Cell, Record]], device: torch.device
+    todo: Sequence[Cell], finished: Sequence[tuple[Cell, Record]], native: bool, mixed: bool = False
 ) -> tuple[list[Cell], list[int]]:
     """The runs that this machine can pair with finished ones, each with its precision set, and the seeds left over.
 
     With ``auto`` a seed goes on in the precision that most of its finished runs have. Float32 can be had everywhere;
-    a seed begun in bfloat16 waits for a machine that computes it itself, since emulation is many times too slow.
+    a seed begun in bfloat16 waits for a machine that computes it itself (``native``), since emulation is many times too
+    slow. Where only some machines do (``mixed``) new seeds are begun in float32.
     """
-    native = native_bfloat16(device)
     begun: dict[int, Counter[str]] = {}
     for cell, record in finished:
         if record.get("precision"):
@@ -49,7 +49,7 @@ def fitting(
     for cell in todo:
         found = begun.get(cell.config.seed) if cell.config.recipe.precision == "auto" else None
         if not found:
-            fit.append(cell)
+            fit.append(Cell(cell.label, settle(cell.config, "float32")) if mixed else cell)
         elif (wanted := found.most_common(1)[0][0]) == "float32" or native:
             fit.append(Cell(cell.label, settle(cell.config, wanted)))
         else:

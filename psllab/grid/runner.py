@@ -4,10 +4,12 @@
 torch, torchvision, numpy, pandas, scikit-learn, pyyaml, tqdm and pydantic alone.
 """
 
+import os
 import re
 import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from pslcore.runs import Config, OutOfTime, Record, prepare_process, records, schema
+from pslcore.runs import Config, OutOfTime, Record, records, schema
 from pslcore.settings import Name, short
 from psllab.grid import archive, precision, progress, workers
 from psllab.grid import params as parameters
@@ -117,7 +119,7 @@ def collect(experiment: str, scale: str, params: str | Path = "params.yaml", out
 def run(
     experiment: str, scale: str, params: str | Path = "params.yaml", root: str | Path = "data",
     out: str | Path = "outputs", jobs: int | None = None, minutes: float | None = None, keep_stale: bool = False,
-    device: str = "auto", only: Collection[tuple[str, int]] | None = None,
+    device: str = "auto", only: Collection[tuple[str, int]] | None = None, cluster: str | None = None,
 ) -> Results:  # fmt: skip
     """Run what is not finished of an experiment, and give all that is.
 
@@ -131,7 +133,7 @@ def run(
     params, root, out : path
         The parameter file; the folder of the data sets; records go to ``<out>/<scale>/runs``.
     jobs : int, optional
-        Processes, one thread each; as many as there are cores if not given.
+        Processes, one thread each; as many as there are cores if not given. Of a cluster, the workers to start.
     minutes : float, optional
         Begin no further cycle after so much time; the same call later goes on from there.
     keep_stale : bool
@@ -140,6 +142,8 @@ def run(
         As for ``runs.run``.
     only : collection of (label, seed), optional
         Of what is not finished these alone.
+    cluster : str, optional
+        Run on its workers (``cluster.Cluster``); that which the variable ``PSL_CLUSTER`` names, if not given.
 
     Returns
     -------
@@ -162,21 +166,20 @@ def run(
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
     todo = [cell for cell in before.unfinished + again if only is None or (cell.label, cell.config.seed) in only]
-    todo, later = precision.fitting(todo, kept, prepare_process(device))
-    if later:
-        print(
-            f"{experiment} at {scale}: seed {', '.join(map(str, later))} was begun in bfloat16, which this processor "
-            "does not compute itself: left for a machine that does."
-        )
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
-    size = max(1, min(jobs or cpu_count(), len(todo)))
-    known = {cell.label: seconds_of(record) for cell, record in kept}
-    given = root, folder, device, deadline
-    tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
-    failures = []
-    with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
-        for number, trouble, seconds in workers.answers(tasks, size):
+    known, failures = {cell.label: seconds_of(record) for cell, record in kept}, []
+    sets, where = {cell.config.dataset for cell in todo}, cluster or os.environ.get("PSL_CLUSTER", "")
+    with closing(workers.of(where if todo else "", jobs or cpu_count(), root, device, sets)) as executor:
+        todo, later = precision.fitting(todo, kept, executor.native, executor.mixed)
+        if later:
+            print(
+                f"{experiment} at {scale}: seed {', '.join(map(str, later))} was begun in bfloat16, which this "
+                "processor does not compute itself: left for a machine that does."
+            )
+        tasks = ((number, todo[number].config) for number in _longest_first(todo, known))
+        bar = tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo)
+        for number, trouble, seconds in executor.answers(_attempt, tasks, len(todo), folder, deadline):
             if seconds is None:  # out of time
                 continue
             known[todo[number].label] = seconds
@@ -184,6 +187,7 @@ def run(
             if trouble:
                 failures.append((todo[number], trouble))
             progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
+        bar.close()
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
         told = "; ".join(f"{cell.label}, seed {cell.config.seed}: {sentence}" for cell, (sentence, _) in failures[:3])

@@ -1,0 +1,257 @@
+"""The runs of a grid on the workers of a Dask cluster: no disk is shared, files come back over the network.
+
+Every second a worker hands over what its run has kept, so that another goes on from there when it dies, and the next
+grid when this one is stopped. Runs go only to workers with the same code, libraries and data.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, Future, Queue, Variable, Worker, WorkerPlugin, get_client, get_worker
+
+import psllab
+from pslcore.recipe import native_bfloat16
+from pslcore.runs import Config, load, prepare_process, records
+from psllab.grid.precision import Settled
+from psllab.grid.workers import Attempt
+
+ENGINES = {
+    "local": ("distributed", "LocalCluster"),
+    "slurm": ("dask_jobqueue", "SLURMCluster"),
+    "pbs": ("dask_jobqueue", "PBSCluster"),
+    "kubernetes": ("dask_kubernetes.operator", "KubeCluster"),
+}
+"""What can start workers here, all but the first as its own configuration says."""
+FIT, BFLOAT16 = "psl", "psl-bfloat16"
+"""Resources of a worker: it may run anything, and in bfloat16, too, since it computes that itself."""
+_SECONDS = 1.0
+_PATIENCE = 60.0
+
+Files = dict[str, bytes]
+"""What a run has kept in its folder, by name."""
+
+
+class Fitness(WorkerPlugin):
+    """Gives a worker, also one that joins later, the resources that runs ask for, if it has what they need."""
+
+    def __init__(self, root: str | Path, device: str, sets: Mapping[str, str]):
+        self.root, self.device, self.sets, self.code, self.versions = root, device, sets, _code(), _versions()
+        self.trouble = ""
+
+    async def setup(self, worker: Worker) -> None:
+        try:
+            native = await asyncio.to_thread(self._examine)
+        except Exception as error:  # whatever it lacks
+            self.trouble = str(error)
+            print(f"No run comes here: {self.trouble}")
+        fit = not self.trouble
+        await worker.set_resources(**{FIT: float(fit), BFLOAT16: float(fit and native)})
+
+    def _examine(self) -> bool:
+        if _code() != self.code:
+            raise ValueError("its code is another one: install the same version.")
+        if other := sorted(f"{name} {found}" for name, found in _versions().items() if found != self.versions[name]):
+            raise ValueError(f"it has {', '.join(other)}: install the versions of the machine that asks.")
+        for name, fingerprint in self.sets.items():
+            if load(name, self.root).fingerprint != fingerprint:
+                raise ValueError(f"its {name} under {self.root} is another data set: copy it there.")
+        return native_bfloat16(prepare_process(self.device))
+
+
+class Cluster:
+    """The workers of a cluster that fit.
+
+    Parameters
+    ----------
+    where : str
+        The address of a scheduler (``tcp://``, ``tls://``), or what is started: one of ``ENGINES``.
+    jobs : int
+        How many workers are started.
+    root, device
+        As for ``runs.run``, on the workers.
+    sets : mapping
+        The fingerprint of each data set that they need.
+
+    Attributes
+    ----------
+    native, mixed : bool
+        Whether a worker computes bfloat16 itself, and whether another does not.
+
+    Raises
+    ------
+    ValueError, OSError
+        In one sentence: unknown, not installed, no answer, no worker, none that fits.
+    """
+
+    def __init__(self, where: str, jobs: int, root: str | Path, device: str, sets: Mapping[str, str]):
+        self._engine = None if "://" in where else _started(where, jobs)
+        try:
+            self._client = Client(self._engine or where, timeout=_PATIENCE, set_as_default=False)
+            self._client.wait_for_workers(1, timeout=_PATIENCE)
+        except OSError as error:  # a timeout is one
+            self.close()
+            raise OSError(f"{where}: no Dask scheduler with a worker answers ({error}): start both there.") from None
+        self._device, self._root, self._session, self._asked = device, root, f"psl-{uuid4().hex[:8]}", -_SECONDS
+        self._kept = Queue(self._session, client=self._client)
+        self._client.register_plugin(Fitness(root, device, sets), name=FIT)
+        self._fit = self._workers()
+        for worker, trouble in self._client.run(lambda dask_worker: dask_worker.plugins[FIT].trouble).items():
+            if trouble:
+                print(f"{worker} gets no run: {trouble}")
+        if not self._fit:
+            self.close()
+            raise ValueError(f"{where}: none of its workers can run this.")
+        able = [bool(resources[BFLOAT16]) for resources in self._fit]
+        self.native, self.mixed = any(able), len(set(able)) > 1
+
+    def close(self) -> None:
+        """Leave it; workers that were started here end."""
+        for part in (getattr(self, "_client", None), self._engine):
+            if part is not None:
+                part.close()
+
+    def answers(
+        self, attempt: Attempt, tasks: Iterator[tuple[int, Config]], n: int, folder: Path, deadline: float | None
+    ) -> Iterator[Any]:
+        """What comes of each attempt, as they end; its files are in the folder by then."""
+        ended, going = SimpleQueue[Future](), dict[Future, str]()
+        try:
+            while True:
+                while len(going) < 2 * self._slots() and (task := next(tasks, None)) is not None:  # one waits for each
+                    number, config = task
+                    left = None if deadline is None else deadline - time.time()
+                    settled = isinstance(config.recipe, Settled) and config.recipe.settled == "bfloat16"
+                    self._newest(config.key).set(_files(folder, config.key))
+                    future = self._client.submit(
+                        _there, attempt, number, config, self._root, self._device, left, self._session,
+                        key=f"{self._session}-{config.key}-{number}", pure=False,
+                        resources={BFLOAT16 if settled else FIT: 1},
+                    )  # fmt: skip
+                    going[future] = config.key
+                    future.add_done_callback(ended.put)
+                if not going:
+                    return
+                with suppress(Empty):
+                    future = ended.get(timeout=_SECONDS)
+                    if future.status not in ("finished", "error"):
+                        raise OSError("the cluster's scheduler went away: what was finished is kept; call it again.")
+                    answer, files = future.result()
+                    _put(folder, key := going.pop(future), files)
+                    self._newest(key).delete()
+                    yield answer
+                for key, files in self._kept.get(batch=True):
+                    if key in going.values():
+                        _put(folder, key, files)
+        finally:
+            self._client.cancel(list(going))
+            for key in going.values():
+                self._newest(key).delete()
+
+    def _newest(self, key: str) -> Variable:
+        return Variable(f"{self._session}-{key}", client=self._client)
+
+    def _slots(self) -> int:
+        if time.monotonic() - self._asked > _SECONDS:
+            self._fit, self._asked = self._workers(), time.monotonic()
+        return max(1, len(self._fit))
+
+    def _workers(self) -> list[dict[str, float]]:
+        """The resources of those that fit."""
+        found = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return [worker["resources"] for worker in found if worker["resources"].get(FIT)]
+
+
+def _started(name: str, jobs: int) -> Any:
+    """A cluster of this machine's, or of a batch system that knows it."""
+    if name not in ENGINES:
+        raise ValueError(f"cluster {name!r} is no address (tcp://host:port): give one, or {', '.join(ENGINES)}.")
+    module, engine = ENGINES[name]
+    try:
+        start = getattr(import_module(module), engine)
+    except ImportError:
+        raise ValueError(f"cluster {name!r} needs {module.partition('.')[0].replace('_', '-')}: install it.") from None
+    if name == "local":
+        return start(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
+    cluster = start()
+    cluster.scale(jobs)
+    return cluster
+
+
+def _there(
+    attempt: Attempt, number: int, config: Config, root: str | Path, device: str, left: float | None, session: str
+) -> tuple[Any, Files]:
+    """An attempt on a worker, from the newest files, which may be those of a worker that died; and its own files."""
+    worker, client, key, over = get_worker(), get_client(), config.key, threading.Event()
+    until = _Until(float("inf") if left is None else time.time() + left)
+    newest, kept = Variable(f"{session}-{key}", client=client), Queue(session, client=client)
+    task = worker.get_current_task()
+
+    def watch(last: Files) -> None:
+        while not over.wait(_SECONDS):
+            if getattr(worker.state.tasks.get(task), "state", "") != "executing":  # nobody wants it any more
+                until.past = True
+            elif (now := _files(folder, key)) != last:
+                newest.set(now)
+                kept.put((key, now))
+                last = now
+
+    with TemporaryDirectory(prefix="psl-") as name:
+        folder = Path(name)
+        _put(folder, key, files := newest.get(timeout=_PATIENCE))
+        thread = threading.Thread(target=watch, args=(files,), daemon=True)
+        thread.start()
+        try:
+            answer = attempt(number, config, root, folder, device, until)
+        finally:
+            over.set()
+            thread.join()
+        return answer, _files(folder, key)
+
+
+class _Until(float):
+    """A deadline that can be brought forward: every ``time > deadline`` holds once it is ``past``."""
+
+    past = False
+
+    def __lt__(self, now: float) -> bool:
+        return self.past or float(self) < now
+
+
+def _files(folder: Path, key: str) -> Files:
+    """What a run has kept, all of one moment."""
+    part = folder / f"{key}.part.json"
+    while True:
+        with suppress(FileNotFoundError):  # the run went on meanwhile
+            before = part.read_bytes() if part.exists() else b""
+            found = {path.name: path.read_bytes() for path in sorted(folder.glob(f"{key}.*"))}
+            if found.get(part.name, b"") == before:
+                return found
+
+
+def _put(folder: Path, key: str, files: Files) -> None:
+    """Keep a run's files as it would: weights before the part record, nothing beside a finished one."""
+    for name in sorted(files, key=lambda name: name.endswith(".part.json")):
+        records.write_bytes(folder / name, files[name])
+    for leftover in folder.glob(f"{key}.[pcs]*"):
+        if leftover.name not in files:
+            leftover.unlink()
+
+
+def _code() -> str:
+    """Fingerprint of both packages."""
+    return records.source_fingerprint(Path(psllab.__file__).parents[1].glob("ps*/**/*.py"))
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that decide a number."""
+    return records.versions()
