@@ -129,6 +129,7 @@ _DATA = _takes("--data", complete=FOLDER, default="data", help="folder of the da
 _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of cores)")
 _DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
 _MACHINE = _all(_DATA, _JOBS, _DEVICE)
+_CLUSTER = _takes("--cluster", help="run on workers: a Dask scheduler (tcp://HOST:PORT), local, slurm, pbs, kubernetes")
 _ALBUM = _all(
     _takes("folder", complete=FOLDER, help="of pictures; nothing in it is changed"),
     _takes("--out", complete=FOLDER, help="the album's own files; else where this system keeps programs' data"),
@@ -146,6 +147,7 @@ def _in_time(minutes: float | None) -> None:
 @_takes("--minutes", type=float, help="begin no further cycle after so many minutes")
 @_places("records go to OUT/SCALE/runs")
 @_MACHINE
+@_CLUSTER
 @_takes("--keep-stale", action="store_true", help="do not run records of other code again")
 def _grid(options: argparse.Namespace) -> int:
     from psllab import grid
@@ -154,6 +156,7 @@ def _grid(options: argparse.Namespace) -> int:
     results = grid.run(
         options.experiment, options.scale, params=options.params, root=options.data, out=options.out,
         jobs=options.jobs, minutes=options.minutes, keep_stale=options.keep_stale, device=options.device,
+        cluster=options.cluster,
     )  # fmt: skip
     done, left = len(results.runs), len(results.unfinished)
     print(f"{options.experiment} at {options.scale}: {done} runs finished, {left} to go.")
@@ -225,13 +228,15 @@ def _claims(options: argparse.Namespace) -> None:
 @_takes("--minutes", type=float, required=True, help="begin no further cycle after so many minutes")
 @_places("records go to OUT/SCALE/runs")
 @_MACHINE
+@_CLUSTER
 def _schedule(options: argparse.Namespace) -> int:
     from psllab.claims import forecast, scheduler
 
     _in_time(options.minutes)
     still = scheduler.run(
-        options.scale, options.minutes, options.params, options.data, options.out, options.jobs, options.device
-    )
+        options.scale, options.minutes, options.params, options.data, options.out, options.jobs, options.device,
+        cluster=options.cluster,
+    )  # fmt: skip
     print(f"{len(still)} claims are open that more seeds could settle.\n" + forecast.format_forecasts(still), end="")
     return 3 if any(each.runs for each in still) else 0
 

@@ -30,12 +30,13 @@ class Choice:
 def run(
     scale: str, minutes: float, params: str | Path = "params.yaml", root: str | Path = "data",
     out: str | Path = "outputs", jobs: int | None = None, device: str = "auto", say: Callable[[str], None] = print,
+    cluster: str | None = None,
 ) -> list[Forecast]:  # fmt: skip
     """Run until the open claims are settled as far as they can be here, or the time is up.
 
     Parameters
     ----------
-    scale, params, root, out, jobs, device
+    scale, params, root, out, jobs, device, cluster
         As for ``grid.run``.
     minutes : float
         After so much time no further cycle is begun.
@@ -72,7 +73,10 @@ def run(
         for experiment in dict.fromkeys(name for name, _ in choice.runs):
             only = {(label, choice.seed) for name, label in choice.runs if name == experiment}
             rest = max(0.0, (deadline - time.time()) / 60)
-            grid.run(experiment, scale, params, root, out, jobs, rest, keep_stale=True, device=device, only=only)
+            grid.run(
+                experiment, scale, params, root, out, jobs, rest, keep_stale=True, device=device, only=only,
+                cluster=cluster,
+            )  # fmt: skip
         if time.time() < deadline:  # what could not be run here waits for another machine
             after = Evidence(scale, params, out)
             avoid |= {(name, choice.seed) for name, _ in _left(after, choice, avoid)}
