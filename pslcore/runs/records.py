@@ -260,7 +260,7 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     """
     cpu = processor()
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": cpu.get("model name") or platform.processor() or platform.machine(),
         "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
         "capability": torch.backends.cpu.get_cpu_capability(),
