@@ -113,7 +113,7 @@ class Cloud:
         self._auxiliary = None
         if auxiliary is not None:
             self._auxiliary = fresh(lambda: auxiliary(self._network), seed, "companion-init", cycle, self._device)
-        self._trained = _together(self._network, self._auxiliary)
+        self._trained = nn.ModuleList(filter(None, [self._network, self._auxiliary]))
         if weights is not None:
             self._trained.load_state_dict(weights)
         heads = models.stacked([self._network]) if auxiliary is None and self._recipe.precision == "float32" else None
@@ -256,12 +256,8 @@ def ask(
         logits = cache(lambda: network.from_maps(maps, images.shape[-2:]))
         return tuple(questions[name](maps, logits) for name in what)
 
-    parts = answer(_together(network, auxiliary), batches, told)
+    parts = answer(nn.ModuleList(filter(None, [network, auxiliary])), batches, told)
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
-
-
-def _together(network: models.Network, auxiliary: AuxiliaryModule | None) -> nn.ModuleList:
-    return nn.ModuleList([network] if auxiliary is None else [network, auxiliary])
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], models.Network]:

@@ -47,5 +47,4 @@ class Ledger:
     def restore(self, state: dict) -> None:
         """Back to what ``state`` gave."""
         self._crossings = defaultdict(Counter, {what: Counter(row) for what, row in state["crossings"].items()})
-        self._seen_unlabelled[:] = False
-        self.saw_unlabelled(np.array(state["seen_unlabelled"], dtype=np.int64))
+        self._seen_unlabelled = np.isin(np.arange(len(self._seen_unlabelled)), state["seen_unlabelled"])
