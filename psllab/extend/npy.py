@@ -26,9 +26,9 @@ _SETTLED = 2 * 10**9
 
 
 class Kept(Settings):
-    """A fingerprint, and name, size and time of each file that it is of."""
+    """A fingerprint, and size and time of each file that it is of."""
 
-    files: list[tuple[str, int, int]]
+    files: dict[str, list[int]]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -76,11 +76,11 @@ def _contents(kept: Path, paths: list[Path], splits: dict[str, tuple[Array, Arra
     """The fingerprint of a large set: the one kept, while the files are those that it is of; else computed, and kept if
     that can be. Empty for a small set."""
 
-    def files() -> list[tuple[str, int, int]]:
-        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    def files() -> dict[str, list[int]]:
+        return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
 
     there = files()
-    if sum(size for _, size, _ in there) < _LARGE:
+    if sum(size for size, _ in there.values()) < _LARGE:
         return ""
     with suppress(OSError, ValueError):  # there is none, or it is damaged
         known = Kept.model_validate_json(kept.read_bytes())
@@ -88,7 +88,7 @@ def _contents(kept: Path, paths: list[Path], splits: dict[str, tuple[Array, Arra
             return known.sha256
     train, test = (data.as_split(*splits[split], f"{kept.parent.name} {split}") for split in SPLITS)
     digest = data.Dataset("", train, test, ()).fingerprint
-    if max(written for *_, written in there) < time.time_ns() - _SETTLED and files() == there:
+    if max(written for _, written in there.values()) < time.time_ns() - _SETTLED and files() == there:
         with suppress(OSError):  # nobody has to be able to write there
             packed.write(kept, Kept(files=there, sha256=digest).model_dump_json(indent=1))
     return digest
