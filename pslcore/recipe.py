@@ -1,6 +1,7 @@
 """The training recipe, the same for every network and every method, and the few steps that apply it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -63,9 +64,9 @@ class Recipe(Settings):
             return self
         return self.but(precision="bfloat16" if native_bfloat16(device) else "float32")
 
-    def autocast(self, images: Tensor) -> torch.autocast:
+    def autocast(self, images: Tensor) -> AbstractContextManager[object]:
         """The context of a training step's forward pass."""
-        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        return torch.autocast(images.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
 
 @cache
@@ -79,10 +80,11 @@ def processor() -> dict[str, str]:
 
 
 def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 itself; where it does not, float32 is many times faster."""
+    """Whether the device is known to compute bfloat16 itself; where it does not, float32 is many times faster."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    flags = processor().get("flags") or processor().get("Features") or ""
+    told = processor() if device.type == "cpu" else {}
+    flags = told.get("flags") or told.get("Features") or ""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
 
 

@@ -127,7 +127,7 @@ _EXPERIMENT = _takes("experiment", complete=EXPERIMENT, help="a section of param
 _SCALE, _WHICH_SCALE = _scale(default="quick"), _scale(required=True)
 _DATA = _takes("--data", complete=FOLDER, default="data", help="folder of the data sets")
 _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of cores)")
-_DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
+_DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, cuda, mps, or xpu")
 _MACHINE = _all(_DATA, _JOBS, _DEVICE)
 _CLUSTER = _takes("--cluster", help="run on workers: a Dask scheduler (tcp://HOST:PORT), local, slurm, pbs, kubernetes")
 _ALBUM = _all(

@@ -23,7 +23,7 @@ SCALE, EXPERIMENT = _indented(2), _indented(4)
 
 
 def DEVICE(**_: object) -> list[str]:
-    return ["auto", "cpu", "cuda"]
+    return ["auto", "cpu", "cuda", "mps", "xpu"]
 
 
 def FOLDER(**given: str) -> list[str]:

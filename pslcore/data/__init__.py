@@ -159,18 +159,17 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     else:
         told = f"unknown data set {name!r}: choose one of {', '.join([*names(), *plugins.names(PACKAGES)])},"
         raise ValueError(f"{told} or put pictures or arrays of your own into {folder} (see data/README.md).")
-    train, test = _split(*parts["train"], f"{name} train"), _split(*parts["test"], f"{name} test")
+    train, test = as_split(*parts["train"], f"{name} train"), as_split(*parts["test"], f"{name} test")
     rest = parts.get("coarse"), parts.get("note", ""), parts.get("contents", "")
     dataset = Dataset(name, train, test, tuple(parts["classes"]), *rest)
     _check_together(dataset)
-    coarse_labels = parts.get("coarse_labels")
-    if coarse_labels is not None:
+    if (coarse_labels := parts.get("coarse_labels")) is not None:
         coarse = npz.superclasses(train.labels, coarse_labels, len(dataset.classes), f"{folder / 'train.npz'}: ")
         dataset = replace(dataset, coarse=coarse)
     return dataset
 
 
-def _split(images: Array, labels: Array | Labels, what: str) -> Split:
+def as_split(images: Array, labels: Array | Labels, what: str) -> Split:
     """The arrays as uint8 [N, C, H, W] and int64, or one sentence about what is wrong with them."""
     npz.check_fit(what, images, labels)
     if images.ndim == 3:

@@ -15,7 +15,7 @@ from torch.nn.functional import grid_sample, layer_norm, pad
 from pslcore.data.arrays import Bytes, Indices
 from pslcore.losses import VOID
 
-_AT_ONCE, _PIXELS = 512, {"cpu": 32 * 32 * 32, "cuda": 512 * 32 * 32}
+_AT_ONCE, _PIXELS, _CACHED = 512, 512 * 32 * 32, 32 * 32 * 32
 """Images, and pixels, that are scored together: on a processor as many as its cache takes; and the logits of a large
 pool, or of large images, are never all held."""
 
@@ -204,7 +204,7 @@ class ImageStore:
 
 
 def _at_once(size: tuple[int, ...], device: torch.device) -> int:
-    return max(1, min(_AT_ONCE, _PIXELS[device.type] // (size[0] * size[1])))
+    return max(1, min(_AT_ONCE, (_CACHED if device.type == "cpu" else _PIXELS) // (size[0] * size[1])))
 
 
 def chunks(images: Bytes, device: torch.device, size: int | None = None) -> Iterator[Tensor]:

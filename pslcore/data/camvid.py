@@ -37,11 +37,10 @@ def _pairs(base: Path, split: str) -> list[tuple[Path, Path]]:
     folders = [base / split, base / f"{split}annot"]
     there = [set(pictures.names(folder, _AGAIN)) for folder in folders]
     listing = base / f"{split}.txt"
+    rows = [[name] for name in sorted(there[0] | there[1])]
     if listing.exists():  # each line names both files, by paths on the authors' machine
         rows = [line.split() for line in pictures.lines(listing, _AGAIN)]
-        names = [[Path(path).name for path in (row * 2)[:2]] for row in rows]
-    else:
-        names = [[name, name] for name in sorted(there[0] | there[1])]
+    names = [[Path(path).name for path in (row * 2)[:2]] for row in rows]
     for row in names:
         for folder, name, present in zip(folders, row, there, strict=True):
             pictures.expect(folder / name, _AGAIN, ", but its partner is there or listed", name in present)

@@ -41,8 +41,7 @@ def read(root: Path, size: tuple[int, int] | None = None) -> Parts:
 def _find(base: Path) -> pictures.Source:
     train, test = _pairs(base, "train"), _pairs(base, "val")
     table = pictures.table_of({number: label for label, number in enumerate(CLASSES)}, N_IDS)
-    note = "The official validation scenes are the test split."
-    note += pictures.counts_note(train, test, OFFICIAL)
+    note = "The official validation scenes are the test split." + pictures.counts_note(train, test, OFFICIAL)
     return pictures.Source(base, train, test, list(CLASSES.values()), note, table)
 
 

@@ -179,8 +179,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _pack(source: Source, signature: str, folder: Path, size: Size | None) -> None:
     full = pictures.size(source.train[0][0])
     height, width = size or full
-    per_picture = height * width * (3 if source.table is None else 4)
-    needed = per_picture * (len(source.train) + len(source.test))
+    needed = height * width * (3 if source.table is None else 4) * (len(source.train) + len(source.test))
     install(folder, lambda part: _fill(part, source, signature, full, size), needed, (height, width))
 
 

@@ -31,8 +31,7 @@ def _find(base: Path) -> pictures.Source:
     train = _class_folders(base / "train", wnids)
     val = base / "val"
     test = _annotated(val, wnids) if (val / "images").is_dir() else _class_folders(val, wnids)
-    note = "The official validation images are the test split."
-    note += pictures.counts_note(train, test, OFFICIAL)
+    note = "The official validation images are the test split." + pictures.counts_note(train, test, OFFICIAL)
     return pictures.Source(base, train, test, _names(base, wnids), note)
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 
@@ -48,15 +48,12 @@ def key(config: dict) -> str:
     return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
 
 
-def content(record: dict) -> dict:
-    """What a record says, without what may differ between two identical runs: timings, machine, versions."""
-
-    def stripped(value):
-        if isinstance(value, dict):
-            return {name: stripped(inner) for name, inner in value.items() if name not in _VOLATILE}
-        return [stripped(inner) for inner in value] if isinstance(value, list) else value
-
-    return stripped(record)
+def content(record: Any) -> Any:
+    """What a record, or a part of one, says, without what may differ between two identical runs: timings, machine,
+    versions."""
+    if isinstance(record, dict):
+        return {name: content(inner) for name, inner in record.items() if name not in _VOLATILE}
+    return [content(inner) for inner in record] if isinstance(record, list) else record
 
 
 def write(path: Path, record: dict) -> None:
@@ -171,11 +168,10 @@ def prepare(folder: Path) -> None:
 def _alive(process: str) -> bool:
     """Whether the writer of a temporary file is still at work on this machine."""
     try:
-        os.kill(int(process), 0)
+        with suppress(PermissionError):
+            os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:
-        pass
     return True
 
 
@@ -260,7 +256,7 @@ def hardware(device: torch.device) -> dict[str, str | int]:
     """
     cpu = processor()
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": cpu.get("model name") or platform.processor() or platform.machine(),
         "model": f"family {cpu.get('cpu family', '?')} model {cpu.get('model', '?')}",
         "capability": torch.backends.cpu.get_cpu_capability(),

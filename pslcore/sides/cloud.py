@@ -4,6 +4,7 @@ The one way for an image into the cloud is ``Cloud.upload``.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from pslcore.data import ImageStore, Plan, SomeLabels, chunks
 from pslcore.losses import VOID, entropy, task_loss
 from pslcore.models import gradients
 from pslcore.recipe import Descent, Recipe, answer, forward, fresh
-from pslcore.sides.guard import as_indices, refuse_protected
+from pslcore.sides.guard import as_indices, as_mask, refuse_protected
 from pslcore.sides.ledger import Ledger
 
 
@@ -27,8 +28,8 @@ class AuxiliaryModule(nn.Module):
         """The loss of both, scalar, on a batch of ``D_L``; ``progress`` in [0, 1) is the part of the steps done."""
         raise NotImplementedError
 
-    def answer(self, network: models.Network, images: Tensor) -> Tensor:
-        """What it says of each image, [N]."""
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """What it says of each image, [N], by the task learner's ``stage_maps``."""
         raise NotImplementedError
 
 
@@ -50,9 +51,9 @@ class Cloud:
     def __init__(
         self, n: int, protected: np.ndarray, network: Callable[[], models.Network], recipe: Recipe, device: torch.device
     ):
-        self.ledger = Ledger()
+        self.ledger = Ledger(n)
         self._n = n
-        self._protected = as_indices(protected, n, "protected")
+        self._protected = as_mask(protected, n, "protected")
         self._build, self._recipe, self._device = network, recipe, device
         self._store = ImageStore(n, recipe.padding, device)
         self._labelled = np.zeros(n, dtype=bool)
@@ -112,7 +113,7 @@ class Cloud:
         self._auxiliary = None
         if auxiliary is not None:
             self._auxiliary = fresh(lambda: auxiliary(self._network), seed, "companion-init", cycle, self._device)
-        self._trained = _together(self._network, self._auxiliary)
+        self._trained = nn.ModuleList(filter(None, [self._network, self._auxiliary]))
         if weights is not None:
             self._trained.load_state_dict(weights)
         heads = models.stacked([self._network]) if auxiliary is None and self._recipe.precision == "float32" else None
@@ -229,7 +230,7 @@ class Cloud:
 def ask(
     network: models.Network, what: tuple[str, ...], batches: Iterator[Tensor], auxiliary: AuxiliaryModule | None = None
 ) -> dict[str, np.ndarray]:
-    """What a network answers in eval mode: one float32 array per answer, a row an image.
+    """What a network answers in eval mode, from one pass: one float32 array per answer, a row an image.
 
     ``logits`` [N, C]; penultimate ``features`` [N, D]; ``entropy`` of the answer [N]; whatever the method's
     ``auxiliary`` says [N], where it has one.
@@ -239,20 +240,24 @@ def ask(
     ValueError
         If something else is asked.
     """
-    questions: dict[str, Callable[[Tensor], Tensor]] = {"logits": network, "features": network.embed}
-    questions["entropy"] = lambda images: entropy(network(images))
+    questions: dict[str, Callable[[list[Tensor], Callable[[], Tensor]], Tensor]] = {
+        "logits": lambda maps, logits: logits(),
+        "features": lambda maps, logits: network.pool(maps[-1]),
+        "entropy": lambda maps, logits: entropy(logits()),
+    }
     if auxiliary is not None:
-        questions["auxiliary"] = lambda images: auxiliary.answer(network, images)
+        questions["auxiliary"] = lambda maps, logits: auxiliary(maps)
     unknown = set(what) - set(questions)
     if unknown:
         raise ValueError(f"the cloud cannot answer with {sorted(unknown)[0]!r}: ask for {' or '.join(questions)}.")
-    asked = _together(network, auxiliary)
-    parts = answer(asked, batches, lambda images: tuple(questions[name](images) for name in what))
+
+    def told(images: Tensor) -> tuple[Tensor, ...]:
+        maps = network.stage_maps(images)
+        logits = cache(lambda: network.from_maps(maps, images.shape[-2:]))
+        return tuple(questions[name](maps, logits) for name in what)
+
+    parts = answer(nn.ModuleList(filter(None, [network, auxiliary])), batches, told)
     return dict(zip(what, (part.numpy() for part in parts), strict=True))
-
-
-def _together(network: models.Network, auxiliary: AuxiliaryModule | None) -> nn.ModuleList:
-    return nn.ModuleList([network] if auxiliary is None else [network, auxiliary])
 
 
 def task_learner(name: str, num_classes: int, channels: int) -> Callable[[], models.Network]:

@@ -20,14 +20,31 @@ def as_indices(indices: Iterable[int], n: int, what: str = "indices") -> np.ndar
     outside = array[(array < 0) | (array >= n)]
     if outside.size:
         raise ValueError(f"{what} holds {outside[0]}, but the training set has the indices 0 to {n - 1}.")
-    if np.unique(array).size != array.size:
+    if (array[1:] <= array[:-1]).any() and np.unique(array).size != array.size:  # in rising order none is twice
         raise ValueError(f"{what} names an image more than once: pass each index once.")
     return array.astype(np.int64)
 
 
+def as_mask(indices: Iterable[int], n: int, what: str) -> np.ndarray:
+    """Dataset indices as a bool array [n], true at them; refuses what ``as_indices`` refuses."""
+    mask = np.zeros(n, dtype=bool)
+    mask[as_indices(indices, n, what)] = True
+    return mask
+
+
 def refuse_protected(indices: np.ndarray, protected: np.ndarray, what: str) -> None:
-    """Raise ``ProtectedDataError`` if any of the indices is protected; ``what`` says what was about to happen."""
-    caught = np.intersect1d(indices, protected)
+    """Raise ``ProtectedDataError`` if any of the indices is protected; ``what`` says what was about to happen.
+
+    Each costs one look into the mask, however large the training set is.
+
+    Parameters
+    ----------
+    indices : int64 array
+        As ``as_indices`` gives them.
+    protected : bool array, [n]
+        As ``as_mask`` gives it.
+    """
+    caught = np.unique(indices[protected[indices]])
     if caught.size:
         told = f"{caught.size} protected image(s) were about to be {what} (the first is {caught[0]})"
         raise ProtectedDataError(f"{told}: only images of the safe pool may leave the client.")

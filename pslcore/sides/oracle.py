@@ -3,7 +3,7 @@
 import numpy as np
 
 from pslcore.data import SomeLabels
-from pslcore.sides.guard import as_indices, refuse_protected
+from pslcore.sides.guard import as_indices, as_mask, refuse_protected
 
 
 def mislabel(labels: np.ndarray, rate: float, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -60,7 +60,7 @@ class Oracle:
 
     def __init__(self, labels: SomeLabels, protected: np.ndarray):
         self._labels = labels
-        self._protected = as_indices(protected, len(labels), "protected")
+        self._protected = as_mask(protected, len(labels), "protected")
         self.asked = 0
 
     def ask(self, indices: np.ndarray) -> np.ndarray:

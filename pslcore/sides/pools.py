@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pslcore.sides.guard import ProtectedDataError, as_indices, refuse_protected
+from pslcore.sides.guard import ProtectedDataError, as_indices, as_mask, refuse_protected
 from pslcore.streams import numpy_stream
 
 __all__ = ["Pools", "ProtectedDataError", "protected_setting", "standard_setting"]
@@ -36,13 +36,9 @@ class Pools:
         if int(n) < 1:
             raise ValueError(f"a training set of {n} images cannot be split into pools: it needs at least one.")
         self.n = int(n)
-        labelled = as_indices(labelled, self.n, "labelled")
-        protected = as_indices(protected, self.n, "protected")
-        refuse_protected(labelled, protected, "labelled")
-        self._labelled = np.zeros(self.n, dtype=bool)
-        self._labelled[labelled] = True
-        self._protected = np.zeros(self.n, dtype=bool)
-        self._protected[protected] = True
+        self._labelled = as_mask(labelled, self.n, "labelled")
+        self._protected = as_mask(protected, self.n, "protected")
+        refuse_protected(self.labelled, self._protected, "labelled")
 
     @property
     def labelled(self) -> np.ndarray:
@@ -79,7 +75,7 @@ class Pools:
     def check(self, indices: Iterable[int]) -> np.ndarray:
         """The indices, if ``label`` would take them; raises what it raises, changes nothing."""
         indices = as_indices(indices, self.n)
-        refuse_protected(indices, self.protected, "labelled")
+        refuse_protected(indices, self._protected, "labelled")
         again = indices[self._labelled[indices]]
         if again.size:
             raise ValueError(f"image {again[0]} is labelled already: pick from the safe pool only.")

@@ -175,4 +175,7 @@ def top(query: Query, scores: Floats | None) -> Indices:
     if np.isnan(scores).any():
         image = query.safe[np.isnan(scores)][0]
         raise FloatingPointError(f"the score of image {image} is not a number: the training has diverged; lower `lr`.")
-    return query.safe[np.lexsort((query.safe, -scores))[: query.budget]]
+    low, rows = -scores, np.arange(len(scores))
+    if 0 < query.budget < len(rows):  # a look at all, and those that may be picked are sorted
+        rows = np.flatnonzero(low <= np.partition(low, query.budget - 1)[query.budget - 1])
+    return query.safe[rows[np.lexsort((query.safe[rows], low[rows]))[: query.budget]]]

@@ -62,10 +62,6 @@ class LossPrediction(AuxiliaryModule):
         pooled = [F.relu(linear(x.mean((2, 3)))) for linear, x in zip(self.stages, maps, strict=True)]
         return self.out(torch.cat(pooled, 1)).squeeze(1).float()
 
-    def answer(self, network: models.Network, images: Tensor) -> Tensor:
-        """Predicted losses of images, [N]."""
-        return self(network.stage_maps(images))
-
     def loss(
         self, network: models.Network, images: Tensor, labels: Tensor, progress: float, label_smoothing: float = 0.0
     ) -> Tensor:

@@ -5,7 +5,7 @@ The teacher's step (line 6) comes just before, in ``runs.training``.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -125,9 +125,7 @@ class Peers(nn.Module, ClientLearner):
 
     @property
     def _first(self) -> models.Network:
-        first = self.students[0]
-        assert isinstance(first, models.Network)  # a ModuleList has forgotten what it holds
-        return first
+        return cast(models.Network, self.students[0])  # a ModuleList has forgotten what it holds
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.cpu() for name, tensor in self.state_dict().items()}

@@ -131,7 +131,6 @@ def _median(phase: Callable[[], object], repetitions: int, device: torch.device)
     for _ in range(repetitions + 1):
         start = time.perf_counter()
         phase()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        torch.get_device_module(device).synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])

@@ -1,18 +1,35 @@
 """A folder with ``train-images.npy``, ``train-labels.npy``, ``test-images.npy``, ``test-labels.npy``: mapped, not read.
 
 For sets that do not fit into memory: images (uint8) stay on the disk, and so do pixel labels of uint8 or bool. The
-class names stand in ``names.txt``, one a line, where they are wanted.
+class names stand in ``names.txt``, one a line, where they are wanted. The fingerprint of a large set is kept beside the
+arrays, in ``.fingerprint.json``, with the files' sizes and times.
 """
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
-from pslcore.data import npz
+from pslcore import data
+from pslcore.data import npz, packed
 from pslcore.data.arrays import Array, Labels, Parts
 from pslcore.data.splits import SPLITS, chosen, split_of
+from pslcore.settings import Settings
 
 _ROWS = 1024
+_LARGE = 1 << 28
+"""Bytes from which on a fingerprint is kept: it takes a second for each one to two billion."""
+_SETTLED = 2 * 10**9
+"""Nanoseconds: a file that is younger may change again without another time."""
+
+
+class Kept(Settings):
+    """A fingerprint, and size and time of each file that it is of."""
+
+    files: dict[str, list[int]]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 def present(folder: Path) -> bool:
@@ -32,12 +49,13 @@ def read(folder: Path) -> Parts:
     FileNotFoundError, ValueError
         In one sentence, if a file is missing, damaged, or not what it should be.
     """
-    splits, named = {}, chosen(_named(folder), folder)
+    splits, paths, named = {}, list[Path](), chosen(_named(folder), folder)
     for split in SPLITS:
         name = named.get(split, split)
-        images, labels = (_mapped(folder / f"{name}-{what}.npy") for what in ("images", "labels"))
+        paths += [folder / f"{name}-{what}.npy" for what in ("images", "labels")]
+        images, labels = map(_mapped, paths[-2:])
         npz.check_fit(f"{folder / name}-images.npy", images, labels)
-        splits[split] = images, _labels(labels, folder / f"{name}-labels.npy")
+        splits[split] = images, _labels(labels, paths[-1])
     names = folder / "names.txt"
     try:
         listed = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
@@ -50,7 +68,30 @@ def read(folder: Path) -> Parts:
         "train": splits["train"],
         "test": splits["test"],
         "classes": classes or npz.numbered((labels for _, labels in splits.values()), folder),
+        "contents": _contents(folder / ".fingerprint.json", paths, splits),
     }
+
+
+def _contents(kept: Path, paths: list[Path], splits: dict[str, tuple[Array, Array | Labels]]) -> str:
+    """The fingerprint of a large set: the one kept, while the files are those that it is of; else computed, and kept if
+    that can be. Empty for a small set."""
+
+    def files() -> dict[str, list[int]]:
+        return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
+
+    there = files()
+    if sum(size for size, _ in there.values()) < _LARGE:
+        return ""
+    with suppress(OSError, ValueError):  # there is none, or it is damaged
+        known = Kept.model_validate_json(kept.read_bytes())
+        if known.files == there:
+            return known.sha256
+    train, test = (data.as_split(*splits[split], f"{kept.parent.name} {split}") for split in SPLITS)
+    digest = data.Dataset("", train, test, ()).fingerprint
+    if max(written for _, written in there.values()) < time.time_ns() - _SETTLED and files() == there:
+        with suppress(OSError):  # nobody has to be able to write there
+            packed.write(kept, Kept(files=there, sha256=digest).model_dump_json(indent=1))
+    return digest
 
 
 def _mapped(path: Path) -> Array:

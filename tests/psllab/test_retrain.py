@@ -54,7 +54,7 @@ def test_what_the_networks_say_of_a_scene(scenes):
     network = made.session.cloud._network.eval()
     assert np.array_equal(teacher, network(image)[0].argmax(0))
     network.train()
-    assert index in made.session.cloud.ledger._seen_unlabelled  # through the door, and written down
+    assert index in made.session.cloud.ledger.state()["seen_unlabelled"]  # through the door, and written down
 
 
 def test_the_door_holds_for_scenes_too(scenes):

@@ -187,7 +187,7 @@ def test_the_ledger_counts_images_and_bytes(trained):
 
 
 def test_a_ledger_survives_a_checkpoint():
-    ledger, other = Ledger(), Ledger()
+    ledger, other = Ledger(9), Ledger(9)
     ledger.enter("up", 3, 10)
     ledger.saw_unlabelled(np.array([7, 2]))
     other.enter("down", 9, 9)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pslcore.losses import entropy
 from pslcore.strategies.base import Query, top
@@ -39,3 +41,14 @@ def test_what_is_no_number_is_refused():
     scores = np.array([0.0, 1, np.nan, 1, np.nan, 0])
     with pytest.raises(FloatingPointError, match="the score of image 8 is not a number: the training has diverged"):
         Entropy().pick(query(entropy=scores))
+
+
+SCORES = st.sampled_from([0.0, -0.0, 1.0, 1.5, -3.0, np.inf, -np.inf, 1e-40]) | st.floats(-9, 9, width=32)
+
+
+@given(st.lists(SCORES, max_size=30), st.data(), st.sampled_from([np.float32, np.float64]))
+def test_the_top_are_those_of_sorting_all(scores, data, dtype):
+    """Ties, infinities and zeros of both signs included, whatever the order of the rows."""
+    scores, budget = np.array(scores, dtype=dtype), data.draw(st.integers(0, len(scores)))
+    safe = np.array(data.draw(st.permutations(range(3, 3 + len(scores)))), dtype=np.int64)
+    assert np.array_equal(top(query(budget, safe), scores), safe[np.lexsort((safe, -scores))[:budget]])

@@ -58,7 +58,7 @@ def test_pooled_stages_through_128_units_each(trio):
         parts.append(np.maximum(x.mean((2, 3)).detach().numpy() @ linear.weight.detach().numpy().T
                                 + linear.bias.detach().numpy(), 0))  # fmt: skip
     expected = np.concatenate(parts, 1) @ module.out.weight.detach().numpy()[0] + module.out.bias.item()
-    np.testing.assert_allclose(module.answer(network, images).detach(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(module(network.stage_maps(images)).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 # What it learns from
@@ -116,7 +116,7 @@ def test_the_loss_is_the_sum_of_both(trio):
         module = LossPrediction(options, network)
         logits = network(images)
         ranking = ranking_loss(
-            module.answer(network, images), F.cross_entropy(logits, labels, reduction="none"), options.margin
+            module(network.stage_maps(images)), F.cross_entropy(logits, labels, reduction="none"), options.margin
         )
         expected = task_loss(logits, labels) + options.weight * ranking
         assert ranking > 0
@@ -184,7 +184,7 @@ def test_it_learns_to_rank(trio):
         optimiser.zero_grad()
         module.loss(network, images[order], labels[order], 0.0).backward()
         optimiser.step()
-    assert module.answer(network, images).argsort().tolist() == true.argsort().tolist()
+    assert module(network.stage_maps(images)).argsort().tolist() == true.argsort().tolist()
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.8])
@@ -198,7 +198,7 @@ def test_pixel_labels(progress):
     assert all(torch.isfinite(gradient).all() for gradient in found.values())
     assert found["head.weight"].any()
     network.eval()
-    answers = module.answer(network, images)
+    answers = module(network.stage_maps(images))
     assert answers.shape == (3,)
     assert torch.isfinite(answers).all()
 
