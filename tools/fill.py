@@ -22,6 +22,7 @@ from psllab import grid
 from psllab.analysis import ceiling, consensus, figures
 from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
+from psllab.claims import answers as asked
 from psllab.claims import summary as words
 from psllab.claims import verdicts
 from psllab.report import exhibits
@@ -30,14 +31,6 @@ TOP = Path(__file__).parents[1]
 DECIDED = (SUPPORTED, CONTRADICTED, NEGLIGIBLE)
 COUNTED = ("seen", "unpicked", "same_pools", "size", "smallest", "faster", "seconds")
 """Checks that no seed and no network of the task decides."""
-ANSWERS = (  # question, experiment, the two curves, what the paper says of it
-    ("PSL against Random", "fig3a", "PSL", "Random", "ahead: 4.3 points at 3,000 labels"),
-    ("PSL against Entropy", "fig3a", "PSL", "Entropy", "ahead"),
-    ("PSL against BADGE", "fig3a", "PSL", "BADGE", "ahead"),
-    ("PSL against ALFA-Mix", "fig3a", "PSL", "ALFA-Mix", "ahead"),
-    ("PSL against PSL without both studies", "fig5a", "PSL", "without both", "ahead: 2.5 points at 3,000 labels"),
-    ("ALFA-Mix at home against ALFA-Mix in the cloud", "private", "ALFA-Mix at home", "ALFA-Mix", "not asked"),
-)
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 
@@ -107,22 +100,13 @@ def lead(page: Path, scale: str, experiment: str) -> str:
 
 
 def answers(page: Path, *scales: str) -> str:
-    """Questions of ``ANSWERS``: the paper's answer, and at each scale the paired difference in area, in points."""
-    rows = []
-    for question, experiment, one, other, paper in ANSWERS:
-        row = {"difference in area under the curve (points)": question, "the paper": paper}
-        for scale in scales:
-            row[f"`{scale}`"] = "–"
-            if experiment in grid.experiments(scale, TOP / "params.yaml"):
-                table = collected(scale, experiment)
-                if {one, other} <= {cell.label for cell, _ in table.runs}:
-                    _, difference, seeds, *_ = (
-                        figures.paired_tests(table, one).set_index(f"{one} against", drop=False).loc[other]
-                    )
-                    if seeds >= grid.interim(scale, TOP / "params.yaml")[0]:
-                        row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
-        rows.append(row)
-    return markdown(pd.DataFrame(rows))
+    """What the page of a run answers first: the paper's answer, and at each scale the difference in area."""
+    table = pd.DataFrame(
+        {"difference in area under the curve (points)": question.asked, "the paper": question.paper}
+        | {f"`{scale}`": (asked.answer(question, judged(scale)) or {"told": "–"})["told"] for scale in scales}
+        for question in asked.QUESTIONS
+    )
+    return markdown(table)
 
 
 def summary(page: Path, scale: str, experiment: str) -> str:
@@ -295,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
             page.write_text(texts[page])
         print(page.relative_to(TOP))
     if not options.check:
-        judging = re.compile(r"fill: (?:counts|claims|found) (.+?) -->")
+        judging = re.compile(r"fill: (?:counts|claims|found|answers) (.+?) -->")
         for scale in sorted(
             {scale for page in texts for named in judging.findall(texts[page]) for scale in named.split()}
         ):
