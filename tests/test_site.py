@@ -83,9 +83,8 @@ def test_figures_stand_in_the_page(site, tmp_path):
     assert ("a = 1" in text, "a = 0" in text) == (True, False)  # what it was run with
 
 
-def test_the_tutorial_is_short_steps():
+def test_each_section_of_the_tutorial_opens_with_words():
     cells = json.loads((TOP / "notebooks/tutorial.ipynb").read_text())["cells"]
-    assert max(len(cell["source"]) for cell in cells if cell["cell_type"] == "code") <= 5
     headed = [n for n, cell in enumerate(cells) if "".join(cell["source"]).startswith("#")]
     for n in headed:  # each section opens with what it shows
         assert cells[n]["cell_type"] == "markdown"

@@ -138,6 +138,7 @@ def shown(notebook: Path, name: str) -> str:
         (PAGES / "gallery" / file).parent.mkdir(exist_ok=True)
         (PAGES / "gallery" / file).write_bytes(data)
     title = re.search(r"^# (.+)$", text, re.M)[1]
+    text = re.sub(r"\]\((?:\.\./)+docs/", "](../docs/", text)
     script = '\n\n<script src="../assets/plotly.min.js"></script>\n<script src="../assets/figures.js"></script>\n'
     (PAGES / f"gallery/{name}.md").write_text(github(text) + script * ('class="figure"' in text))
     return title
@@ -182,6 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
     (PAGES / "assets/plotly.min.js").write_text(get_plotlyjs())
     for asset in (TOP / "tools/site").iterdir():
         shutil.copy(asset, PAGES / "assets")
+    for picture in (TOP / "docs").glob("*.png"):  # of the notebooks too
+        target(picture)
     notebooks, api = gallery(options.scale, options.parameters), reference()
     docs = {path.stem: path for path in sorted((TOP / "docs").glob("*.md"))}
     tops = [TOP / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]

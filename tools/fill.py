@@ -19,9 +19,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from psllab import grid
-from psllab.analysis import ceiling, consensus, figures
+from psllab.analysis import ceiling, consensus, figures, tables
 from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
+from psllab.analysis.style import COLOURS, LAYOUT
 from psllab.claims import answers as asked
 from psllab.claims import summary as words
 from psllab.claims import verdicts
@@ -253,8 +254,24 @@ def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     return ceiling.draw(figures.budget_curves(results), results)
 
 
+def sizes() -> go.Figure:
+    """Table 1 as a picture, which opens its notebook."""
+    table, figure = tables.model_sizes()[::-1], go.Figure(layout=LAYOUT)
+    for column, paper, colour in (("pixel labels", "paper (pixel labels)", 2), ("image labels", "paper", 0)):
+        rows = table[table[column] != "–"]
+        ours = rows[column].str.replace(",", "").astype(int) / 1e6
+        figure.add_bar(
+            x=ours, y=rows["model"], name=column, orientation="h", marker={"color": COLOURS[colour]},
+            text=ours.map("{:.2f} M".format) + " (paper: " + rows[paper] + ")", textposition="outside",
+        )  # fmt: skip
+    title = "Table 1: parameters of what a method samples with, in millions"
+    y = {"automargin": True, "categoryarray": table["model"]}
+    return figure.update_layout(title_text=title, xaxis={"range": [0, 30]}, yaxis=y, legend={"traceorder": "reversed"})
+
+
 def draw() -> None:
-    """The pictures of all experiments that a page shows."""
+    """The pictures of all experiments that a page shows, and of Table 1."""
+    sizes().write_image(TOP / "docs/tables.png", width=900, height=520, scale=2)
     for page in pages():
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()

@@ -1,7 +1,7 @@
 """What a reader asks first, answered by comparisons that verdicts were passed on: here, and at the published scales."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-def answer(question: Question, rows: Sequence[dict]) -> dict | None:
+def answer(question: Question, rows: Iterable[dict]) -> dict | None:
     """Of the rows of ``verdicts.judge`` the comparison that answers, None where nothing was judged.
 
     Its ``verdict`` is that on *ahead*, by its interval alone; ``told`` is itself in words.

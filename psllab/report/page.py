@@ -129,10 +129,10 @@ def page(
         "places": lambda rows: _by_place(rows, "claim").items(),
     }  # fmt: skip
     runs = embedded.index(results)
-    elsewhere = {where: {row["id"]: row["verdict"] for row in rows} for where, rows in (published or {}).items()}
+    elsewhere = {where: {row["id"]: row for row in rows} for where, rows in (published or {}).items()}
     archived = set[str]().union(*(one.archived for one in results))
     return environment.get_template("report.html.j2").render(
-        answers=answers, scales={"here": claims, **(published or {})}, elsewhere=elsewhere,
+        answers=answers, elsewhere=elsewhere, scales={"here": {row["id"]: row for row in claims}} | elsewhere,
         exhibits=exhibits, scale=scale, versions=records.versions(), claims=claims, verdicts=verdicts or {},
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=summary.found(claims), rules=mistune.html(rules), deviations=deviations,
