@@ -138,7 +138,7 @@ def shown(notebook: Path, name: str) -> str:
         (PAGES / "gallery" / file).parent.mkdir(exist_ok=True)
         (PAGES / "gallery" / file).write_bytes(data)
     title = re.search(r"^# (.+)$", text, re.M)[1]
-    text = re.sub(r"\]\((?:\.\./)+docs/", "](../docs/", text)
+    text = re.sub(r"\]\(\.\./[^)]*?docs/", "](../docs/", text)
     script = '\n\n<script src="../assets/plotly.min.js"></script>\n<script src="../assets/figures.js"></script>\n'
     (PAGES / f"gallery/{name}.md").write_text(github(text) + script * ('class="figure"' in text))
     return title
