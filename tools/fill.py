@@ -103,8 +103,9 @@ def lead(page: Path, scale: str, experiment: str) -> str:
 def answers(page: Path, *scales: str) -> str:
     """What the page of a run answers first: the paper's answer, and at each scale the difference in area."""
     table = pd.DataFrame(
-        {"difference in area under the curve (points)": question.asked, "the paper": question.paper}
+        {"difference in area (points)": question.asked}
         | {f"`{scale}`": (asked.answer(question, judged(scale)) or {"told": "–"})["told"] for scale in scales}
+        | {"the paper": question.paper}
         for question in asked.QUESTIONS
     )
     return markdown(table)
