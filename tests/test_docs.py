@@ -96,10 +96,12 @@ def test_the_glossary_is_short_and_reached():
     ],
 )
 def test_the_readme_leads_to_the_heart_of_the_code(place, name, line):
+    """By one click, to the very line."""
     (said,) = (text for text in (TOP / "README.md").read_text().split("\n* ") if f"`{name}`" in text)
-    assert f"]({place})" in said
     body = (TOP / place).read_text().split(f"def {name.split('.')[-1]}(")[1].split("\ndef ")[0]
     assert re.search(line, body)
+    (number,) = (n for n, text in enumerate((TOP / place).read_text().splitlines(), start=1) if re.search(line, text))
+    assert f"]({place}#L{number})" in said
 
 
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "data/README.md", *sorted(DOCS.glob("*.md"))]

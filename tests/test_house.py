@@ -136,6 +136,16 @@ def test_notebooks_use_the_library(path):
     assert not [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.ClassDef)]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_open_with_a_picture_and_go_in_short_steps(path):
+    (kind, opening, _), *rest = cells(path)
+    title, _, picture, *_ = opening.splitlines()
+    shown = re.fullmatch(r"!\[.{10,}\]\((\S+\.png)\)", picture)
+    assert (kind, title[:2]) == ("markdown", "# ")
+    assert (path.parent / shown[1]).is_file()
+    assert [source for kind, source, _ in rest if kind == "code" and len(source.splitlines()) > 5] == []
+
+
 def test_notebooks_of_the_pipeline_take_parameters_and_define_nothing():
     commands = (TOP / "dvc.yaml").read_text()
     run = set(re.findall(r"tools/stage\.py notebooks/(\w+)\.ipynb", commands))

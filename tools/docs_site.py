@@ -25,7 +25,7 @@ from plotly.offline import get_plotlyjs
 TOP = Path(__file__).parents[1]
 BUILD = TOP / "build"
 PAGES, SITE = BUILD / "pages", BUILD / "site"
-LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?\)")
+LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(?:#L\d+|(#[^)]*))?\)")  # no lines: the site shows code by name
 FIGURE = '<div class="figure"><script type="application/json">{}</script></div>'
 SHOWS = {
     "Guides": ["install", "hands_on", "your_method", "your_network", "methods", "features", "album", "federated"],
@@ -56,11 +56,12 @@ def github(text: str) -> str:
 def listed(match: re.Match) -> str:
     """The arrows of a mermaid diagram as a table: the drawing library would come from the network."""
     names = dict(re.findall(r'(\w+)\["(.+?)"\]', match[0]))
-    ends: dict[str, list[str]] = {}
-    for start, end in re.findall(r"([\w.]+) ?--> ?([\w.]+)", match[0]):
-        ends.setdefault(names.get(start, start), []).append(names.get(end, end))
-    rows = [f"| `{start}` | {', '.join(f'`{end}`' for end in to)} |\n" for start, to in ends.items()]
-    return "".join(["| from | to |\n|---|---|\n", *rows])
+    ends: dict[tuple[str, str], list[str]] = {}
+    for start, said, end in re.findall(r'([\w.]+) ?(?:-- "(.+?)" ?)?--> ?([\w.]+)', match[0]):
+        ends.setdefault((names.get(start, f"`{start}`"), said), []).append(names.get(end, f"`{end}`"))
+    rows = [[start, *[said] * bool(said), ", ".join(to)] for (start, said), to in ends.items()]
+    head = ["from", *["what"] * (len(rows[0]) - 2), "to"]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 def target(path: Path) -> str:
@@ -138,6 +139,7 @@ def shown(notebook: Path, name: str) -> str:
         (PAGES / "gallery" / file).parent.mkdir(exist_ok=True)
         (PAGES / "gallery" / file).write_bytes(data)
     title = re.search(r"^# (.+)$", text, re.M)[1]
+    text = re.sub(r"\]\(\.\./[^)]*?docs/", "](../docs/", text)
     script = '\n\n<script src="../assets/plotly.min.js"></script>\n<script src="../assets/figures.js"></script>\n'
     (PAGES / f"gallery/{name}.md").write_text(github(text) + script * ('class="figure"' in text))
     return title
@@ -182,6 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
     (PAGES / "assets/plotly.min.js").write_text(get_plotlyjs())
     for asset in (TOP / "tools/site").iterdir():
         shutil.copy(asset, PAGES / "assets")
+    for picture in (TOP / "docs").glob("*.png"):  # of the notebooks too
+        target(picture)
     notebooks, api = gallery(options.scale, options.parameters), reference()
     docs = {path.stem: path for path in sorted((TOP / "docs").glob("*.md"))}
     tops = [TOP / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]

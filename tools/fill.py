@@ -19,9 +19,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from psllab import grid
-from psllab.analysis import ceiling, consensus, figures
+from psllab.analysis import ceiling, consensus, figures, tables
 from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
+from psllab.analysis.style import COLOURS, LAYOUT
+from psllab.claims import answers as asked
 from psllab.claims import summary as words
 from psllab.claims import verdicts
 from psllab.report import exhibits
@@ -30,14 +32,6 @@ TOP = Path(__file__).parents[1]
 DECIDED = (SUPPORTED, CONTRADICTED, NEGLIGIBLE)
 COUNTED = ("seen", "unpicked", "same_pools", "size", "smallest", "faster", "seconds")
 """Checks that no seed and no network of the task decides."""
-ANSWERS = (  # question, experiment, the two curves, what the paper says of it
-    ("PSL against Random", "fig3a", "PSL", "Random", "ahead: 4.3 points at 3,000 labels"),
-    ("PSL against Entropy", "fig3a", "PSL", "Entropy", "ahead"),
-    ("PSL against BADGE", "fig3a", "PSL", "BADGE", "ahead"),
-    ("PSL against ALFA-Mix", "fig3a", "PSL", "ALFA-Mix", "ahead"),
-    ("PSL against PSL without both studies", "fig5a", "PSL", "without both", "ahead: 2.5 points at 3,000 labels"),
-    ("ALFA-Mix at home against ALFA-Mix in the cloud", "private", "ALFA-Mix at home", "ALFA-Mix", "not asked"),
-)
 PLACE = re.compile(r"(<!-- fill: (.+?) -->\n).*?(<!-- /fill -->)", re.S)
 
 
@@ -107,22 +101,14 @@ def lead(page: Path, scale: str, experiment: str) -> str:
 
 
 def answers(page: Path, *scales: str) -> str:
-    """Questions of ``ANSWERS``: the paper's answer, and at each scale the paired difference in area, in points."""
-    rows = []
-    for question, experiment, one, other, paper in ANSWERS:
-        row = {"difference in area under the curve (points)": question, "the paper": paper}
-        for scale in scales:
-            row[f"`{scale}`"] = "–"
-            if experiment in grid.experiments(scale, TOP / "params.yaml"):
-                table = collected(scale, experiment)
-                if {one, other} <= {cell.label for cell, _ in table.runs}:
-                    _, difference, seeds, *_ = (
-                        figures.paired_tests(table, one).set_index(f"{one} against", drop=False).loc[other]
-                    )
-                    if seeds >= grid.interim(scale, TOP / "params.yaml")[0]:
-                        row[f"`{scale}`"] = f"{difference} ({seeds} seeds)"
-        rows.append(row)
-    return markdown(pd.DataFrame(rows))
+    """What the page of a run answers first: the paper's answer, and at each scale the difference in area."""
+    table = pd.DataFrame(
+        {"difference in area (points)": question.asked}
+        | {f"`{scale}`": (asked.answer(question, judged(scale)) or {"told": "–"})["told"] for scale in scales}
+        | {"the paper": question.paper}
+        for question in asked.QUESTIONS
+    )
+    return markdown(table)
 
 
 def summary(page: Path, scale: str, experiment: str) -> str:
@@ -269,8 +255,24 @@ def drawn(name: str, scale: str, experiment: str) -> go.Figure | None:
     return ceiling.draw(figures.budget_curves(results), results)
 
 
+def sizes() -> go.Figure:
+    """Table 1 as a picture, which opens its notebook."""
+    table, figure = tables.model_sizes()[::-1], go.Figure(layout=LAYOUT)
+    for column, paper, colour in (("pixel labels", "paper (pixel labels)", 2), ("image labels", "paper", 0)):
+        rows = table[table[column] != "–"]
+        ours = rows[column].str.replace(",", "").astype(int) / 1e6
+        figure.add_bar(
+            x=ours, y=rows["model"], name=column, orientation="h", marker={"color": COLOURS[colour]},
+            text=ours.map("{:.2f} M".format) + " (paper: " + rows[paper] + ")", textposition="outside",
+        )  # fmt: skip
+    title = "Table 1: parameters of what a method samples with, in millions"
+    y = {"automargin": True, "categoryarray": table["model"]}
+    return figure.update_layout(title_text=title, xaxis={"range": [0, 30]}, yaxis=y, legend={"traceorder": "reversed"})
+
+
 def draw() -> None:
-    """The pictures of all experiments that a page shows."""
+    """The pictures of all experiments that a page shows, and of Table 1."""
+    sizes().write_image(TOP / "docs/tables.png", width=900, height=520, scale=2)
     for page in pages():
         for match in PLACE.finditer(page.read_text()):
             name, *given = match[2].split()
@@ -295,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
             page.write_text(texts[page])
         print(page.relative_to(TOP))
     if not options.check:
-        judging = re.compile(r"fill: (?:counts|claims|found) (.+?) -->")
+        judging = re.compile(r"fill: (?:counts|claims|found|answers) (.+?) -->")
         for scale in sorted(
             {scale for page in texts for named in judging.findall(texts[page]) for scale in named.split()}
         ):

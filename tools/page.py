@@ -7,12 +7,10 @@ import sys
 
 import yaml
 
-from pslcore.runs import records
-from psllab import grid
 from psllab.analysis import machines
 from psllab.claims import verdicts
-from psllab.report import embedded, page
 from psllab.report import exhibits as views
+from psllab.report import page
 
 
 def main(arguments: list[str]) -> int:
@@ -23,13 +21,7 @@ def main(arguments: list[str]) -> int:
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None
     rows = verdicts.judge(scale)
-    deviations = page.section("docs/deviations.md", "Deviations and limits")
-    html = page.page(
-        exhibits, scale, rows, verdicts.counts(rows), verdicts.__doc__ or "", page.stages(), deviations,
-        embedded.collected(scale), page.code(),
-    )  # fmt: skip
-    path = grid.runs_folder("outputs", scale).parent / "report.html"
-    records.write_bytes(path, html.encode())
+    path = page.write(scale, exhibits, rows)
     print(f"{machines.compare(scale)}\nThe page: {path}, {len(exhibits)} exhibits, {len(rows)} claims")
     return 0
 

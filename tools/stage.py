@@ -47,6 +47,8 @@ def execute(notebook: str, output: str, parameters: str) -> None:
         # It is interrupted before it is shut down, and would say so; what a cell raises papermill says.
         extra_arguments=["--IPKernelApp.log_level=50"],
     )  # fmt: skip
+    up = os.path.relpath(Path(notebook).parents[1], Path(output).parent)  # its pictures are seen from elsewhere now
+    Path(output).write_text(Path(output).read_text().replace("](../", f"]({up}/"))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ The rules, which no result of ours had a part in:
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,7 +161,7 @@ def judge(
     return rows
 
 
-def counts(rows: list[dict]) -> dict[str, int]:
+def counts(rows: Sequence[dict]) -> dict[str, int]:
     """How many claims have each verdict; all six are there."""
     return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from pslcore import models
 from pslcore.data import load
 from pslcore.runs import Config, Record, counts
+from psllab import grid
 from psllab.explore.plots import layout, responsive
 from psllab.explore.pool import viewer
 from psllab.explore.tuning import Tries
@@ -45,6 +46,14 @@ class Trainer:
         self._dataset = load(base.dataset, root)
         self._picture = viewer(self._dataset, root)
         self._make()
+
+    @classmethod
+    def started(cls, experiment: str, scale: str, **changes: Any) -> "Trainer":
+        """From the first curve of an experiment, which is trained at once; ``changes`` are laid over its config."""
+        config = grid.cells(experiment, scale)[0].config.but(**changes)
+        made = cls(config, grid.runs_folder("outputs", scale), scale, f"outputs/{scale}/explore/kept.yaml")
+        made.train()
+        return made
 
     # What a person can do, without a browser as well
 

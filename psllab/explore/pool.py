@@ -31,6 +31,11 @@ Picture = Callable[[int], Bytes]
 """From a dataset index to the training image as people see it, uint8 [C, H, W]."""
 
 
+def missing_photographs(scale: str) -> str:
+    """How to get the features that the first experiment of a scale learns from, in one sentence; empty if there."""
+    return features.missing(grid.cells(grid.experiments(scale)[0], scale)[0].config.dataset)
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The predictions of students and teacher for the N images of a pool; P students, C classes, D features.

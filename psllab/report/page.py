@@ -18,8 +18,9 @@ from plotly.offline import get_plotlyjs
 from pslcore.runs import records
 from psllab.analysis import exhibit as report
 from psllab.analysis.exhibit import Exhibit
-from psllab.claims import forest, summary
-from psllab.grid import Results, archive
+from psllab.claims import answers, forest, summary
+from psllab.claims import verdicts as judging
+from psllab.grid import Results, archive, runs_folder
 from psllab.report import embedded
 
 
@@ -80,7 +81,7 @@ def table_library() -> tuple[str, str]:
 def page(
     exhibits: list[Exhibit], scale: str, claims: Sequence[dict] = (), verdicts: Mapping[str, int] | None = None,
     rules: str = "", stages: Mapping[str, str] | None = None, deviations: str = "", results: Sequence[Results] = (),
-    code: str = "",
+    code: str = "", published: Mapping[str, Sequence[dict]] | None = None,
 ) -> str:  # fmt: skip
     """One self-contained HTML page; the scripts of plotly and DataTables are inside it, once.
 
@@ -102,6 +103,8 @@ def page(
         As ``embedded.collected`` gives it: the records that a claim leads to.
     code : str
         As ``code`` gives it.
+    published : dict
+        As ``answers.published`` gives it: what the published scales say, beside what this one does.
     """
     shown = {exhibit.id: exhibit for exhibit in exhibits}
     titles = report.titles() | {exhibit.id: exhibit.title for exhibit in exhibits}
@@ -126,8 +129,10 @@ def page(
         "places": lambda rows: _by_place(rows, "claim").items(),
     }  # fmt: skip
     runs = embedded.index(results)
+    elsewhere = {where: {row["id"]: row for row in rows} for where, rows in (published or {}).items()}
     archived = set[str]().union(*(one.archived for one in results))
     return environment.get_template("report.html.j2").render(
+        answers=answers, elsewhere=elsewhere, scales={"here": {row["id"]: row for row in claims}} | elsewhere,
         exhibits=exhibits, scale=scale, versions=records.versions(), claims=claims, verdicts=verdicts or {},
         boards={name: boards[name] for name in ["", *names, *boards] if name in boards},
         forest=forest.blocks(claims), found=summary.found(claims), rules=mistune.html(rules), deviations=deviations,
@@ -138,6 +143,18 @@ def page(
         data=sorted({row["data"] for row in claims if row["data"] != "–" and ";" not in row["data"]}),
         hardware=sorted({part for row in claims if row["hardware"] != "–" for part in row["hardware"].split("; ")}),
     )  # fmt: skip
+
+
+def write(scale: str, exhibits: list[Exhibit], rows: Sequence[dict], out: str | Path = "outputs") -> Path:
+    """``report.html`` of a scale, whole or not at all; read from the top of the repository."""
+    html = page(
+        exhibits, scale, rows, judging.counts(rows), judging.__doc__ or "", stages(),
+        section("docs/deviations.md", "Deviations and limits"), embedded.collected(scale), code(),
+        answers.published(scale, out),
+    )  # fmt: skip
+    path = runs_folder(out, scale).parent / "report.html"
+    records.write_bytes(path, html.encode())
+    return path
 
 
 def _by_place(rows: Iterable[dict], part: str = "") -> dict[str, list[dict]]:

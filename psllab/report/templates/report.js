@@ -162,8 +162,8 @@ const tip = $("#tip");
 function say(event) {
   const tile = event.target.closest?.(".tile");
   if (!tile) { tip.hidden = true; return; }
-  const {verdict, claim, paper, ours} = tile.dataset;
-  tip.replaceChildren(make("b", verdict), make("bdi", claim), make("div", `paper: ${paper}`), make("div", `ours: ${ours}`));
+  const {verdict, claim, paper, ours, published} = tile.dataset;
+  tip.replaceChildren(make("b", verdict), make("bdi", claim), make("div", `paper: ${paper}`), make("div", `ours: ${ours}`), make("div", published));
   tip.hidden = false;
   const box = tile.getBoundingClientRect(), left = Math.min(box.left, document.documentElement.clientWidth - tip.offsetWidth - 8);
   tip.style.left = `${scrollX + Math.max(8, left)}px`;

@@ -85,6 +85,33 @@ def page(claims, results):
     return text, Page(text)
 
 
+def test_the_page_answers_first_and_tells_what_is_published(row, compared):
+    def scale(name, lead, verdict):
+        compare = [compared("PSL – Random", lead, 0.5, seeds=20)]
+        return [
+            row(1, "private", verdict, id="ours-peers-beat-all-at-home", comparisons=compare, scale=name),
+            row(2, "fig3a", "supported", id="privacy-protected", kind="seen", ours="in 7 of 7 runs", scale=name),
+        ]
+
+    text = pages.page([], "quick", scale("quick", 0.2, "inconclusive"), published={
+        "digits": scale("digits", 2.0, "supported"), "photographs": scale("features", -2.0, "contradicted")[:1],
+    })  # fmt: skip
+    parsed = Page(text)
+    first = next(attributes["id"] for tag, attributes in parsed.tags if tag == "section")
+    said = parsed.said(first)
+    assert "here cannot be told , +0.2 ± 0.5 (20 seeds)" in said
+    assert "digits ahead , +2.0 ± 0.5 (20 seeds)" in said
+    assert "photographs behind , −2.0 ± 0.5 (20 seeds)" in said
+    assert "saw no unlabelled image, in 7 of 7 runs" in said
+    tiles = [tile for tile in parsed.named("a") if tile.get("class", "").startswith("tile")]
+    assert {tile["href"].removeprefix("#claim-"): tile["data-published"] for tile in tiles} == {
+        "ours-peers-beat-all-at-home": "digits: supported; photographs: contradicted",
+        "privacy-protected": "digits: supported; photographs: not run",
+    }
+    assert all(f"({tile['data-published']})" in tile["aria-label"] for tile in tiles)
+    assert "photographs: ✕ contradicted" in parsed.said("more-ours-peers-beat-all-at-home")
+
+
 def test_the_page_says_all_that_the_exhibits_say(page):
     _, parsed = page
     assert parsed.open == []
@@ -102,9 +129,8 @@ def test_the_page_says_all_that_the_exhibits_say(page):
     assert "bars <all>" in parsed.said("fig0")
     assert "12.3 processor minutes in all" in parsed.said("cost")
     assert "Other." in parsed.said("deviations")
-    head = parsed.said(None)
-    assert "quick <scale>" in head
-    assert "2001-02-03 (abcdef0)" in head
+    assert "quick <scale>" in parsed.said(None)
+    assert "2001-02-03 (abcdef0)" in parsed.said("about")
 
 
 def test_every_link_within_the_page_leads_somewhere(page):
