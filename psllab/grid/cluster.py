@@ -5,6 +5,7 @@ grid when this one is stopped. Runs go only to workers with the same code, libra
 """
 
 import asyncio
+import hashlib
 import logging
 import threading
 import time
@@ -248,8 +249,9 @@ def _put(folder: Path, key: str, files: Files) -> None:
 
 
 def _code() -> str:
-    """Fingerprint of both packages."""
-    return records.source_fingerprint(Path(psllab.__file__).parents[1].glob("ps*/**/*.py"))
+    """Fingerprint of both packages, as they stand."""
+    files = sorted(Path(psllab.__file__).parents[1].glob("ps*/**/*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _versions() -> dict[str, str]:
