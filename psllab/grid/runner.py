@@ -10,12 +10,13 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from pslcore.runs import Config, OutOfTime, Record, prepare_process, records, schema
+from pslcore.runs import CloudOf, Config, OutOfTime, Record, prepare_process, records, schema
 from pslcore.settings import Name, short
 from psllab.grid import archive, precision, progress, workers
 from psllab.grid import params as parameters
@@ -118,6 +119,7 @@ def run(
     experiment: str, scale: str, params: str | Path = "params.yaml", root: str | Path = "data",
     out: str | Path = "outputs", jobs: int | None = None, minutes: float | None = None, keep_stale: bool = False,
     device: str = "auto", only: Collection[tuple[str, int]] | None = None,
+    cloud: CloudOf | None = None,
 ) -> Results:  # fmt: skip
     """Run what is not finished of an experiment, and give all that is.
 
@@ -140,6 +142,8 @@ def run(
         As for ``runs.run``.
     only : collection of (label, seed), optional
         Of what is not finished these alone.
+    cloud : callable, optional
+        As for ``runs.run``.
 
     Returns
     -------
@@ -172,7 +176,7 @@ def run(
         parameters.check(cell.config, root)
     size = max(1, min(jobs or cpu_count(), len(todo)))
     known = {cell.label: seconds_of(record) for cell, record in kept}
-    given = root, folder, device, deadline
+    given = root, folder, device, deadline, cloud
     tasks = ((_attempt, (number, todo[number].config, *given)) for number in _longest_first(todo, known))
     failures = []
     with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
@@ -222,13 +226,11 @@ def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
         yield longest
 
 
-def _attempt(
-    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
-) -> tuple[int, Trouble | None, float | None]:
+def _attempt(number: int, config: Config, *given: Any) -> tuple[int, Trouble | None, float | None]:
     """The number of a cell again, what went wrong, seconds; None if its run did not come to an end in time."""
     trouble, begun = None, time.perf_counter()
     try:
-        run_one(config, root, folder, device, deadline)
+        run_one(config, *given)
     except OutOfTime:
         return number, None, None
     except Exception as error:  # whatever it is, it is reported, and the other runs go on
