@@ -121,8 +121,8 @@ class Log:
         records.write_bytes(self.path(name), body)
         self.append(message.kind, id=name, bytes=len(body), items=items)
 
-    def message(self, name: str) -> tuple[Message, Arrays]:
-        """A message that was received.
+    def message(self, name: str, kind: str = "") -> tuple[Message, Arrays]:
+        """A message that was received, of that kind.
 
         Raises
         ------
@@ -138,7 +138,10 @@ class Log:
             raise DamagedLog(
                 f"the payload {self.path(name)} is not what was received: it was changed, and is not trusted."
             )
-        return messages.unpack(body)
+        message, arrays = messages.unpack(body)
+        if kind and message.kind != kind:
+            raise messages.Refused(f"the message {name[:12]}... is of kind {message.kind}, not {kind}: name another.")
+        return message, arrays
 
     def drop(self, names: list[str]) -> None:
         """Remove payloads; the lines that say that they were received stay."""

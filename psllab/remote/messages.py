@@ -83,8 +83,10 @@ class Question(_Form):
     """What a trained task learner is asked: about pictures sent for that, group by group, or about labelled ones."""
 
     what: Annotated[list[_Answer], Field(min_length=1, max_length=4)]
-    unlabelled: Annotated[list[list[Id]], Field(max_length=100_000)] | None = None
-    labelled: Annotated[list[Stream], Field(max_length=1 << 24)] | None = None
+    unlabelled: (
+        Annotated[list[Annotated[list[Id], Field(min_length=1)]], Field(min_length=1, max_length=100_000)] | None
+    ) = None
+    labelled: Annotated[list[Stream], Field(min_length=1, max_length=1 << 24)] | None = None
 
 
 class Exam(_Form):
@@ -147,15 +149,15 @@ def unpack(body: bytes) -> tuple[Message, Arrays]:
     return message, arrays
 
 
-def arrays_of(body: bytes) -> Arrays:
-    """The arrays, every number in them finite."""
+def arrays_of(body: bytes, finite: bool = True) -> Arrays:
+    """The arrays; every number in them finite, if they are to be."""
     try:
         arrays = tensors.load(body)
     except (SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         told = " ".join(str(error).split())[:100]
         raise Refused(f"{len(body)} bytes that are no safetensors ({told}): send them again.") from None
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Refused(f"the array {name[:40]!r} holds NaN or infinity: send finite numbers.")
     return arrays
 

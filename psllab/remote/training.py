@@ -41,7 +41,7 @@ class Training:
     """
 
     def __init__(self, log: Log, name: str, device: torch.device):
-        order, weights = log.message(name)
+        order, weights = log.message(name, "order")
         opening, _ = log.message(log.lines[0]["id"])
         assert isinstance(order, Order)
         assert isinstance(opening, Opening)
@@ -51,7 +51,7 @@ class Training:
         self._rows = {int(one): row for row, one in enumerate(ids)}
         self._plans = [
             {name: array[row] for name, array in plan.items()}
-            for plan in (log.message(plan)[1] for plan in order.plans)
+            for plan in (log.message(plan, "plan")[1] for plan in order.plans)
             for row in range(len(plan["ids"]))
         ]
         self.done, self.classes, self.pixels = 0, opening.classes, models.for_pixel_labels(opening.teacher)
@@ -104,7 +104,7 @@ class Training:
     def score(self, what: list[str], groups: list[list[str]]) -> Arrays:
         """What the task learner answers about pictures that were sent to be scored, each group as a client has it."""
         for group in groups:
-            images = np.concatenate([self._log.message(part)[1]["images"] for part in group])
+            images = np.concatenate([self._log.message(part, "unlabelled")[1]["images"] for part in group])
             if len(images) > ROOM:
                 raise Refused(f"{len(images)} pictures to be scored at once: send {ROOM} at most.")
             self._cloud.upload(np.arange(len(images)) + len(self._rows), images)
@@ -128,7 +128,7 @@ class Training:
 
     def examine(self, test: list[str]) -> np.ndarray:
         """The confusion matrix on the test pictures."""
-        parts = [self._log.message(part)[1] for part in test]
+        parts = [self._log.message(part, "test")[1] for part in test]
         images, labels = (np.concatenate([part[what] for part in parts]) for what in ("images", "labels"))
         with _told():
             return self._cloud.examine(images, labels, self.classes)
