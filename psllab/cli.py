@@ -149,20 +149,68 @@ def _in_time(minutes: float | None) -> None:
 @_MACHINE
 @_CLUSTER
 @_takes("--keep-stale", action="store_true", help="do not run records of other code again")
+@_takes("--cloud", metavar="URL", help="train task learners on a server, see docs/remote.md")
 def _grid(options: argparse.Namespace) -> int:
     from psllab import grid
 
     _in_time(options.minutes)
+    if options.cloud:
+        from psllab.remote import stub
+
+        options.cloud = stub.Remote.at(options.cloud, grid.runs_folder(options.out, options.scale))
     results = grid.run(
         options.experiment, options.scale, params=options.params, root=options.data, out=options.out,
         jobs=options.jobs, minutes=options.minutes, keep_stale=options.keep_stale, device=options.device,
-        cluster=options.cluster,
+        cluster=options.cluster, cloud=options.cloud,
     )  # fmt: skip
     done, left = len(results.runs), len(results.unfinished)
     print(f"{options.experiment} at {options.scale}: {done} runs finished, {left} to go.")
     if results.stale:
         print(f"{len(results.stale)} of them were made by other code than today's.")
     return 3 if left else 0
+
+
+@_command("cloud", "serve task learners to clients on other machines, or say who may come",
+          "cloud --store STORE --admit ada", "cloud --store STORE --cert c.pem --key k.pem --host 0.0.0.0")  # fmt: skip
+@_takes("--store", complete=FOLDER, required=True, help="folder of all that is received, and of its logs")
+@_takes("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+@_takes("--port", type=int, default=8443, help="port to listen on (8443)")
+@_takes("--cert", help="certificate, a PEM file; without it on the loopback alone")
+@_takes("--key", help="its private key, a PEM file")
+@_DEVICE
+@_takes("--admit", metavar="NAME", help="print a new token for a client; one that it had is worth nothing then")
+@_takes("--forget", metavar="NAME", help="remove all that a client sent; the logs stay whole")
+def _cloud(options: argparse.Namespace) -> None:
+    from psllab.remote import service
+
+    if options.admit:
+        print(service.admit(options.store, options.admit))
+    elif options.forget:
+        print(f"{service.forget(options.store, options.forget)} albums of {options.forget} forgotten.")
+    else:
+        service.serve(options.store, options.host, options.port, options.cert, options.key, options.device)
+
+
+@_command("replay", "train again what a server trained, from its log alone", "replay STORE/clients/ada/ALBUM")
+@_takes("log", complete=FOLDER, help="folder of an album on the server, or a copy of it")
+@_DEVICE
+def _replay(options: argparse.Namespace) -> int:
+    from psllab.remote import replay
+
+    equal = True
+    for told, same in replay.replay(options.log, options.device):
+        print(told, flush=True)
+        equal = equal and same
+    return 0 if equal else 1
+
+
+@_command("audit", "say what crossed, by the log of a server", "audit STORE/clients/ada/ALBUM")
+@_takes("log", complete=FOLDER, help="folder of an album on the server, or a copy of it")
+@_takes("--head", default="", metavar="SEAL", help="a seal that the client was told: no line up to it may be missing")
+def _audit(options: argparse.Namespace) -> None:
+    from psllab.remote import replay
+
+    print(replay.audit(options.log, options.head))
 
 
 @_command("merge", "take in records that were made elsewhere", "merge results --scale paper")

@@ -6,7 +6,7 @@ from pslcore.runs.loop import OutOfTime, run
 from pslcore.runs.metrics import METRICS
 from pslcore.runs.protocol import CPU, Protocol, Record, check_batches, counts, fingerprint, images, load, resolve
 from pslcore.runs.records import DamagedRecord, hardware
-from pslcore.runs.session import Session, cloud_of
+from pslcore.runs.session import CloudOf, Session, cloud_of
 from pslcore.runs.settings import Config
 from pslcore.runs.shelf import Shelf, packed, unpacked
 from pslcore.runs.training import steps, train

@@ -12,8 +12,8 @@ from pslcore.data import Dataset, chunks
 from pslcore.runs import records
 from pslcore.runs.device import clock, prepare_process
 from pslcore.runs.metrics import METRICS
-from pslcore.runs.protocol import Protocol, Record, resolve
-from pslcore.runs.session import Session
+from pslcore.runs.protocol import Record, resolve
+from pslcore.runs.session import CloudOf, Session
 from pslcore.runs.settings import Config
 from pslcore.runs.shelf import Shelf
 from pslcore.strategies import ClientLearner
@@ -25,7 +25,7 @@ class OutOfTime(Exception):
 
 def run(
     config: Config, root: str | Path = "data", folder: str | Path | None = None, device: str = "auto",
-    deadline: float | None = None,
+    deadline: float | None = None, cloud: CloudOf | None = None,
 ) -> Record:  # fmt: skip
     """Run one configuration to its end, or take it up where it stopped.
 
@@ -41,6 +41,8 @@ def run(
         ``auto`` takes the GPU where there is one.
     deadline : float, optional
         ``time.time()`` after which no further cycle is begun.
+    cloud : callable, optional
+        What makes the cloud, where it is not one of this process (``psllab.remote``); the record is the same.
 
     Returns
     -------
@@ -63,18 +65,18 @@ def run(
     shelf = Shelf(None if folder is None else Path(folder), protocol)
     record, ledger, weights = shelf.resume()
     record |= {"versions": records.versions(), "hardware": records.hardware(where)}
-    for kept, state in _cycles(protocol, where, record, ledger, weights, deadline):
+    for kept, state in _cycles(Session(protocol, where, cloud), record, ledger, weights, deadline):
         shelf.keep(record, kept, state, len(record["cycles"]))
     shelf.finish(record)
     return record
 
 
 def _cycles(
-    protocol: Protocol, device: torch.device, record: Record, ledger: dict | None, weights: dict, deadline: float | None
+    session: Session, record: Record, ledger: dict | None, weights: dict, deadline: float | None
 ) -> Iterator[tuple[dict, dict]]:
     """The active-learning loop: appends one entry a cycle to the record, yields what a resumed run needs besides."""
+    protocol, device = session.protocol, session.device
     config, counts, dataset = protocol.config, protocol.counts, protocol.dataset
-    session = Session(protocol, device)
     client, cloud = session.client, session.cloud
     for entry in record["cycles"]:  # finished before: only its picks matter
         client.annotate(cloud, np.array(entry["picked"], dtype=np.int64))

@@ -1,5 +1,7 @@
 """Client and cloud of one protocol, and what a cycle does with them: begun, trained and asked in this one place."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -9,16 +11,19 @@ from pslcore.sides import Client, Cloud, Oracle, task_learner
 from pslcore.strategies import ClientLearner, Query, Setup
 from pslcore.streams import numpy_stream
 
+CloudOf = Callable[[Protocol, np.ndarray, torch.device], Cloud]
+"""What makes the cloud of a session, as ``cloud_of``."""
+
 
 class Session:
     """Both sides of a run, the initial pool labelled and handed over."""
 
-    def __init__(self, protocol: Protocol, device: torch.device):
+    def __init__(self, protocol: Protocol, device: torch.device, cloud: CloudOf | None = None):
         config, dataset, pools = protocol.config, protocol.dataset, protocol.pools()
         self.protocol, self.device, self._strategy = protocol, device, config.strategy
         oracle = Oracle(protocol.labels, pools.protected)
         self.client = Client(dataset.train.images, pools, oracle, protocol.recipe.padding, device)
-        self.cloud = cloud_of(protocol, pools.protected, device)
+        self.cloud = (cloud or cloud_of)(protocol, pools.protected, device)
         self.client.open(self.cloud)
 
     def begin(self, cycle: int, weights: dict | None = None, students: bool = True) -> ClientLearner | None:

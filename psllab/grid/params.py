@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from pslcore import federated, runs
 from pslcore.federated import FederatedConfig
-from pslcore.runs import Config, Record
+from pslcore.runs import CloudOf, Config, Record
 from pslcore.settings import Name, Settings, Whole, sentence
 
 BASE = "base"
@@ -230,9 +230,16 @@ def config_of(settings: Mapping[str, Any]) -> Config:
     return (FederatedConfig if federation else Config).of(settings)
 
 
-def run_one(config: Config, *given: Any) -> Record:
-    """Run what ``config_of`` made."""
-    return federated.run(config, *given) if isinstance(config, FederatedConfig) else runs.run(config, *given)
+def run_one(
+    config: Config, root: str | Path, folder: Path | None = None, device: str = "auto", deadline: float | None = None,
+    cloud: CloudOf | None = None,
+) -> Record:  # fmt: skip
+    """Run what ``config_of`` made; with the task learner elsewhere, if ``cloud`` makes one."""
+    if not isinstance(config, FederatedConfig):
+        return runs.run(config, root, folder, device, deadline, cloud)
+    if cloud is not None:
+        raise ValueError("a federation has a server of its own, see docs/federated.md: leave `cloud` away.")
+    return federated.run(config, root, folder, device, deadline)
 
 
 def check(config: Config, root: str | Path) -> None:

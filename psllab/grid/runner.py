@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from pslcore.runs import Config, OutOfTime, Record, records, schema
+from pslcore.runs import CloudOf, Config, OutOfTime, Record, records, schema
 from pslcore.settings import Name, short
 from psllab.grid import archive, precision, progress, workers
 from psllab.grid import params as parameters
@@ -120,6 +121,7 @@ def run(
     experiment: str, scale: str, params: str | Path = "params.yaml", root: str | Path = "data",
     out: str | Path = "outputs", jobs: int | None = None, minutes: float | None = None, keep_stale: bool = False,
     device: str = "auto", only: Collection[tuple[str, int]] | None = None, cluster: str | None = None,
+    cloud: CloudOf | None = None,
 ) -> Results:  # fmt: skip
     """Run what is not finished of an experiment, and give all that is.
 
@@ -144,6 +146,8 @@ def run(
         Of what is not finished these alone.
     cluster : str, optional
         Run on its workers (``cluster.Cluster``); that which the variable ``PSL_CLUSTER`` names, if not given.
+    cloud : callable, optional
+        As for ``runs.run``.
 
     Returns
     -------
@@ -178,8 +182,9 @@ def run(
                 "processor does not compute itself: left for a machine that does."
             )
         tasks = ((number, todo[number].config) for number in _longest_first(todo, known))
+        attempt = partial(_attempt, cloud=cloud)
         bar = tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo)
-        for number, trouble, seconds in executor.answers(_attempt, tasks, len(todo), folder, deadline):
+        for number, trouble, seconds in executor.answers(attempt, tasks, len(todo), folder, deadline):
             if seconds is None:  # out of time
                 continue
             known[todo[number].label] = seconds
@@ -227,12 +232,13 @@ def _longest_first(todo: list[Cell], known: dict[str, float]) -> Iterator[int]:
 
 
 def _attempt(
-    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None
-) -> tuple[int, Trouble | None, float | None]:
+    number: int, config: Config, root: str | Path, folder: Path, device: str, deadline: float | None,
+    cloud: CloudOf | None = None,
+) -> tuple[int, Trouble | None, float | None]:  # fmt: skip
     """The number of a cell again, what went wrong, seconds; None if its run did not come to an end in time."""
     trouble, begun = None, time.perf_counter()
     try:
-        run_one(config, root, folder, device, deadline)
+        run_one(config, root, folder, device, deadline, cloud)
     except OutOfTime:
         return number, None, None
     except Exception as error:  # whatever it is, it is reported, and the other runs go on

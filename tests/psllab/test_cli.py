@@ -415,7 +415,7 @@ def completed(line: list[str], folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (["pslcore", "cl"], {"claims"}),
+        (["pslcore", "cla"], {"claims"}),
         (["pslcore", "grid", "fi"], {"fig"}),
         (["pslcore", "show", "fig", "--scale", ""], {"quick", "large"}),
         (["pslcore", "grid", "fig", "--dev"], {"--device"}),

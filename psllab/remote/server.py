@@ -1,0 +1,237 @@
+"""The pages of a cloud that is a server: what a client sends is written down before it is acknowledged."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+import pslcore
+from pslcore.runs import prepare_process
+from psllab.remote import messages
+from psllab.remote.album import Album
+from psllab.remote.log import DamagedLog
+from psllab.remote.messages import Exam, Question, Refused
+from psllab.remote.work import Server, Work
+
+_BODY = 120.0
+"""Seconds in which a body must have come."""
+
+Name = Annotated[str, InPath(pattern="^[0-9a-f]{32}$")]
+MessageId = Annotated[str, InPath(pattern="^[0-9a-f]{64}$")]
+_log = logging.getLogger("pslcore.cloud")
+
+
+def application(store: Path, device: str = "auto") -> FastAPI:
+    """The server's pages; ``/docs`` describes them.
+
+    Parameters
+    ----------
+    store : path
+        Where everything that is received is kept.
+    device : str
+        Where task learners train.
+    """
+    server = Server(store, prepare_process(device))
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await server.close()
+
+    app = FastAPI(title="pslcore cloud", version=pslcore.__version__, lifespan=life)
+    bearer = HTTPBearer(auto_error=False)
+
+    async def client_of(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> AsyncIterator[str]:
+        client = server.client(given.credentials) if given else None
+        if client is None:
+            raise Refused("no token, or one that this server does not know: ask whoever runs it for one.", 401)
+        async with server.requests[client]:
+            yield client
+
+    Client = Annotated[str, Depends(client_of)]
+
+    async def question(request: Request, client: Client) -> Question:
+        return messages.form(Question, await _body(request))
+
+    async def exam_of(request: Request, client: Client) -> Exam:
+        return messages.form(Exam, await _body(request))
+
+    def given(album: Album, kind: str, body: bytes, **said: Any) -> Response:
+        """A reply with content, which the log says that it was given."""
+        album.log.append("gave", what=kind, bytes=len(body), **said)
+        server.given.labels(kind).inc(len(body))
+        return Response(body, media_type="application/octet-stream", headers={"log-head": album.log.head})
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "protocol": messages.PROTOCOL, "version": pslcore.__version__}
+
+    @app.get("/metrics")
+    async def metrics(client: Client) -> Response:
+        return Response(generate_latest(server.registry), media_type="text/plain; version=0.0.4")
+
+    @app.get("/albums/{name}")
+    async def state(client: Client, name: Name) -> dict[str, Any]:
+        """Which messages the server holds, and the seal of the last line of its log."""
+        log = server.album(client, name).log
+        return {"held": log.held(), "head": log.head}
+
+    @app.put("/albums/{name}/messages/{message}")
+    async def receive(request: Request, client: Client, name: Name, message: MessageId) -> JSONResponse:
+        """Take a message in; the same one twice is one."""
+        body = await _body(request)
+        async with server.locks[client, name]:
+            album = server.album(client, name, new=True)
+            new = await asyncio.to_thread(album.receive, message, body)
+        if new:
+            server.received.labels(album.log.lines[-1]["kind"]).inc(len(body))
+        return JSONResponse({"new": new, "head": album.log.head}, 201 if new else 200)
+
+    @app.get("/albums/{name}/orders/{order}/epochs/{epoch}")
+    async def lessons(client: Client, name: Name, order: MessageId, epoch: Annotated[int, InPath(ge=0)]) -> Response:
+        """The teacher's logits of the epochs from this one on that are there; 202 while it is not."""
+        work = server.work(client, name, order, epoch)
+        async with work.changed:
+            for old in [number for number in work.lessons if number < epoch]:
+                del work.lessons[old]
+            work.changed.notify_all()
+        if not await work.until(lambda: epoch < work.done):
+            return Response(status_code=202)
+        there: dict[str, np.ndarray] = {}
+        while (lesson := work.lessons.get(epoch + len(there))) is not None:
+            if there and sum(each.nbytes for each in there.values()) + lesson.nbytes > messages.PART:
+                break
+            there[str(len(there))] = lesson
+        said = {"items": sum(len(lesson) for lesson in there.values()), "id": order, "epoch": epoch}
+        return given(work.album, "logits on labelled pictures", messages.pack(None, there), **said)
+
+    async def trained(client: str, name: str, order: str) -> Work | None:
+        work = server.work(client, name, order)
+        return work if await work.until(lambda: work.finished) else None
+
+    @app.post("/albums/{name}/orders/{order}/answers")
+    async def answers(
+        client: Client, name: Name, order: MessageId, asked: Annotated[Question, Depends(question)]
+    ) -> Response:
+        """What the trained task learner says of pictures; those sent for that are forgotten with the answer."""
+        if (asked.unlabelled is None) == (asked.labelled is None):
+            raise Refused("a question about both or neither of `unlabelled` and `labelled`: ask about one.")
+        if (work := await trained(client, name, order)) is None or work.training is None:
+            return Response(status_code=202)
+        if asked.labelled is not None:
+            told = await server.compute(work.training.recall, asked.what, asked.labelled)
+        else:
+            told = await server.compute(work.training.score, asked.what, asked.unlabelled)
+        kind = "answers on labelled pictures" if asked.labelled is not None else "answers on unlabelled pictures"
+        return given(work.album, kind, messages.pack(None, told), items=len(next(iter(told.values()))), id=order)
+
+    @app.post("/albums/{name}/unlabelled/drop")
+    async def drop(client: Client, name: Name) -> dict[str, int]:
+        """Forget the pictures that were sent to be scored."""
+        log = server.album(client, name).log
+        names = [line["id"] for line in log.of("unlabelled") if log.holds(line["id"])]
+        if names:
+            log.drop(names)
+            log.append("dropped", items=len(names))
+        return {"dropped": len(names)}
+
+    @app.get("/albums/{name}/orders/{order}/head")
+    async def head(client: Client, name: Name, order: MessageId) -> Response:
+        """Weight and bias of the trained task learner's last layer."""
+        if (work := await trained(client, name, order)) is None or work.training is None:
+            return Response(status_code=202)
+        told = await server.compute(work.training.head)
+        return given(work.album, "weights of the last layer", messages.pack(None, told), items=1, id=order)
+
+    @app.get("/albums/{name}/orders/{order}/weights")
+    async def weights(client: Client, name: Name, order: MessageId) -> Response:
+        """All weights of the trained task learner."""
+        if (work := await trained(client, name, order)) is None or work.training is None:
+            return Response(status_code=202)
+        told = await server.compute(work.training.weights)
+        return given(work.album, "weights of the task learner", messages.pack(None, told), items=1, id=order)
+
+    @app.post("/albums/{name}/orders/{order}/exam")
+    async def exam(client: Client, name: Name, order: MessageId, asked: Annotated[Exam, Depends(exam_of)]) -> Response:
+        """The confusion matrix of the trained task learner on test pictures: true classes down, given ones across."""
+        if (work := await trained(client, name, order)) is None or work.training is None:
+            return Response(status_code=202)
+        matrix = await server.compute(work.training.examine, asked.test)
+        work.album.log.append("examined", id=order, test=asked.test, matrix=matrix.tolist())
+        return given(work.album, "metrics", messages.pack(None, {"matrix": matrix}), items=int(matrix.sum()), id=order)
+
+    @app.delete("/albums/{name}/payloads")
+    async def forget(client: Client, name: Name) -> dict[str, int]:
+        """Remove all that was received, keep the chain of the log."""
+        async with server.locks[client, name]:
+            count = server.album(client, name).log.forget()
+            server._albums.pop((client, name))
+            work = server.live.pop((client, name), None)
+            if work is not None and work.task is not None:
+                work.task.cancel()
+        return {"forgotten": count}
+
+    def refused(request: Request, error: Exception) -> JSONResponse:
+        status = error.status if isinstance(error, Refused) else 409 if isinstance(error, DamagedLog) else 422
+        status = 507 if isinstance(error, OSError) else status
+        kind = "diverged" if isinstance(error, FloatingPointError) else ""
+        told = " ".join(str(error).split()).replace(str(store), "STORE")
+        unread = {"connection": "close"} if status in (401, 413) else None  # what is left of a body is not waited for
+        return JSONResponse({"error": told, "kind": kind}, status, unread)
+
+    for kind in (ValueError, FloatingPointError, OSError, MemoryError):
+        app.exception_handler(kind)(refused)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:100]
+        return JSONResponse({"error": f"{place}: {first['msg'].lower()}.", "kind": ""}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": f"{error.detail}: see /docs.", "kind": ""}, error.status_code)
+
+    @app.middleware("http")
+    async def noted(request: Request, following: Callable) -> Response:
+        begun = time.perf_counter()
+        response = await following(request)
+        server.replies.labels(response.status_code).inc()
+        said = {"method": request.method, "path": request.url.path[:300], "status": response.status_code}
+        _log.info("request", extra={"said": said | {"seconds": round(time.perf_counter() - begun, 3)}})
+        return response
+
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    """The body, if it is no larger and no slower than it may be."""
+    told = f"a body of more than {messages.LIMIT >> 20} MiB: cut it into smaller messages."
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > messages.LIMIT:
+        raise Refused(told, 413)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY):
+            async for part in request.stream():
+                body += part
+                if len(body) > messages.LIMIT:
+                    raise Refused(told, 413)
+    except TimeoutError:
+        raise Refused(f"a body that did not come within {_BODY:.0f} s: send smaller messages.", 408) from None
+    except ClientDisconnect:
+        raise Refused("a body that was cut off: send it again.", 400) from None
+    return bytes(body)
