@@ -1,5 +1,6 @@
 # make repro   the whole paper at the scale that params.yaml names, from nothing to outputs/<scale>/report.html;
-#              make repro SCALE=laptop names another scale there first
+#              make repro SCALE=laptop names another scale there first; make repro CLUSTER=tcp://HOST:PORT runs on the
+#              workers of a Dask cluster (docs/batch.md)
 # make report  that page from the records that are there, without running anything (make report SCALE=laptop)
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
@@ -26,6 +27,9 @@ BIN := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # One thread a process: on busy cores more are many times slower.
 test check: export OMP_NUM_THREADS := 1
+ifdef CLUSTER
+export PSL_CLUSTER := $(CLUSTER)
+endif
 
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
