@@ -1,12 +1,12 @@
 """Albums on frozen features, a simulated person answering: accuracy by number of answers, for every method.
 
     nice python bench/album_methods.py FOLDER [--seeds 5] [--rounds 8] [--budget 20] [--methods psl,random] [--pixels 1]
-    python bench/album_methods.py FOLDER --quick      two seeds, two rounds
+    python bench/album_methods.py FOLDER --quick      one seed, two rounds of two methods on 40 pictures
     python bench/album_methods.py FOLDER --time 10000 a round of an album with so many pictures, features made up
 
 FOLDER holds a folder of pictures for each class, such as Tiny ImageNet's train; five classes are drawn. 200 pictures of
-each make an album, every second one protected; 300 others are tested on. ``cifar10`` in place of FOLDER takes
-airplanes, automobiles, birds, cats and deer of ``data``, as bench/album.py does.
+each (``--pictures``) make an album, every second one protected; 300 others are tested on. ``cifar10`` in place of
+FOLDER takes airplanes, automobiles, birds, cats and deer of ``data``, as bench/album.py does.
 """
 
 import argparse
@@ -33,7 +33,7 @@ KINDS = ("airplane", "automobile", "bird", "cat", "deer")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    for name, value in {"seeds": 5, "rounds": 8, "budget": 20, "pixels": 0}.items():
+    for name, value in {"seeds": 5, "rounds": 8, "budget": 20, "pixels": 0, "pictures": 200}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--start", default="random,typical")
@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--time", type=int, default=0, metavar="N", help="time an album of N made-up pictures instead")
     options = parser.parse_args()
     if options.quick:
-        options.seeds, options.rounds = 2, 2
+        options.seeds, options.rounds, options.budget, options.pictures = 1, 2, 8, 8
+        options.methods, options.start = "psl,random", "random"
     with tempfile.TemporaryDirectory() as scratch:
         if options.time:
             return rounds(options.time, Path(scratch))
@@ -52,19 +53,21 @@ def main() -> None:
     show(table)
 
 
-def files(folder: str) -> tuple[list[str], list[tuple[bytes, int]], list[tuple[bytes, int]]]:
-    """Classes, and files with their class: 200 of each for the album, 300 others of each to test on."""
+def files(folder: str, count: int) -> tuple[list[str], list[tuple[bytes, int]], list[tuple[bytes, int]]]:
+    """Classes, and files with their class: ``count`` of each for the album, 300 others of each to test on."""
     if folder == "cifar10":
         dataset, names, found = data.load("cifar10"), list(KINDS), []
         for name in names:
-            rows = np.flatnonzero(np.asarray(dataset.train.labels) == dataset.classes.index(name))[:500]
+            rows = np.flatnonzero(np.asarray(dataset.train.labels) == dataset.classes.index(name))[: count + 300]
             found.append([_jpeg(np.asarray(dataset.train.images[row])) for row in rows])
     else:
         everything = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
         names = sorted(map(str, np.random.default_rng(0).choice(everything, 5, replace=False)))
-        found = [[path.read_bytes() for path in sorted(Path(folder, name).rglob("*.JPEG"))[:500]] for name in names]
-    album = [(payload, label) for label, each in enumerate(found) for payload in each[:200]]
-    return names, album, [(payload, label) for label, each in enumerate(found) for payload in each[200:]]
+        found = [
+            [path.read_bytes() for path in sorted(Path(folder, name).rglob("*.JPEG"))[: count + 300]] for name in names
+        ]
+    album = [(payload, label) for label, each in enumerate(found) for payload in each[:count]]
+    return names, album, [(payload, label) for label, each in enumerate(found) for payload in each[count:]]
 
 
 def _jpeg(image: np.ndarray) -> bytes:
@@ -117,7 +120,7 @@ def rounds(count: int, scratch: Path) -> None:
 
 def accuracies(options: argparse.Namespace, scratch: Path) -> pd.DataFrame:
     """A row a round."""
-    names, album_files, test_files = files(options.folder)
+    names, album_files, test_files = files(options.folder, options.pictures)
     truth = lay_out(album_files, names, scratch / "album")
     answers, rows, caches = np.array([names[label] for _, label in test_files]), [], {}
     plan = [(method, start, seed, True) for seed in range(options.seeds) for start in options.start.split(",")

@@ -1,6 +1,6 @@
 """Does a feature need more than 8 bits? Features of CIFAR-10 kept in three ways, learned from in two.
 
-    python bench/bits.py [--pixels 128] [--quick]
+    python bench/bits.py [--pixels 128] [--data data] [--quick]
 
 Of the first 3,000 training images so many are labelled; accuracy (%) on 2,000 other *training* images, mean of three
 draws. 8 bits are square roots as `psllab.features` keeps them, 16 bits the same in more steps, 32 the roots themselves.
@@ -51,19 +51,20 @@ def head(x: Tensor, y: Tensor, test: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pixels", type=int, default=128)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--data", default="data", help="the folder of data sets")
+    parser.add_argument("--quick", action="store_true", help="150 images and 100 to test on, to see that it runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    train = load("cifar10").train
-    rows = np.r_[:3000, 45_000:47_000]
+    train = load("cifar10", given.data).train
+    rows = np.r_[:150, -100:0] if given.quick else np.r_[:3000, 45_000:47_000]
     network, features = backbones.efficientnet_lite0(), []
     with torch.inference_mode():
-        for part in np.array_split(rows[:: 20 if given.quick else 1], -(-len(rows) // 16)):
+        for part in np.array_split(rows, -(-len(rows) // 16)):
             images = torch.tensor(train.images[part]).float()
             scaled = torch.nn.functional.interpolate(images, (given.pixels,) * 2, mode="bicubic", antialias=True)
             features.append(network.embed(scaled.clamp_(0, 255).contiguous(memory_format=torch.channels_last)))
     roots = (torch.cat(features).clone() / LARGEST).clamp(0, 1).sqrt()
-    labels = torch.tensor(train.labels[rows[:: 20 if given.quick else 1]])
+    labels = torch.tensor(train.labels[rows])
     n = len(roots) * 3 // 5
     for title, learn in (("logistic regression", logistic), ("mlp256", head)):
         for bits in (8, 16, 32):

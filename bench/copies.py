@@ -1,12 +1,13 @@
 """How many near copies of protected pictures are found, and how many strangers are held back.
 
-    python bench/copies.py [FOLDER] [--pictures 1000] [--strangers 4000]
+    python bench/copies.py [FOLDER] [--pictures 1000] [--strangers 4000] [--quick]
 
 From a folder of real pictures: each of the first is copied in several ways, each of the others is a stranger to them.
 """
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,16 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", default="data/tiny-imagenet-200/val/images")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--strangers", type=int, default=4000)
+    parser.add_argument("--quick", action="store_true", help="four pictures and four strangers")
     options = parser.parse_args()
+    if options.quick:
+        options.pictures = options.strangers = 4
+    if not Path(options.folder).is_dir():
+        return print(f"passed over: there is no folder {options.folder}")
     files = sorted(path for path in Path(options.folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     files = files[: options.pictures + options.strangers]
     if len(files) <= options.pictures:
-        return print(
-            f"passed over: {options.folder} holds {len(files)} pictures, and more than {options.pictures} are needed"
-        )
+        sys.exit(f"{options.folder} holds {len(files)} pictures, and more than {options.pictures} are needed.")
     kept = [bits(views(thumbnail(path.read_bytes()))) for path in files[: options.pictures]]
     print("| copy | found (%) | bits that differ: median, most |\n|---|---|---|")
     for name, change in COPIES.items():

@@ -1,6 +1,6 @@
 """A training step of heads by hand against the same step by autograd, on the same vectors.
 
-    python bench/heads.py [--features 1280] [--batch 64] [--peers 2]
+    python bench/heads.py [--features 1280] [--batch 64] [--peers 2] [--quick]
 
 Interleaved in one run on one thread; processor seconds, so that a busy machine counts less; medians and their ratio. A
 step of Random is that of the task learner (``mlp256``); one of PSL adds the lesson and both studies of the students
@@ -56,7 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("features", 1280), ("batch", 64), ("peers", 2), ("repeats", 15)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--quick", action="store_true", help="short vectors, one repetition: to see that it runs")
     given = parser.parse_args()
+    if given.quick:
+        given.features, given.repeats = 16, 1
     torch.set_num_threads(1)
     recipe = Recipe(batch_size=given.batch, lr=0.02, padding=0, flip=False)
     by_hand = Sides(given.features, recipe, given.peers)

@@ -34,13 +34,9 @@ HERE = f"http://localhost:{PORT}"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "program", type=Path, nargs="?", help="label-studio, installed by pip in an environment of its own"
-    )
+    parser.add_argument("program", type=Path, help="label-studio, installed by pip in an environment of its own")
     parser.add_argument("--exports", type=Path, help="keep the exports in this folder")
     options = parser.parse_args()
-    if options.program is None:
-        return print("passed over: name the program label-studio")
     with tempfile.TemporaryDirectory() as scratch:
         top = Path(scratch)
         for number in range(12):

@@ -1,6 +1,6 @@
 """What one pick of each rival from scikit-activeml costs: processor seconds and peak memory, by size of the pool.
 
-    python bench/rivals.py [--full] [NAME ...]
+    python bench/rivals.py [--quick] [--full] [NAME ...]
 
 N = 4,500 safe images with 128 features and 10 classes, 500 of them to pick; with ``--full`` 50,000 as well. Each in a
 process of its own, which may take 16 GiB of memory and ten minutes: what needs more says so.
@@ -49,13 +49,14 @@ def measure(name: str, n: int, labelled: int = 500, budget: int = 500, dim: int 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="N = 600 alone, to see that it runs")
     parser.add_argument("--full", action="store_true", help="N = 50,000 too")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         return measure(options.child[0], int(options.child[1]))
     print("| rival | N | CPU seconds | peak MiB |\n|---|---|---|---|")
-    for n in (4500, 50_000) if options.full else (4500,):
+    for n in (600,) if options.quick else (4500, 50_000) if options.full else (4500,):
         for name in options.names or NAMES:
             print(f"| {name} | {n:,} | {told(name, n)} |", flush=True)
 

@@ -365,8 +365,8 @@ def main():
     if wanted("memory"):
         n, b = sizes[-1]
         # Neither grows with the number of picks in the forms marked 20.
-        memory(n, b, classes[0], dim, [("core-set", b), ("BADGE", b), ("BADGE plain", 20), ("BADGE material.", 20),
-                                       ("ALFA-Mix caps", b)])  # fmt: skip
+        forms = [("core-set", b), ("BADGE", b), ("BADGE plain", 20), ("BADGE material.", 20), ("ALFA-Mix caps", b)]
+        memory(n, b, classes[0], dim, forms[:1] if options.quick else forms)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a smoke test, too short to measure anything")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    n, repetitions = (256, 1) if options.quick else (3000, 7)
+    n, repetitions = (64, 1) if options.quick else (3000, 7)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
     labels = random.integers(0, 10, n)
