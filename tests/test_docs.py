@@ -115,7 +115,9 @@ FOREIGN = {
     "flwr",
     "git",
     "label-studio",
+    "openssl",
     "pip",
+    "scp",
     "source",
 }
 

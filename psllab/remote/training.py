@@ -126,12 +126,12 @@ class Training:
         """The SHA-256 of all weights and buffers."""
         return messages.name_of(messages.pack(None, self.weights()))
 
-    def examine(self, test: list[str]) -> np.ndarray:
-        """The confusion matrix on the test pictures."""
+    def examine(self, test: list[str]) -> Arrays:
+        """The confusion ``matrix`` on the test pictures."""
         parts = [self._log.message(part, "test")[1] for part in test]
         images, labels = (np.concatenate([part[what] for part in parts]) for what in ("images", "labels"))
         with _told():
-            return self._cloud.examine(images, labels, self.classes)
+            return {"matrix": self._cloud.examine(images, labels, self.classes)}
 
     def _at(self, ids: np.ndarray) -> np.ndarray:
         try:
