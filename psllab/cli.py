@@ -129,7 +129,9 @@ _DATA = _takes("--data", complete=FOLDER, default="data", help="folder of the da
 _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of cores)")
 _DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, or cuda")
 _MACHINE = _all(_DATA, _JOBS, _DEVICE)
+_CLOUD = _takes("--cloud", default="", metavar="URL", help="train task learners on a server, see docs/remote.md")
 _ALBUM = _all(
+    _CLOUD,
     _takes("folder", complete=FOLDER, help="of pictures; nothing in it is changed"),
     _takes("--out", complete=FOLDER, help="the album's own files; else where this system keeps programs' data"),
 )
@@ -147,7 +149,7 @@ def _in_time(minutes: float | None) -> None:
 @_places("records go to OUT/SCALE/runs")
 @_MACHINE
 @_takes("--keep-stale", action="store_true", help="do not run records of other code again")
-@_takes("--cloud", metavar="URL", help="train task learners on a server, see docs/remote.md")
+@_CLOUD
 def _grid(options: argparse.Namespace) -> int:
     from psllab import grid
 

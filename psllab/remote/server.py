@@ -86,9 +86,9 @@ def application(store: Path, device: str = "auto") -> FastAPI:
 
     @app.get("/albums/{name}")
     async def state(client: Client, name: Name) -> dict[str, Any]:
-        """Which messages the server holds, and the seal of the last line of its log."""
-        log = server.album(client, name).log
-        return {"held": log.held(), "head": log.head}
+        """Which messages the server holds, the labelled pictures in them, and the seal of the last line of its log."""
+        album = server.album(client, name)
+        return {"held": album.log.held(), "labelled": sorted(album.ids), "head": album.log.head}
 
     @app.put("/albums/{name}/messages/{message}")
     async def receive(request: Request, client: Client, name: Name, message: MessageId) -> JSONResponse:

@@ -68,9 +68,10 @@ class RemoteCloud(Cloud):
         super().__init__(len(dataset.train), protected, network, protocol.recipe, device)
         self._link, self._images = remote.link, dataset.train.images
         self._contents = {_digest(self._images[index]) for index in protected}
+        self._ids: dict[int, int] = {}
         self._album, self._secret = _identity(remote, config.key)
         self._receipt = remote.folder and remote.folder / f"{config.key}.receipt.json"
-        self._held = self._there()
+        self._look()
         method = config.method if config.strategy.has_auxiliary else ""
         options = config.strategy.model_dump() if method else {}
         self._send(Opening(
@@ -81,14 +82,15 @@ class RemoteCloud(Cloud):
 
     # The wire
 
-    def _there(self) -> set[str]:
-        """What the server holds of this album already: of a run that was stopped."""
+    def _look(self) -> None:
+        """What the server holds of this album already: of a run that was stopped, or of a round before."""
+        self._held, self._known = set[str](), set[int]()
         try:
-            return set(self._link.send("GET", f"/albums/{self._album}", self.ledger, "state").json()["held"])
+            there = self._link.send("GET", f"/albums/{self._album}", self.ledger, "state").json()
+            self._held, self._known = set(there["held"]), set(there["labelled"])
         except Refused as error:
             if error.status != 404:
                 raise
-            return set()
 
     def _send(self, message: messages.Message, **arrays: np.ndarray) -> str:
         """Have the server receive a message, if it has not; its name."""
@@ -124,13 +126,22 @@ class RemoteCloud(Cloud):
                 raise ProtectedDataError(f"{told}: only images of the safe pool may leave the client.")
         super().upload(indices, images, labels)
         if labels is not None:
-            ids = np.array([self._id(index) for index in indices], dtype=np.int64)
+            for index, image, label in zip(indices, images, labels, strict=True):
+                self._ids[int(index)] = self._drawn(int(index), image.tobytes() + np.asarray(label).tobytes())
+            ids = self._named(indices)
+            new = np.array([int(one) not in self._known for one in ids], dtype=bool)
+            self._known.update(ids.tolist())
+            ids, images, labels = ids[new], images[new], labels[new]
             for part in messages.parts(images):
                 self._send(Pictures(kind="labelled"), ids=ids[part], images=images[part], labels=labels[part])
 
-    def _id(self, index: int | np.integer) -> int:
-        digest = hmac.digest(self._secret, str(int(index)).encode(), "sha256")
+    def _drawn(self, index: int, content: bytes) -> int:
+        """An id that is another for another picture in that place, or for another label of it."""
+        digest = hmac.digest(self._secret, str(index).encode() + b" " + content, "sha256")
         return int.from_bytes(digest[:8], "big") >> 1
+
+    def _named(self, indices: np.ndarray) -> np.ndarray:
+        return np.array([self._ids[int(index)] for index in indices], dtype=np.int64)
 
     # What it does with what it has
 
@@ -157,10 +168,9 @@ class RemoteCloud(Cloud):
         """Send the order: the batches of all epochs, by the ids of what was uploaded."""
         if self._ordered:
             return
-        ids = {int(index): self._id(index) for index in np.flatnonzero(self._labelled)}
-        names, rows = [], max(1, messages.PART // (13 * len(ids)))
+        names, rows = [], max(1, messages.PART // (13 * len(self._ids)))
         for start in range(0, len(self._plans), rows):
-            epochs = [_joined(epoch, ids) for epoch in self._plans[start : start + rows]]
+            epochs = [_joined(epoch, self._ids) for epoch in self._plans[start : start + rows]]
             stacked = {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
             names.append(self._send(Pictures(kind="plan"), **stacked))
         self._order = self._order.model_copy(update={"plans": names, "taught": taught})
@@ -206,7 +216,7 @@ class RemoteCloud(Cloud):
         """As ``Cloud.ask``."""
         if labelled is not None:
             kind, count = "labelled", len(labelled)
-            asked = Question(what=list(what), labelled=[self._id(index) for index in labelled])
+            asked = Question(what=list(what), labelled=self._named(labelled).tolist())
         else:
             kind, count = "unlabelled", sum(len(images) for images in self._inbox)
             groups = [
@@ -221,7 +231,7 @@ class RemoteCloud(Cloud):
         if labelled is None:
             self._inbox.clear()
             self._link.send("POST", f"/albums/{self._album}/unlabelled/drop", self.ledger, "drop")
-            self._held = self._there()
+            self._look()
         self.ledger.enter(f"down: answers on {kind} images", count, sum(array.nbytes for array in answers.values()))
         return answers
 
@@ -251,7 +261,8 @@ class RemoteCloud(Cloud):
 
     def weights(self) -> dict[str, Tensor]:
         """As ``Cloud.weights``: brought down from the server."""
-        return {name: torch.from_numpy(array) for name, array in self._ask("GET", "weights", "weights").items()}
+        told = sorted(self._ask("GET", "weights", "weights").items())
+        return {name.partition(" ")[2]: torch.from_numpy(array) for name, array in told}
 
 
 def _joined(epoch: list[Plan], ids: dict[int, int]) -> dict[str, np.ndarray]:

@@ -120,7 +120,9 @@ class Training:
         return dict(zip(("weight", "bias"), self._cloud.head(), strict=True))
 
     def weights(self) -> Arrays:
-        return {name: tensor.numpy() for name, tensor in self._cloud.weights().items()}
+        """All weights and buffers, their names numbered: safetensors forget the order."""
+        named = enumerate(self._cloud.weights().items())
+        return {f"{number:06} {name}": tensor.numpy() for number, (name, tensor) in named}
 
     def signature(self) -> str:
         """The SHA-256 of all weights and buffers."""
