@@ -130,7 +130,9 @@ _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of core
 _DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, cuda, mps, or xpu")
 _MACHINE = _all(_DATA, _JOBS, _DEVICE)
 _CLUSTER = _takes("--cluster", help="run on workers: a Dask scheduler (tcp://HOST:PORT), local, slurm, pbs, kubernetes")
+_CLOUD = _takes("--cloud", default="", metavar="URL", help="train task learners on a server, see docs/remote.md")
 _ALBUM = _all(
+    _CLOUD,
     _takes("folder", complete=FOLDER, help="of pictures; nothing in it is changed"),
     _takes("--out", complete=FOLDER, help="the album's own files; else where this system keeps programs' data"),
 )
@@ -149,7 +151,7 @@ def _in_time(minutes: float | None) -> None:
 @_MACHINE
 @_CLUSTER
 @_takes("--keep-stale", action="store_true", help="do not run records of other code again")
-@_takes("--cloud", metavar="URL", help="train task learners on a server, see docs/remote.md")
+@_CLOUD
 def _grid(options: argparse.Namespace) -> int:
     from psllab import grid
 
@@ -183,12 +185,7 @@ def _grid(options: argparse.Namespace) -> int:
 def _cloud(options: argparse.Namespace) -> None:
     from psllab.remote import service
 
-    if options.admit:
-        print(service.admit(options.store, options.admit))
-    elif options.forget:
-        print(f"{service.forget(options.store, options.forget)} albums of {options.forget} forgotten.")
-    else:
-        service.serve(options.store, options.host, options.port, options.cert, options.key, options.device)
+    service.command(options)
 
 
 @_command("replay", "train again what a server trained, from its log alone", "replay STORE/clients/ada/ALBUM")
@@ -197,11 +194,7 @@ def _cloud(options: argparse.Namespace) -> None:
 def _replay(options: argparse.Namespace) -> int:
     from psllab.remote import replay
 
-    equal = True
-    for told, same in replay.replay(options.log, options.device):
-        print(told, flush=True)
-        equal = equal and same
-    return 0 if equal else 1
+    return replay.command(options)
 
 
 @_command("audit", "say what crossed, by the log of a server", "audit STORE/clients/ada/ALBUM")

@@ -117,7 +117,9 @@ FOREIGN = {
     "flwr",
     "git",
     "label-studio",
+    "openssl",
     "pip",
+    "scp",
     "source",
 }
 

@@ -45,6 +45,8 @@ class Album(Labelling):
         Begin another album, though this machine knows one of these pictures; what that one protects stays protected.
     warn : bool
         Whether to warn (``ProtectionWarning``) of what ``preview().notices`` and ``rewritten`` tell.
+    cloud : str, optional
+        Address of a server that trains the task learner (see ``psllab.remote``); otherwise it trains here.
 
     Attributes
     ----------
@@ -98,7 +100,7 @@ class Album(Labelling):
             done = training.train(
                 self.learning, self._index.images(range(len(labels))), self.classes, labels, before,
                 np.array(list(now), np.int64), kept_back, self._state.rounds,
-                len(self._state.open) or len(known), self._state.ledger, crossed, progress, stop,
+                len(self._state.open) or len(known), self._state.ledger, crossed, progress, stop, self._cloud,
             )  # fmt: skip
         except Stopped:
             return None

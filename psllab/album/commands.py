@@ -13,7 +13,7 @@ from psllab.album.album import Album
 def ask(options: argparse.Namespace) -> int:
     """Write what to label next; learn first from answers that are new."""
     given = (options.folder, options.classes, options.protect, options.out)
-    with Album(*given, progress=_Bar("pictures"), new=options.new, warn=False) as album:
+    with Album(*given, progress=_Bar("pictures"), new=options.new, warn=False, cloud=options.cloud) as album:
         kinds = {"held-back": album.preview().held_back, "earlier": album.preview().earlier}
         album.release([path for word in options.release for path in kinds.get(word, [word])])
         print(album.preview(), *album.rewritten, sep="\n")
@@ -37,7 +37,7 @@ def ask(options: argparse.Namespace) -> int:
 
 def tell(options: argparse.Namespace) -> int:
     """Take labels in; when nothing of the round waits, learn from it."""
-    with Album(options.folder, out=options.out, warn=False) as album:
+    with Album(options.folder, out=options.out, warn=False, cloud=options.cloud) as album:
         print(*album.preview().notices, *album.rewritten, sep="\n")
         print(exchange.import_labels(album, options.labels, options.by))
         if album.waiting:

@@ -35,7 +35,7 @@ class OpenAlbum:
         self, folder: str | Path, classes: Iterable[str] | None = None,
         protect: Protect | dict[str, Any] | str | Path | list[str] | None = None, out: str | Path | None = None,
         learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None, new: bool = False,
-        warn: bool = True,
+        warn: bool = True, cloud: str = "",
     ):  # fmt: skip
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():
@@ -44,6 +44,11 @@ class OpenAlbum:
         if self.home.is_relative_to(self.folder):
             raise ValueError(f"{self.home} lies in the folder of pictures, which stays as it is: choose another `out`.")
         records.prepare(self.home)
+        self._cloud = None
+        if cloud:
+            from psllab.remote import stub  # an extra
+
+            self._cloud = stub.Remote.at(cloud, self.home)
         self._checkpoints = Checkpoints(self.home)
         if self.home in _OPEN:
             _OPEN[self.home].close()  # a cell of the same notebook that is run again

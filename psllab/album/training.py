@@ -16,7 +16,7 @@ from torch import Tensor
 from pslcore.data import Dataset, Split, chunks
 from pslcore.models import NetworkName
 from pslcore.recipe import Recipe, answer
-from pslcore.runs import Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
+from pslcore.runs import CloudOf, Config, Protocol, Session, fingerprint, packed, prepare_process, records, unpacked
 from pslcore.settings import Seed, Settings, Whole
 from pslcore.sides import Pools, task_learner
 from psllab import features
@@ -144,7 +144,7 @@ def train(
     learning: Learning, images: np.ndarray, classes: tuple[str, ...], labels: np.ndarray, before: np.ndarray,
     now: np.ndarray, kept_back: np.ndarray, cycle: int, budget: int, ledger: dict[str, Any] | None,
     crossed: Callable[[dict[str, Any]], object], progress: Progress | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], bool] | None = None, cloud: CloudOf | None = None,
 ) -> Round:  # fmt: skip
     """One cycle, as ``runs.run`` has it: hand over what is labelled, train both sides, rank the safe pool.
 
@@ -168,6 +168,8 @@ def train(
         Told the ledger's state as soon as the pictures are uploaded.
     progress, stop : callables, optional
         Told (epochs done, epochs), and asked, after each epoch.
+    cloud : callable, optional
+        As for ``runs.run``.
 
     Returns
     -------
@@ -187,7 +189,7 @@ def train(
     dataset = Dataset("album", Split(images, labels), Split(images[:0], labels[:0]), classes)
     pools = Pools(len(images), before, kept_back)
     count = [len(before) + len(now)]
-    session = Session(_Protocol(config, dataset, count, labels, fingerprint(config), recipe, pools), device)
+    session = Session(_Protocol(config, dataset, count, labels, fingerprint(config), recipe, pools), device, cloud)
     if ledger is not None:
         session.cloud.ledger.restore(ledger)
     if len(now):

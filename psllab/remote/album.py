@@ -29,7 +29,7 @@ class Album:
 
     def __init__(self, folder: Path):
         self.log = Log(folder)
-        self._ids: set[int] = set()
+        self.ids: set[int] = set()
         self._size: tuple[int, ...] | None = None
         for line in self.log.lines:
             if line["kind"] in ("open", "labelled") and self.log.holds(line["id"]):
@@ -75,7 +75,7 @@ class Album:
         if isinstance(message, Opening):
             self._opening, self._recipe = message, Recipe.of(message.recipe)
         elif message.kind == "labelled":
-            self._ids.update(arrays["ids"].tolist())
+            self.ids.update(arrays["ids"].tolist())
             self._size = arrays["images"].shape[2:]
 
     def _check_opening(self, message: Opening) -> None:
@@ -113,12 +113,12 @@ class Album:
             raise Refused(f"the label {wrong[0]}: this album has the classes 0 to {opening.classes - 1}.")
         if message.kind == "labelled":
             ids = arrays["ids"].tolist()
-            if min(ids) < 0 or len(set(ids)) != len(ids) or self._ids & set(ids):
+            if min(ids) < 0 or len(set(ids)) != len(ids) or self.ids & set(ids):
                 raise Refused("pictures whose ids are negative, or named twice, or were received with a label before.")
 
     def _check_plan(self, arrays: Arrays) -> None:
         recipe, most = self._recipe, 2 * self._recipe.padding
-        if unknown := set(np.unique(arrays["ids"]).tolist()) - self._ids:
+        if unknown := set(np.unique(arrays["ids"]).tolist()) - self.ids:
             raise Refused(f"a plan with {len(unknown)} pictures that were not received with a label: send them first.")
         if any(((arrays[name] < 0) | (arrays[name] > most)).any() for name in ("top", "left")):
             raise Refused(f"a plan with crops beyond the border of {recipe.padding} pixels: keep to the recipe.")

@@ -1,5 +1,6 @@
 """What the log of an album shows: what crossed, and that the task learner came from that and nothing else."""
 
+import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,15 @@ _SAID = {
     "open": "settings", "labelled": "labelled pictures", "test": "test pictures", "plan": "planned epochs",
     "unlabelled": "pictures to be scored", "order": "training orders",
 }  # fmt: skip
+
+
+def command(options: argparse.Namespace) -> int:
+    """What ``pslcore replay`` does; 1 if something came out otherwise."""
+    equal = True
+    for told, same in replay(options.log, options.device):
+        print(told, flush=True)
+        equal = equal and same
+    return 0 if equal else 1
 
 
 def opened(folder: str | Path, head: str = "") -> Log:
@@ -48,7 +58,7 @@ def replay(folder: str | Path, device: str = "auto") -> Iterator[tuple[str, bool
     done = {line["id"]: line["weights"] for line in log.of("trained")}
     if not done:
         raise ValueError(f"{folder}: no training was finished, so there is nothing to compare.")
-    exams: dict[str, Line] = {line["id"]: line for line in log.of("examined")}
+    exams: dict[str, Line] = {line["id"]: line for line in log.of("gave") if "matrix" in line}
     for number, (order, signature) in enumerate(done.items()):
         training = Training(log, order, where)
         while training.done < training.epochs:
@@ -56,7 +66,7 @@ def replay(folder: str | Path, device: str = "auto") -> Iterator[tuple[str, bool
         found, told = training.signature(), ""
         same = found == signature
         if (exam := exams.get(order)) is not None:
-            matrix, before = training.examine(exam["test"]), np.array(exam["matrix"])
+            matrix, before = training.examine(exam["test"])["matrix"], np.array(exam["matrix"])
             metric = METRICS["mean IoU" if training.pixels else "accuracy"]
             same = same and np.array_equal(matrix, before)
             told = f"{'mean IoU' if training.pixels else 'accuracy'} {metric(matrix):.4f}, was {metric(before):.4f}; "

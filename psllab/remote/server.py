@@ -23,8 +23,9 @@ from pslcore.runs import prepare_process
 from psllab.remote import messages
 from psllab.remote.album import Album
 from psllab.remote.log import DamagedLog
-from psllab.remote.messages import Exam, Question, Refused
-from psllab.remote.work import Server, Work
+from psllab.remote.messages import Arrays, Exam, Question, Refused
+from psllab.remote.training import Training
+from psllab.remote.work import Server
 
 _BODY = 120.0
 """Seconds in which a body must have come."""
@@ -85,9 +86,9 @@ def application(store: Path, device: str = "auto") -> FastAPI:
 
     @app.get("/albums/{name}")
     async def state(client: Client, name: Name) -> dict[str, Any]:
-        """Which messages the server holds, and the seal of the last line of its log."""
-        log = server.album(client, name).log
-        return {"held": log.held(), "head": log.head}
+        """Which messages the server holds, the labelled pictures in them, and the seal of the last line of its log."""
+        album = server.album(client, name)
+        return {"held": album.log.held(), "labelled": sorted(album.ids), "head": album.log.head}
 
     @app.put("/albums/{name}/messages/{message}")
     async def receive(request: Request, client: Client, name: Name, message: MessageId) -> JSONResponse:
@@ -95,7 +96,10 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         body = await _body(request)
         async with server.locks[client, name]:
             album = server.album(client, name, new=True)
-            new = await asyncio.to_thread(album.receive, message, body)
+            try:
+                new = await asyncio.to_thread(album.receive, message, body)
+            finally:
+                server.keep(client, name)
         if new:
             server.received.labels(album.log.lines[-1]["kind"]).inc(len(body))
         return JSONResponse({"new": new, "head": album.log.head}, 201 if new else 200)
@@ -118,25 +122,51 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         said = {"items": sum(len(lesson) for lesson in there.values()), "id": order, "epoch": epoch}
         return given(work.album, "logits on labelled pictures", messages.pack(None, there), **said)
 
-    async def trained(client: str, name: str, order: str) -> Work | None:
-        work = server.work(client, name, order)
-        return work if await work.until(lambda: work.finished) else None
+    async def told(
+        at: tuple[str, str, str],
+        kind: str,
+        ask: Callable[..., Arrays],
+        *asked: Any,
+        note: Callable[[Arrays], dict] = lambda said: {},
+    ) -> Response:
+        """What a training that is finished says; 202 while it is not."""
+        work = server.work(*at)
+        if not await work.until(lambda: work.finished):
+            return Response(status_code=202)
+        said = await server.compute(ask, work.training, *asked)
+        items = len(np.atleast_1d(next(iter(said.values()))))
+        return given(work.album, kind, messages.pack(None, said), items=items, id=at[2], **note(said))
 
     @app.post("/albums/{name}/orders/{order}/answers")
     async def answers(
         client: Client, name: Name, order: MessageId, asked: Annotated[Question, Depends(question)]
     ) -> Response:
-        """What the trained task learner says of pictures; those sent for that are forgotten with the answer."""
-        if (asked.unlabelled is None) == (asked.labelled is None):
-            raise Refused("a question about both or neither of `unlabelled` and `labelled`: ask about one.")
-        if (work := await trained(client, name, order)) is None or work.training is None:
-            return Response(status_code=202)
-        if asked.labelled is not None:
-            told = await server.compute(work.training.recall, asked.what, asked.labelled)
-        else:
-            told = await server.compute(work.training.score, asked.what, asked.unlabelled)
-        kind = "answers on labelled pictures" if asked.labelled is not None else "answers on unlabelled pictures"
-        return given(work.album, kind, messages.pack(None, told), items=len(next(iter(told.values()))), id=order)
+        """What the trained task learner says of labelled pictures, or of those that were sent for that."""
+        at = client, name, order
+        if asked.labelled is not None and asked.unlabelled is None:
+            return await told(at, "answers on labelled pictures", Training.recall, asked.what, asked.labelled)
+        if asked.unlabelled is not None and asked.labelled is None:
+            return await told(at, "answers on unlabelled pictures", Training.score, asked.what, asked.unlabelled)
+        raise Refused("a question about both or neither of `unlabelled` and `labelled`: ask about one.")
+
+    @app.get("/albums/{name}/orders/{order}/head")
+    async def head(client: Client, name: Name, order: MessageId) -> Response:
+        """Weight and bias of the trained task learner's last layer."""
+        return await told((client, name, order), "weights of the last layer", Training.head)
+
+    @app.get("/albums/{name}/orders/{order}/weights")
+    async def weights(client: Client, name: Name, order: MessageId) -> Response:
+        """All weights of the trained task learner."""
+        return await told((client, name, order), "weights of the task learner", Training.weights)
+
+    @app.post("/albums/{name}/orders/{order}/exam")
+    async def exam(client: Client, name: Name, order: MessageId, asked: Annotated[Exam, Depends(exam_of)]) -> Response:
+        """The confusion matrix of the trained task learner on test pictures: true classes down, given ones across."""
+
+        def note(said: Arrays) -> dict[str, Any]:
+            return {"test": asked.test, "matrix": said["matrix"].tolist()}
+
+        return await told((client, name, order), "metrics", Training.examine, asked.test, note=note)
 
     @app.post("/albums/{name}/unlabelled/drop")
     async def drop(client: Client, name: Name) -> dict[str, int]:
@@ -148,40 +178,12 @@ def application(store: Path, device: str = "auto") -> FastAPI:
             log.append("dropped", items=len(names))
         return {"dropped": len(names)}
 
-    @app.get("/albums/{name}/orders/{order}/head")
-    async def head(client: Client, name: Name, order: MessageId) -> Response:
-        """Weight and bias of the trained task learner's last layer."""
-        if (work := await trained(client, name, order)) is None or work.training is None:
-            return Response(status_code=202)
-        told = await server.compute(work.training.head)
-        return given(work.album, "weights of the last layer", messages.pack(None, told), items=1, id=order)
-
-    @app.get("/albums/{name}/orders/{order}/weights")
-    async def weights(client: Client, name: Name, order: MessageId) -> Response:
-        """All weights of the trained task learner."""
-        if (work := await trained(client, name, order)) is None or work.training is None:
-            return Response(status_code=202)
-        told = await server.compute(work.training.weights)
-        return given(work.album, "weights of the task learner", messages.pack(None, told), items=1, id=order)
-
-    @app.post("/albums/{name}/orders/{order}/exam")
-    async def exam(client: Client, name: Name, order: MessageId, asked: Annotated[Exam, Depends(exam_of)]) -> Response:
-        """The confusion matrix of the trained task learner on test pictures: true classes down, given ones across."""
-        if (work := await trained(client, name, order)) is None or work.training is None:
-            return Response(status_code=202)
-        matrix = await server.compute(work.training.examine, asked.test)
-        work.album.log.append("examined", id=order, test=asked.test, matrix=matrix.tolist())
-        return given(work.album, "metrics", messages.pack(None, {"matrix": matrix}), items=int(matrix.sum()), id=order)
-
     @app.delete("/albums/{name}/payloads")
     async def forget(client: Client, name: Name) -> dict[str, int]:
         """Remove all that was received, keep the chain of the log."""
         async with server.locks[client, name]:
             count = server.album(client, name).log.forget()
-            server._albums.pop((client, name))
-            work = server.live.pop((client, name), None)
-            if work is not None and work.task is not None:
-                work.task.cancel()
+            server.let_go((client, name))
         return {"forgotten": count}
 
     def refused(request: Request, error: Exception) -> JSONResponse:

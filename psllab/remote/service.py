@@ -1,5 +1,6 @@
 """The process of a server: who may come, what is forgotten, and how it listens."""
 
+import argparse
 import fcntl
 import json
 import logging
@@ -15,6 +16,16 @@ from pslcore.runs import records
 from psllab.remote.log import Log
 from psllab.remote.server import application
 from psllab.remote.work import clients, digest
+
+
+def command(options: argparse.Namespace) -> None:
+    """What ``pslcore cloud`` does."""
+    if options.admit:
+        print(admit(options.store, options.admit))
+    elif options.forget:
+        print(f"{forget(options.store, options.forget)} albums of {options.forget} forgotten.")
+    else:
+        serve(options.store, options.host, options.port, options.cert, options.key, options.device)
 
 
 def admit(store: str | Path, client: str) -> str:

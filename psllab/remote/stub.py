@@ -7,17 +7,11 @@ in the training set; how many pictures there are, which are protected and what t
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import ssl
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import httpx
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,109 +19,11 @@ from torch import Tensor
 from pslcore.data import Plan, SomeLabels, plans
 from pslcore.models import Network
 from pslcore.runs import Protocol, records
-from pslcore.sides import AuxiliaryModule, Cloud, Ledger, ProtectedDataError, task_learner
+from pslcore.sides import AuxiliaryModule, Cloud, ProtectedDataError, task_learner
 from pslcore.streams import derive, torch_stream
 from psllab.remote import messages
+from psllab.remote.link import Link
 from psllab.remote.messages import Exam, Opening, Order, Pictures, Question, Refused
-
-_PATIENCE = 3600.0
-"""Seconds that a server may be away."""
-_LONGEST = 30.0
-"""Seconds between two attempts."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """The way to a server.
-
-    Attributes
-    ----------
-    url : str
-        ``https://host:port``; ``http`` on the loopback alone.
-    token : str
-        Of this client.
-    certificate : str
-        File of the certificate that the server's is held against; the system's where there is none.
-    """
-
-    url: str
-    token: str
-    certificate: str = ""
-
-    @classmethod
-    def of(cls, url: str) -> "Link":
-        """With ``PSLCORE_TOKEN`` and ``PSLCORE_CERTIFICATE`` of the environment."""
-        parsed = httpx.URL(url)
-        loopback = parsed.host in ("127.0.0.1", "localhost", "::1")
-        if not parsed.host or not (parsed.scheme == "https" or (parsed.scheme == "http" and loopback)):
-            raise ValueError(f"the cloud {url!r}: write https://host:port (http is for the loopback alone).")
-        token, certificate = (os.environ.get(f"PSLCORE_{name}", "") for name in ("TOKEN", "CERTIFICATE"))
-        if not token or not token.isascii():
-            raise ValueError(f"no token for {url}: set PSLCORE_TOKEN to what `pslcore cloud --admit NAME` printed.")
-        if certificate and not Path(certificate).is_file():
-            raise ValueError(f"PSLCORE_CERTIFICATE = {certificate!r} is no file: name the server's certificate.")
-        return cls(url.rstrip("/"), token, certificate)
-
-    @cached_property
-    def _client(self) -> httpx.Client:
-        verify = ssl.create_default_context(cafile=self.certificate or None)
-        head = {"authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=head, verify=verify, timeout=60, trust_env=False)
-
-    def send(
-        self, method: str, path: str, body: bytes = b"", ledger: Ledger | None = None, kind: str = ""
-    ) -> httpx.Response:
-        """Ask until there is an answer; a server that is away is waited for, with growing pauses, and so is a training.
-
-        Raises
-        ------
-        OSError
-            If the server stays away, or its disk is full, or the two do not trust each other.
-        FloatingPointError
-            If the training diverged there.
-        Refused
-            If the server takes no such message; its own sentence.
-        """
-        pause, since = 0.5, time.monotonic()
-        while True:
-            try:
-                reply = self._client.request(method, path, content=body)
-            except httpx.TransportError as error:
-                if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                    mend = "set PSLCORE_CERTIFICATE to the server's own."
-                    raise OSError(f"the certificate of {self.url} is not trusted here ({error}): {mend}") from None
-                trouble = f"{type(error).__name__}: {error}".rstrip(": ")
-            else:
-                if ledger is not None:
-                    ledger.enter(f"wire up: {kind}", 1, len(body))
-                    ledger.enter(f"wire down: {kind}", 1, len(reply.content))
-                if reply.status_code == 202:
-                    since = time.monotonic()
-                    continue
-                if reply.status_code not in (502, 503, 504):
-                    return self._checked(reply)
-                trouble = f"status {reply.status_code}"
-            if time.monotonic() - since > _PATIENCE:
-                raise OSError(
-                    f"{self.url} did not answer for {_PATIENCE / 60:.0f} minutes ({trouble}): start it, then go on."
-                )
-            print(f"{self.url} does not answer ({trouble}): trying again in {pause:g} s.", file=sys.stderr)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST)
-
-    def _checked(self, reply: httpx.Response) -> httpx.Response:
-        if reply.is_success:
-            return reply
-        try:
-            said = reply.json()
-            told, kind = str(said["error"])[:500], said.get("kind")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            told, kind = "no reason given", None
-        if kind == "diverged":
-            raise FloatingPointError(told)
-        if reply.status_code in (401, 507):
-            raise OSError(f"{self.url}: {told}")
-        raise Refused(f"{self.url} refused a message: {told}", reply.status_code)
 
 
 @dataclass(frozen=True)
@@ -172,9 +68,10 @@ class RemoteCloud(Cloud):
         super().__init__(len(dataset.train), protected, network, protocol.recipe, device)
         self._link, self._images = remote.link, dataset.train.images
         self._contents = {_digest(self._images[index]) for index in protected}
+        self._ids: dict[int, int] = {}
         self._album, self._secret = _identity(remote, config.key)
         self._receipt = remote.folder and remote.folder / f"{config.key}.receipt.json"
-        self._held = self._there()
+        self._look()
         method = config.method if config.strategy.has_auxiliary else ""
         options = config.strategy.model_dump() if method else {}
         self._send(Opening(
@@ -185,14 +82,15 @@ class RemoteCloud(Cloud):
 
     # The wire
 
-    def _there(self) -> set[str]:
-        """What the server holds of this album already: of a run that was stopped."""
+    def _look(self) -> None:
+        """What the server holds of this album already: of a run that was stopped, or of a round before."""
+        self._held, self._known = set[str](), set[int]()
         try:
-            return set(self._link.send("GET", f"/albums/{self._album}").json()["held"])
+            there = self._link.send("GET", f"/albums/{self._album}", self.ledger, "state").json()
+            self._held, self._known = set(there["held"]), set(there["labelled"])
         except Refused as error:
             if error.status != 404:
                 raise
-            return set()
 
     def _send(self, message: messages.Message, **arrays: np.ndarray) -> str:
         """Have the server receive a message, if it has not; its name."""
@@ -204,14 +102,14 @@ class RemoteCloud(Cloud):
             )
         name = messages.name_of(body)
         if name not in self._held:
-            self._link.send("PUT", f"/albums/{self._album}/messages/{name}", body, self.ledger, message.kind)
+            self._link.send("PUT", f"/albums/{self._album}/messages/{name}", self.ledger, message.kind, body)
             self._held.add(name)
         return name
 
     def _ask(self, method: str, what: str, kind: str, question: Question | Exam | None = None) -> messages.Arrays:
         body = question.model_dump_json().encode() if question else b""
         path = f"/albums/{self._album}/orders/{self._ordered}/{what}"
-        reply = self._link.send(method, path, body, self.ledger, kind)
+        reply = self._link.send(method, path, self.ledger, kind, body)
         self._seal = reply.headers.get("log-head", "")
         return messages.arrays_of(reply.content, finite=False)  # of a training that diverges they are not
 
@@ -228,13 +126,22 @@ class RemoteCloud(Cloud):
                 raise ProtectedDataError(f"{told}: only images of the safe pool may leave the client.")
         super().upload(indices, images, labels)
         if labels is not None:
-            ids = np.array([self._id(index) for index in indices], dtype=np.int64)
+            for index, image, label in zip(indices, images, labels, strict=True):
+                self._ids[int(index)] = self._drawn(int(index), image.tobytes() + np.asarray(label).tobytes())
+            ids = self._named(indices)
+            new = np.array([int(one) not in self._known for one in ids], dtype=bool)
+            self._known.update(ids.tolist())
+            ids, images, labels = ids[new], images[new], labels[new]
             for part in messages.parts(images):
                 self._send(Pictures(kind="labelled"), ids=ids[part], images=images[part], labels=labels[part])
 
-    def _id(self, index: int | np.integer) -> int:
-        digest = hmac.digest(self._secret, str(int(index)).encode(), "sha256")
+    def _drawn(self, index: int, content: bytes) -> int:
+        """An id that is another for another picture in that place, or for another label of it."""
+        digest = hmac.digest(self._secret, str(index).encode() + b" " + content, "sha256")
         return int.from_bytes(digest[:8], "big") >> 1
+
+    def _named(self, indices: np.ndarray) -> np.ndarray:
+        return np.array([self._ids[int(index)] for index in indices], dtype=np.int64)
 
     # What it does with what it has
 
@@ -261,10 +168,9 @@ class RemoteCloud(Cloud):
         """Send the order: the batches of all epochs, by the ids of what was uploaded."""
         if self._ordered:
             return
-        ids = {int(index): self._id(index) for index in np.flatnonzero(self._labelled)}
-        names, rows = [], max(1, messages.PART // (13 * len(ids)))
+        names, rows = [], max(1, messages.PART // (13 * len(self._ids)))
         for start in range(0, len(self._plans), rows):
-            epochs = [_joined(epoch, ids) for epoch in self._plans[start : start + rows]]
+            epochs = [_joined(epoch, self._ids) for epoch in self._plans[start : start + rows]]
             stacked = {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
             names.append(self._send(Pictures(kind="plan"), **stacked))
         self._order = self._order.model_copy(update={"plans": names, "taught": taught})
@@ -310,7 +216,7 @@ class RemoteCloud(Cloud):
         """As ``Cloud.ask``."""
         if labelled is not None:
             kind, count = "labelled", len(labelled)
-            asked = Question(what=list(what), labelled=[self._id(index) for index in labelled])
+            asked = Question(what=list(what), labelled=self._named(labelled).tolist())
         else:
             kind, count = "unlabelled", sum(len(images) for images in self._inbox)
             groups = [
@@ -324,8 +230,8 @@ class RemoteCloud(Cloud):
         answers = {name: answers[name] for name in what}
         if labelled is None:
             self._inbox.clear()
-            self._link.send("POST", f"/albums/{self._album}/unlabelled/drop", b"", self.ledger, "drop")
-            self._held = self._there()
+            self._link.send("POST", f"/albums/{self._album}/unlabelled/drop", self.ledger, "drop")
+            self._look()
         self.ledger.enter(f"down: answers on {kind} images", count, sum(array.nbytes for array in answers.values()))
         return answers
 
@@ -355,7 +261,8 @@ class RemoteCloud(Cloud):
 
     def weights(self) -> dict[str, Tensor]:
         """As ``Cloud.weights``: brought down from the server."""
-        return {name: torch.from_numpy(array) for name, array in self._ask("GET", "weights", "weights").items()}
+        told = sorted(self._ask("GET", "weights", "weights").items())
+        return {name.partition(" ")[2]: torch.from_numpy(array) for name, array in told}
 
 
 def _joined(epoch: list[Plan], ids: dict[int, int]) -> dict[str, np.ndarray]:

@@ -120,18 +120,20 @@ class Training:
         return dict(zip(("weight", "bias"), self._cloud.head(), strict=True))
 
     def weights(self) -> Arrays:
-        return {name: tensor.numpy() for name, tensor in self._cloud.weights().items()}
+        """All weights and buffers, their names numbered: safetensors forget the order."""
+        named = enumerate(self._cloud.weights().items())
+        return {f"{number:06} {name}": tensor.numpy() for number, (name, tensor) in named}
 
     def signature(self) -> str:
         """The SHA-256 of all weights and buffers."""
         return messages.name_of(messages.pack(None, self.weights()))
 
-    def examine(self, test: list[str]) -> np.ndarray:
-        """The confusion matrix on the test pictures."""
+    def examine(self, test: list[str]) -> Arrays:
+        """The confusion ``matrix`` on the test pictures."""
         parts = [self._log.message(part, "test")[1] for part in test]
         images, labels = (np.concatenate([part[what] for part in parts]) for what in ("images", "labels"))
         with _told():
-            return self._cloud.examine(images, labels, self.classes)
+            return {"matrix": self._cloud.examine(images, labels, self.classes)}
 
     def _at(self, ids: np.ndarray) -> np.ndarray:
         try:

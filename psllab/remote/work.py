@@ -156,6 +156,18 @@ class Server:
                 old.task.cancel()
         return work
 
+    def keep(self, client: str, name: str) -> None:
+        """Hold the album in memory, if anything of it was received."""
+        if not self._albums[client, name].log.lines:
+            del self._albums[client, name]
+
+    def let_go(self, key: tuple[str, str]) -> None:
+        """Hold nothing of an album in memory."""
+        self._albums.pop(key, None)
+        work = self.live.pop(key, None)
+        if work is not None and work.task is not None:
+            work.task.cancel()
+
     async def close(self) -> None:
         tasks = [work.task for work in self.live.values() if work.task is not None]
         for task in tasks:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install '.[cloud]'")
 
-from psllab.remote import service, stub
+from psllab.remote import link, service
 
 TOP = Path(__file__).parents[3]
 
@@ -65,7 +65,7 @@ class Process:
             self.process.wait(timeout=60)
 
     def link(self, name="ada"):
-        return stub.Link(self.url, self.tokens[name], str(self.certificate))
+        return link.Link(self.url, self.tokens[name], str(self.certificate))
 
     def albums(self, name="ada"):
         return [path for path in self.store.glob(f"clients/{name}/*") if path.is_dir()]
