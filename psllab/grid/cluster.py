@@ -112,7 +112,7 @@ class Cluster:
         if not self._fit:
             self.close()
             raise ValueError(f"{where}: none of its workers can run this.")
-        able = [bool(resources[BFLOAT16]) for resources in self._fit]
+        able = [bool(resources[BFLOAT16]) for resources in self._fit.values()]
         self.native, self.mixed = any(able), len(set(able)) > 1
 
     def close(self) -> None:
@@ -125,38 +125,53 @@ class Cluster:
         self, attempt: Attempt, tasks: Iterator[tuple[int, Config]], n: int, folder: Path, deadline: float | None
     ) -> Iterator[Any]:
         """What comes of each attempt, as they end; its files are in the folder by then."""
-        ended, going = SimpleQueue[Future](), dict[Future, str]()
+        ended, going, known = SimpleQueue[Future](), dict[Future, tuple[int, Config]](), set(self._fit)
+
+        def submit(number: int, config: Config) -> None:
+            left = None if deadline is None else deadline - time.time()
+            settled = isinstance(config.recipe, Settled) and config.recipe.settled == "bfloat16"
+            future = self._client.submit(
+                _there, attempt, number, config, self._root, self._device, left, self._session, pure=False,
+                key=f"{self._session}-{config.key}-{uuid4().hex[:8]}", resources={BFLOAT16 if settled else FIT: 1},
+            )  # fmt: skip
+            going[future] = number, config
+            future.add_done_callback(ended.put)
+
         try:
             while True:
                 while len(going) < 2 * self._slots() and (task := next(tasks, None)) is not None:  # one waits for each
-                    number, config = task
-                    left = None if deadline is None else deadline - time.time()
-                    settled = isinstance(config.recipe, Settled) and config.recipe.settled == "bfloat16"
-                    self._newest(config.key).set(_files(folder, config.key))
-                    future = self._client.submit(
-                        _there, attempt, number, config, self._root, self._device, left, self._session,
-                        key=f"{self._session}-{config.key}-{number}", pure=False,
-                        resources={BFLOAT16 if settled else FIT: 1},
-                    )  # fmt: skip
-                    going[future] = config.key
-                    future.add_done_callback(ended.put)
+                    self._newest(task[1].key).set(_files(folder, task[1].key))
+                    submit(*task)
                 if not going:
                     return
                 with suppress(Empty):
                     future = ended.get(timeout=_SECONDS)
-                    if future.status not in ("finished", "error"):
-                        raise OSError("the cluster's scheduler went away: what was finished is kept; call it again.")
-                    answer, files = future.result()
-                    _put(folder, key := going.pop(future), files)
-                    self._newest(key).delete()
-                    yield answer
+                    if future in going:
+                        number, config = going.pop(future)
+                        yield self._ended(future, number, config.key, folder)
                 for key, files in self._kept.get(batch=True):
-                    if key in going.values():
+                    if any(key == config.key for _, config in going.values()):
                         _put(folder, key, files)
+                if fresh := set(self._fit) - known:  # Dask does not give them what waited for a worker to come
+                    known |= fresh
+                    placed = {key for keys in self._client.processing().values() for key in keys}
+                    for future in [each for each in going if each.key not in placed and not each.done()]:
+                        task = going.pop(future)
+                        future.cancel()
+                        submit(*task)
         finally:
             self._client.cancel(list(going))
-            for key in going.values():
-                self._newest(key).delete()
+
+    def _ended(self, future: Future, number: int, key: str, folder: Path) -> Any:
+        """What came of an attempt; trouble, if its workers died again and again."""
+        if future.status not in ("finished", "error"):
+            raise OSError("the cluster's scheduler went away: what was finished is kept; call it again.")
+        if (error := future.exception()) is not None:
+            return number, (f"{type(error).__name__}: {error}", ""), 0.0
+        answer, files = future.result()
+        _put(folder, key, files)
+        self._newest(key).delete()
+        return answer
 
     def _newest(self, key: str) -> Variable:
         return Variable(f"{self._session}-{key}", client=self._client)
@@ -166,10 +181,10 @@ class Cluster:
             self._fit, self._asked = self._workers(), time.monotonic()
         return max(1, len(self._fit))
 
-    def _workers(self) -> list[dict[str, float]]:
-        """The resources of those that fit."""
-        found = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return [worker["resources"] for worker in found if worker["resources"].get(FIT)]
+    def _workers(self) -> dict[str, dict[str, float]]:
+        """The resources of those that fit, by address."""
+        found = self._client.scheduler_info(n_workers=-1)["workers"]
+        return {at: worker["resources"] for at, worker in found.items() if worker["resources"].get(FIT)}
 
 
 def _started(name: str, jobs: int) -> Any:
