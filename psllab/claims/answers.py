@@ -34,14 +34,10 @@ COSTS = Question(
 )  # fmt: skip
 QUESTIONS = (
     WORKS,
-    *(
-        Question(f"PSL against {rival}", "ahead", {"psl-superior": f"fig3a: PSL – {rival}"})
-        for rival in ("Entropy", "BADGE", "ALFA-Mix")
-    ),
-    Question(
-        "PSL against PSL without both studies", "ahead: 2.5 points at 3,000 labels",
-        {"fig5a-each-helps": "PSL – without both"},
-    ),
+    *(Question(f"PSL against {rival}", "ahead", {"psl-superior": f"fig3a: PSL – {rival}"})
+      for rival in ("Entropy", "BADGE", "ALFA-Mix")),
+    Question("PSL against PSL without both studies", "ahead: 2.5 points at 3,000 labels",
+             {"fig5a-each-helps": "PSL – without both"}),
     COSTS,
 )  # fmt: skip
 
