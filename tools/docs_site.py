@@ -29,7 +29,7 @@ LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(?:#L\d+|(#[^)]*))?\)")  # no line
 FIGURE = '<div class="figure"><script type="application/json">{}</script></div>'
 SHOWS = {
     "Guides": ["install", "hands_on", "your_method", "your_network", "methods", "features", "album", "federated"],
-    "Results": ["results", "claims", "deviations"],
+    "Results": ["results", "claims", "performance", "deviations"],
     "Reference": ["settings", "glossary", "house", "pipeline", "batch"],
 }
 """The pages of ``docs/`` under each tab; a page that is named by none comes last under Guides."""
