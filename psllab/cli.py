@@ -163,7 +163,7 @@ def _grid(options: argparse.Namespace) -> int:
     results = grid.run(
         options.experiment, options.scale, params=options.params, root=options.data, out=options.out,
         jobs=options.jobs, minutes=options.minutes, keep_stale=options.keep_stale, device=options.device,
-        cluster=options.cluster, cloud=options.cloud,
+        cluster=options.cluster, cloud=options.cloud or None,
     )  # fmt: skip
     done, left = len(results.runs), len(results.unfinished)
     print(f"{options.experiment} at {options.scale}: {done} runs finished, {left} to go.")

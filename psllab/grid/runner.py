@@ -162,6 +162,8 @@ def run(
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs} processes cannot run anything: give a whole number from 1.")
+    if cloud is not None and (cluster := cluster or os.environ.get("PSL_CLUSTER")):
+        raise ValueError(f"a server trains the task learners and {cluster} runs the experiments: name one of the two.")
     deadline = None if minutes is None else time.time() + 60 * minutes
     folder = runs_folder(out, scale)
     before = collect(experiment, scale, params, out)

@@ -70,9 +70,9 @@ def test_it_is_the_loop_of_the_experiments(opened, labelled):
     seen = {}
     original = training.Session
 
-    def session(protocol, device):
+    def session(protocol, *given):
         seen["protocol"] = protocol
-        return original(protocol, device)
+        return original(protocol, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "Session", session)

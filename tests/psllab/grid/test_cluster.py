@@ -20,7 +20,7 @@ from psllab.grid import cluster  # noqa: E402
 
 BASE = {
     "dataset": "digits", "teacher": "resnet8", "initial": 20, "budget": 20, "final": 120,
-    "recipe": {"epochs": 8, "batch_size": 32, "padding": 1, "flip": False, "precision": "auto"},
+    "recipe": {"epochs": 5, "batch_size": 32, "padding": 1, "flip": False, "precision": "auto"},
 }  # fmt: skip
 
 
@@ -135,6 +135,11 @@ def test_a_cluster_that_cannot_be_had_is_told_before_anything_runs(here, monkeyp
     monkeypatch.setenv("PSL_CLUSTER", where)
     with pytest.raises(error, match=said):
         here("there")
+
+
+def test_a_cluster_and_a_server_are_not_for_the_same_runs(here):
+    with pytest.raises(ValueError, match="name one of the two"):
+        here("there", "local", cloud=lambda *given: None)
 
 
 def test_without_dask_the_sentence_says_what_to_install(monkeypatch):

@@ -10,11 +10,12 @@ import time
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from pslcore import runs, strategies
 from pslcore.runs import records
 from pslcore.sides import Ledger, ProtectedDataError
-from psllab import grid
+from psllab import cli, grid
 from psllab.remote import link, replay, stub
 from psllab.remote.log import DamagedLog, Log
 
@@ -74,6 +75,34 @@ def test_other_settings_cross_as_well(server, tiny, root, changes):
     config = tiny(**changes)
     there = runs.run(config, root, None, "cpu", None, stub.Remote(server.link()))
     assert said(there) == said(runs.run(config, root, None, "cpu"))
+
+
+def test_the_command_line_takes_a_server_for_runs_and_none_for_federations(server, root, settings_of_tiny, tmp_path):
+    shared = {name: value for name, value in settings_of_tiny.items() if name != "method"}
+    federation = shared | {
+        "clients": 2,
+        "rounds": 2,
+        "initial": 24,
+        "budget": 8,
+        "final": 24,
+        "protected_fraction": 0.2,
+    }
+    methods = {"methods": {"A": {"method": "random"}}, "seeds": 1}
+    sections = {"one": methods | {"config": shared}, "many": methods | {"config": federation}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"scales": {"quick": sections}}))
+    where = ["--params", tmp_path / "params.yaml", "--data", root, "--device", "cpu", "--jobs", "1", "--out"]
+
+    def grid_of(experiment, folder, *more):
+        return cli.main(["grid", experiment, *map(str, where), str(tmp_path / folder), *more])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PSLCORE_TOKEN", server.tokens["ada"])
+        patch.setenv("PSLCORE_CERTIFICATE", str(server.certificate))
+        assert grid_of("one", "here") == grid_of("one", "there", "--cloud", server.url) == grid_of("many", "here") == 0
+        assert grid_of("many", "there", "--cloud", server.url) == 1  # it has a server of its own
+    here, there = ((tmp_path / name / "quick" / "runs").glob("????????????????.json") for name in ("here", "there"))
+    (there,) = map(grid.read, there)
+    assert said(there) in [said(grid.read(path)) for path in here]
 
 
 def test_a_training_that_diverges_says_the_same(server, tiny, root):
