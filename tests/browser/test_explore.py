@@ -105,7 +105,7 @@ def test_buckets(lab, browser, picture):
     page.wait_for_selector(".psl-gallery .psl-marked")
     cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.cells.length")
     kinds = page.evaluate("() => [...window.jupyterapp.shell.currentWidget.content.model.cells].map(c => c.type)")
-    assert (cells, kinds[-1]) == (5, "code")
+    assert (cells, kinds[-1]) == (7, "code")
 
     # a lasso
     plot = page.locator(".js-plotly-plot .nsewdrag").nth(1)
