@@ -169,10 +169,13 @@ def _named(row: dict) -> str:
     return f"{row['claim'].rstrip('.')} ({'; '.join(filter(None, (row['basis'], words.brief(row), paper)))})"
 
 
-def counts(page: Path, scale: str) -> str:
-    """How many claims have each verdict."""
-    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(judged(scale)).items())
-    return f"At the scale `{scale}`: {told}.\n"
+def counts(page: Path, *scales: str) -> str:
+    """How many claims have each verdict, a line for each scale."""
+    told = {
+        scale: ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(judged(scale)).items() if count)
+        for scale in scales
+    }
+    return "".join(f"* `{scale}`: {verdict}.\n" for scale, verdict in told.items())
 
 
 def claims(page: Path, *scales: str) -> str:

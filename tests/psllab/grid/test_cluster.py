@@ -20,7 +20,7 @@ from psllab.grid import cluster  # noqa: E402
 
 BASE = {
     "dataset": "digits", "teacher": "resnet8", "initial": 20, "budget": 20, "final": 120,
-    "recipe": {"epochs": 12, "batch_size": 32, "padding": 1, "flip": False, "precision": "auto"},
+    "recipe": {"epochs": 8, "batch_size": 32, "padding": 1, "flip": False, "precision": "auto"},
 }  # fmt: skip
 
 
