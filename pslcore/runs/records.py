@@ -45,7 +45,7 @@ def canonical(value: object) -> str:
 
 def key(config: dict) -> str:
     """Name of the record of a config: 16 hexadecimal digits of its hash."""
-    return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
+    return digest(config)[:16]
 
 
 def content(record: Any) -> Any:
@@ -70,11 +70,12 @@ def write(path: Path, record: dict) -> None:
 def sealed(record: dict) -> dict:
     """A record with its format and its digest."""
     record = record | {"format": FORMAT}
-    return record | {"digest": _digest(record)}
+    return record | {"digest": digest(record)}
 
 
-def _digest(record: dict) -> str:
-    return hashlib.sha256(canonical(record).encode()).hexdigest()
+def digest(value: object) -> str:
+    """The SHA-256 of the canonical text."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def _text(sealed: dict) -> bytes:
@@ -133,7 +134,7 @@ def opened(sealed: dict, place: str) -> dict:
         If the digest is not that of the contents, or the format is another one.
     """
     record = {name: value for name, value in sealed.items() if name != "digest"}
-    if "format" not in record or sealed.get("digest") != _digest(record):
+    if "format" not in record or sealed.get("digest") != digest(record):
         mend = "run it again."
         raise DamagedRecord(f"{place} is damaged (its digest does not fit its contents): it is not trusted; {mend}")
     if record.pop("format") != FORMAT:

@@ -97,6 +97,7 @@ class Evidence:
         self.table = cache(lambda name: figures.frame(self.results(name)))
         self.areas = cache(lambda name: statistics.areas(self.table(name)))
         self.best = cache(lambda name: self._best(self.table(name)))
+        self.most_seeds = cache(lambda name: int(self.table(name).groupby("method")["seed"].nunique().max()))
         self.clocked = cache(
             lambda name: [(cell.label, grid.seconds_of(record)) for cell, record in self.results(name).runs]
         )
@@ -151,7 +152,7 @@ class Evidence:
         That is one class's share of accuracy or of mean IoU. Nothing is asked before a curve has reached the first
         interim analysis.
         """
-        if self.interim and self.table(experiment).groupby("method")["seed"].nunique().max() < self.interim[0]:
+        if self.interim and self.most_seeds(experiment) < self.interim[0]:
             return
         best, n_classes = self.best(experiment), self.results(experiment).runs[0][1]["data"]["classes"]
         if best < (floor := 100 / n_classes + LEARNED):

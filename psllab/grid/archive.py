@@ -9,7 +9,6 @@ Thousands of picks a run do not compress. A scale of many such runs keeps those 
 are ``brief``.
 """
 
-import hashlib
 import json
 import lzma
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ _DIGITS = ("0-3", "4-7", "8-b", "c-f")
 
 def digest(record: dict[str, Any]) -> str:
     """A hash of what the record says, timings, machine and versions apart: 16 hexadecimal digits."""
-    return record.get("content") or hashlib.sha256(records.canonical(records.content(record)).encode()).hexdigest()[:16]
+    return record.get("content") or records.digest(records.content(record))[:16]
 
 
 def brief(record: dict[str, Any]) -> dict[str, Any]:

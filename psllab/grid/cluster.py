@@ -23,8 +23,8 @@ from distributed import Client, Future, Queue, Variable, Worker, WorkerPlugin, g
 import psllab
 from pslcore.recipe import native_bfloat16
 from pslcore.runs import Config, load, prepare_process, records
+from psllab.grid.executors import Attempt
 from psllab.grid.precision import Settled
-from psllab.grid.workers import Attempt
 
 ENGINES = {
     "local": ("distributed", "LocalCluster"),
@@ -46,7 +46,7 @@ class Fitness(WorkerPlugin):
     """Gives a worker, also one that joins later, the resources that runs ask for, if it has what they need."""
 
     def __init__(self, root: str | Path, device: str, sets: Mapping[str, str]):
-        self.root, self.device, self.sets, self.code, self.versions = root, device, sets, _code(), _versions()
+        self.root, self.device, self.sets, self.code, self.versions = root, device, sets, _code(), records.versions()
         self.trouble = ""
 
     async def setup(self, worker: Worker) -> None:
@@ -61,7 +61,9 @@ class Fitness(WorkerPlugin):
     def _examine(self) -> bool:
         if _code() != self.code:
             raise ValueError("its code is another one: install the same version.")
-        if other := sorted(f"{name} {found}" for name, found in _versions().items() if found != self.versions[name]):
+        if other := sorted(
+            f"{name} {found}" for name, found in records.versions().items() if found != self.versions[name]
+        ):
             raise ValueError(f"it has {', '.join(other)}: install the versions of the machine that asks.")
         for name, fingerprint in self.sets.items():
             if load(name, self.root).fingerprint != fingerprint:
@@ -267,8 +269,3 @@ def _code() -> str:
     """Fingerprint of both packages, as they stand."""
     files = sorted(Path(psllab.__file__).parents[1].glob("ps*/**/*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    """Of the libraries that decide a number."""
-    return records.versions()

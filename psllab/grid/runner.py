@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from pslcore.runs import CloudOf, Config, OutOfTime, Record, records, schema
 from pslcore.settings import Name, short
-from psllab.grid import archive, precision, progress, workers
+from psllab.grid import archive, executors, precision, progress
 from psllab.grid import params as parameters
 from psllab.grid.equivalence import current
 from psllab.grid.params import Cell, cells, config_of, run_one
@@ -162,7 +162,8 @@ def run(
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs} processes cannot run anything: give a whole number from 1.")
-    if cloud is not None and (cluster := cluster or os.environ.get("PSL_CLUSTER")):
+    cluster = cluster or os.environ.get("PSL_CLUSTER", "")
+    if cloud is not None and cluster:
         raise ValueError(f"a server trains the task learners and {cluster} runs the experiments: name one of the two.")
     deadline = None if minutes is None else time.time() + 60 * minutes
     folder = runs_folder(out, scale)
@@ -175,8 +176,8 @@ def run(
     for cell in todo:  # bad input is found before anything runs
         parameters.check(cell.config, root)
     known, failures = {cell.label: seconds_of(record) for cell, record in kept}, []
-    sets, where = {cell.config.dataset for cell in todo}, cluster or os.environ.get("PSL_CLUSTER", "")
-    with closing(workers.of(where if todo else "", jobs or cpu_count(), root, device, sets)) as executor:
+    sets = {cell.config.dataset for cell in todo}
+    with closing(executors.of(cluster if todo else "", jobs or cpu_count(), root, device, sets)) as executor:
         todo, later = precision.fitting(todo, kept, executor.native, executor.mixed)
         if later:
             print(
@@ -185,16 +186,15 @@ def run(
             )
         tasks = ((number, todo[number].config) for number in _longest_first(todo, known))
         attempt = partial(_attempt, cloud=cloud)
-        bar = tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo)
-        for number, trouble, seconds in executor.answers(attempt, tasks, len(todo), folder, deadline):
-            if seconds is None:  # out of time
-                continue
-            known[todo[number].label] = seconds
-            bar.update(trouble is None)
-            if trouble:
-                failures.append((todo[number], trouble))
-            progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
-        bar.close()
+        with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:
+            for number, trouble, seconds in executor.answers(attempt, tasks, len(todo), folder, deadline):
+                if seconds is None:  # out of time
+                    continue
+                known[todo[number].label] = seconds
+                bar.update(trouble is None)
+                if trouble:
+                    failures.append((todo[number], trouble))
+                progress.tell(experiment, len(kept) + bar.n, len(kept) + len(todo), bar.format_dict["elapsed"], bar.n)
     if failures:
         log = _log(folder.parent / f"{experiment}.log", failures)
         told = "; ".join(f"{cell.label}, seed {cell.config.seed}: {sentence}" for cell, (sentence, _) in failures[:3])

@@ -1,14 +1,10 @@
-"""What runs a grid: processes here, joblib's, one thread each, or a cluster's workers.
-
-Those here end with the process that started them, whatever ended it.
-"""
+"""Processes that compute, joblib's, one thread each: they end with the process that started them, whatever ended it."""
 
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
@@ -17,61 +13,6 @@ _held: set[int] = set()
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function that can be named from its module, and what it is given."""
-
-
-Attempt = Callable[..., Any]
-"""``attempt(number, config, root, folder, device, deadline)``: what comes of one run."""
-# Nothing of torch is imported before it is needed: the thread below must be at work at once.
-
-
-class Executor(Protocol):
-    """``native``: runs can train in bfloat16, which a worker computes itself; ``mixed``: another does not."""
-
-    native: bool
-    mixed: bool
-
-    def answers(
-        self, attempt: Attempt, tasks: Iterator[tuple[int, Any]], n: int, folder: Path, deadline: float | None
-    ) -> Iterator[Any]:
-        """What comes of the attempt at each of ``n`` tasks (number, config), as they end."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-def of(cluster: str, jobs: int, root: str | Path, device: str, sets: Collection[str]) -> Executor:
-    """The cluster, if one is named, else ``jobs`` processes; ``sets`` are the data sets that will be needed."""
-    if not cluster:
-        return LocalExecutor(jobs, root, device)
-    try:
-        from psllab.grid.cluster import Cluster
-    except ImportError as error:
-        raise ValueError(f"a cluster needs Dask ({error}): pip install 'pslcore[cluster]'.") from None
-    from pslcore.runs import load
-
-    return Cluster(cluster, jobs, root, device, {name: load(name, root).fingerprint for name in sets})
-
-
-class LocalExecutor:
-    """Processes of this machine."""
-
-    mixed = False
-
-    def __init__(self, jobs: int, root: str | Path, device: str):
-        from pslcore.recipe import native_bfloat16
-        from pslcore.runs import prepare_process
-
-        self._jobs, self._root, self._device = jobs, root, device
-        self.native = native_bfloat16(prepare_process(device))
-
-    def answers(
-        self, attempt: Attempt, tasks: Iterator[tuple[int, Any]], n: int, folder: Path, deadline: float | None
-    ) -> Iterator[Any]:
-        given = self._root, folder, self._device, deadline
-        return answers(((attempt, (*task, *given)) for task in tasks), max(1, min(self._jobs, n)))
-
-    def close(self) -> None:
-        pass
 
 
 def answers(tasks: Iterator[Task], size: int) -> Iterator[Any]:

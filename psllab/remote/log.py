@@ -5,7 +5,6 @@ or put in is named and nothing is trusted from there on; lines cut off at the en
 that the client was told (``pslcore audit LOG --head SEAL``).
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -70,7 +69,7 @@ class Log:
             try:
                 line = json.loads(text)
                 seal = line.pop("seal")
-                sound = (line["n"], line["prev"], seal) == (number, before, _seal(line))
+                sound = (line["n"], line["prev"], seal) == (number, before, records.digest(line))
                 sound = sound and _text(line | {"seal": seal}) == text + b"\n"
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 sound = False
@@ -85,7 +84,7 @@ class Log:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._one_at_a_time, self._file.open("ab") as file:
             line = {"n": len(self.lines), "at": at, "kind": kind, "prev": self.head} | said
-            line["seal"] = _seal(line)
+            line["seal"] = records.digest(line)
             before = file.tell()
             try:
                 file.write(_text(line))
@@ -154,10 +153,6 @@ class Log:
         self.drop(held)
         self.append("forgotten", items=len(held))
         return len(held)
-
-
-def _seal(line: Line) -> str:
-    return hashlib.sha256(records.canonical(line).encode()).hexdigest()
 
 
 def _text(line: Line) -> bytes:

@@ -67,9 +67,9 @@ def replay(folder: str | Path, device: str = "auto") -> Iterator[tuple[str, bool
         same = found == signature
         if (exam := exams.get(order)) is not None:
             matrix, before = training.examine(exam["test"])["matrix"], np.array(exam["matrix"])
-            metric = METRICS["mean IoU" if training.pixels else "accuracy"]
+            name = "mean IoU" if training.pixels else "accuracy"
             same = same and np.array_equal(matrix, before)
-            told = f"{'mean IoU' if training.pixels else 'accuracy'} {metric(matrix):.4f}, was {metric(before):.4f}; "
+            told = f"{name} {METRICS[name](matrix):.4f}, was {METRICS[name](before):.4f}; "
         compared = "the same" if found == signature else f"were {signature[:16]}"
         yield f"training {number}, {training.pictures} labelled pictures: {told}weights {found[:16]}, {compared}", same
 

@@ -4,7 +4,6 @@ A view reads results and runs nothing. Its notebook shows it piece by piece and 
 exhibits of a scale from whatever records are there, without any notebook.
 """
 
-import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +92,7 @@ class View:
 def digest(*results: Results) -> str:
     """One hash of what the records say, timings, machine and versions apart: equal if they are bit for bit."""
     said = {record["key"]: grid.digest(record) for each in results for _, record in each.runs}
-    return hashlib.sha256(records.canonical(said).encode()).hexdigest()[:16]
+    return records.digest(said)[:16]
 
 
 def areas(results: Results) -> dict[str, float]:

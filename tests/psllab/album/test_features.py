@@ -85,7 +85,8 @@ def test_an_extraction_that_was_killed_goes_on(folder, opened, net, monkeypatch)
     net.fail_after = 10**6
     first, _ = len(net.seen), net.seen.clear()
     album = opened(learning=None)
-    assert len(net.seen) <= 30 - 5 * (first // 5) < 30
+    # A thread of the first try may still end its picture, which is computed again.
+    assert len(set(net.seen)) <= 30 - 5 * (first // 5) < 30
     whole = album._index.images(range(30))
     assert len({row.tobytes() for row in whole}) == 30
 

@@ -11,7 +11,7 @@ import yaml
 
 from pslcore.runs import load, records
 from psllab import grid
-from psllab.grid import Cell, config_of, precision, workers
+from psllab.grid import Cell, config_of, executors, precision
 
 distributed = pytest.importorskip("distributed")
 from distributed import Client, LocalCluster  # noqa: E402
@@ -22,6 +22,7 @@ BASE = {
     "dataset": "digits", "teacher": "resnet8", "initial": 20, "budget": 20, "final": 120,
     "recipe": {"epochs": 8, "batch_size": 32, "padding": 1, "flip": False, "precision": "auto"},
 }  # fmt: skip
+OTHERS = records.versions() | {"torch": "1.0"}
 
 
 @pytest.fixture
@@ -97,14 +98,14 @@ def test_a_deadline_can_be_brought_forward():
     ("lacks", "value", "said"),
     [
         ("_code", lambda: "another", "its code is another one: install the same version"),
-        ("_versions", lambda: records.versions() | {"torch": "1.0"}, "it has torch 1.0: install the versions of"),
+        ("records.versions", lambda: OTHERS, "it has torch 1.0: install the versions of"),
         ("load", lambda name, root: SimpleNamespace(fingerprint=""), "its digits under data is another data set"),
     ],
 )
 def test_what_a_worker_lacks_is_told(monkeypatch, lacks, value, said):
     fitness = cluster.Fitness("data", "cpu", {"digits": load("digits", "data").fingerprint})
     fitness._examine()
-    monkeypatch.setattr(cluster, lacks, value)
+    monkeypatch.setattr(f"{cluster.__name__}.{lacks}", value)
     with pytest.raises(ValueError, match=said):
         fitness._examine()
 
@@ -145,7 +146,7 @@ def test_a_cluster_and_a_server_are_not_for_the_same_runs(here):
 def test_without_dask_the_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "psllab.grid.cluster", None)
     with pytest.raises(ValueError, match=r"a cluster needs Dask .*: pip install 'pslcore\[cluster\]'"):
-        workers.of("local", 1, "data", "cpu", [])
+        executors.of("local", 1, "data", "cpu", [])
 
 
 def test_mixed_workers_begin_in_the_precision_that_all_have():

@@ -8,7 +8,7 @@ import pytest
 
 from pslcore import recipe
 from pslcore.runs import Config, OutOfTime, fingerprint, records
-from psllab.grid import CEILING, Cell, GridError, runner
+from psllab.grid import CEILING, Cell, GridError, executors, runner
 
 
 def contents(results):
@@ -343,7 +343,8 @@ def precisions(results):
 
 
 def this_machine(monkeypatch, native):
-    monkeypatch.setattr(recipe, "native_bfloat16", lambda device: native)
+    for module in (recipe, executors):
+        monkeypatch.setattr(module, "native_bfloat16", lambda device: native)
 
 
 def test_a_seed_begun_in_float32_is_finished_in_it_on_any_machine(here, half_done, monkeypatch):
