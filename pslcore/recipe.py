@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -173,12 +175,39 @@ def forward(network: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
         return network(images).float()
 
 
+_HELD = 1 << 27
+"""Bytes of answers of one kind that stay in memory; more go to the system's temporary folder."""
+
+
 @torch.no_grad()
 def answer(
     network: nn.Module, batches: Iterable[Tensor], question: Callable[[Tensor], tuple[Tensor, ...]], dim: int = 0
 ) -> list[Tensor]:
     """Put every batch to the network in eval mode and float32; the answers, each joined along ``dim``, on the CPU."""
     network.eval()
-    parts = [[part.float().cpu() for part in question(images)] for images in batches]
+    files, parts = list[SpooledTemporaryFile](), list[Tensor]()
+    for images in batches:
+        parts = [part.float().cpu().movedim(dim, 0).contiguous() for part in question(images)]
+        files = files or [SpooledTemporaryFile(_HELD) for _ in parts]  # noqa: SIM115
+        for file, part in zip(files, parts, strict=True):
+            try:
+                file.write(part.numpy().data)
+            except OSError as error:
+                told = f"{gettempdir()} has no room for what a network answers on a large pool ({error})"
+                raise OSError(f"{told}: set TMPDIR to a folder on a larger disk.") from error
     network.train()
-    return [torch.cat(column, dim) for column in zip(*parts, strict=True)]
+    joined = (_joined(file, part) for file, part in zip(files, parts, strict=True))
+    return [column.movedim(0, dim).contiguous() for column in joined]
+
+
+def _joined(file: SpooledTemporaryFile, like: Tensor) -> Tensor:
+    """All rows in the file, mapped if it lies on the disk."""
+    with file:
+        file.flush()
+        held, row = file.tell(), like[:1].nbytes or 1
+        if held > _HELD:
+            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(held // row, *like.shape[1:])))  # type: ignore[call-overload]
+        rows = np.empty((held // row, *like.shape[1:]), dtype=np.float32)
+        file.seek(0)
+        file.readinto(rows.data)
+    return torch.from_numpy(rows)

@@ -37,7 +37,7 @@ def as_matrix(values, name: str, rows: int | None = None, columns: int | None = 
         if wanted is not None and array.shape[axis] != wanted:
             what = ("rows", "columns")[axis]
             raise ValueError(f"{name} must have {wanted} {what} but has shape {array.shape}: pass arrays that match.")
-    if not np.isfinite(array).all():
+    if not (np.isfinite(array.max(initial=0.0)) and np.isfinite(array.min(initial=0.0))):  # no mask of all values
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise ValueError(f"{name} holds NaN or infinity, first in row {row}: remove or repair it.")
     return array

@@ -52,7 +52,8 @@ def k_center_greedy(features, centers, budget: int) -> np.ndarray:
     Each row carries an interval that is proven to hold its distance; cheap float32 products make the intervals,
     centred features keep them narrow. Only a small active set, the rows with the highest upper bounds, is kept
     up to date; a pick stands when its lower bound beats every other upper bound, fresh or stale. Where
-    intervals overlap, the few contenders are settled in float64. Memory: one float32 copy of the points.
+    intervals overlap, the few contenders are settled in float64. Memory: float32 copies of the centres and of the
+    active set; the features, which may lie on the disk, are centred tile by tile where they are needed.
     """
     features = as_matrix(features, "features")
     centers = as_matrix(centers, "centers", columns=features.shape[1])
@@ -65,22 +66,18 @@ def k_center_greedy(features, centers, budget: int) -> np.ndarray:
 class _Greedy:
     """Intervals around the squared distance to the nearest centre, and the greedy walk over them.
 
-    `points` holds, centred, in float32 and in units of `scale` (a power of two): the candidates, the labelled
-    points, then a copy of each pick, so that the `count` centres are always one contiguous slice.
+    `centers` holds the labelled points and then a copy of each pick, centred, in float32 and in units of `scale` (a
+    power of two); of the candidates `points` gives the same, and only their squares are kept.
     """
 
     def __init__(self, features, labelled, budget):
         (n, dim), m = features.shape, len(labelled)
         self.features, self.labelled = features, labelled
         self.scale = unit_scale(float(max(max(a.max(), -a.min()) for a in (features, labelled) if a.size)))
-        mean = features.mean(axis=0, dtype=np.float64)
-        self.points = np.empty((n + m + budget, dim), dtype=np.float32)
-        self.squares = np.empty(n + m + budget)
-        for start, part in _tiles(features, labelled):
-            tile = self.points[start : start + len(part)]
-            tile[:] = (part - mean) * self.scale
-            self.squares[start : start + len(part)] = np.einsum("nd,nd->n", tile, tile, dtype=np.float64)
-        self.centers, self.center_squares = self.points[n:], self.squares[n:]
+        self.mean = features.mean(axis=0, dtype=np.float64)
+        self.centers, self.center_squares = np.empty((m + budget, dim), dtype=np.float32), np.empty(m + budget)
+        self.centers[:m], self.center_squares[:m] = self.centred(labelled), _squares(self.centred(labelled))
+        self.squares = np.concatenate([_squares(self.centred(part)) for part in _tiles(features)])
         # |error of 2<x, c>| <= 2 D u |x||c| <= D u (|x|^2 + |c|^2); the rest is for roundings elsewhere.
         self.slack = (dim + 32) * 2.0**-24
         self.lower = np.full(n, np.inf)  # true only for rows whose `seen` is `count`
@@ -121,10 +118,18 @@ class _Greedy:
             batch = 32
         return self.picks
 
+    def centred(self, points):
+        """Points as they came, made as `centers` are."""
+        return ((points - self.mean) * self.scale).astype(np.float32, order="C")
+
+    def points(self, rows):
+        """Candidates, made as `centers` are."""
+        return self.centred(self.features[rows])
+
     def add(self, row):
         """Make a row the next centre."""
         self.picks[self.count - len(self.labelled)] = row
-        self.centers[self.count], self.center_squares[self.count] = self.points[row], self.squares[row]
+        self.centers[self.count], self.center_squares[self.count] = self.points(row), self.squares[row]
         self.lower[row] = self.upper[row] = -np.inf
         self.count += 1
 
@@ -135,7 +140,7 @@ class _Greedy:
         self.lo[position] = self.hi[position] = -np.inf
         middle = self.block_squares + self.squares[row]
         spread = self.slack * middle + _TINY
-        middle += self.block @ (-2 * self.points[row])
+        middle += self.block @ (-2 * self.centers[self.count - 1])
         np.minimum(self.lo, middle - spread, out=self.lo)
         np.minimum(self.hi, middle + spread, out=self.hi)
 
@@ -150,7 +155,7 @@ class _Greedy:
         self.active = np.flatnonzero(chosen)
         self.refresh(self.active[self.seen[self.active] < self.count])
         self.lo, self.hi = self.lower[self.active], self.upper[self.active]
-        self.block, self.block_squares = self.points[self.active], self.squares[self.active]
+        self.block, self.block_squares = self.points(self.active), self.squares[self.active]
 
     def refresh(self, rows):
         """Account for all centres in the intervals of `rows`: one product per tile, grouped by what is missing."""
@@ -158,7 +163,7 @@ class _Greedy:
             group = rows[self.seen[rows] == first]
             for start in range(0, len(group), _ROWS):
                 part = group[start : start + _ROWS]
-                block = self.points[part].T
+                block = self.points(part).T
                 low = np.full(len(part), np.inf, dtype=np.float32)
                 high = low.copy()
                 for at in range(first, self.count, _CENTERS):
@@ -193,7 +198,7 @@ class _Greedy:
                 gap = (self.features[rows[a]].astype(np.float64) - self.raw_centers(b)) * self.scale
                 np.minimum.at(exact, a, (gap * gap).sum(axis=1))
 
-        block, squares = -2 * self.points[rows], self.squares[rows, None] * (1 - self.slack) - _TINY
+        block, squares = -2 * self.points(rows), self.squares[rows, None] * (1 - self.slack) - _TINY
         for at in range(first, self.count, _COLUMNS):
             part = slice(at, min(at + _COLUMNS, self.count))
             lower = block @ self.centers[part].T + (squares + self.center_squares[part] * (1 - self.slack))
@@ -208,22 +213,21 @@ class _Greedy:
         """The centres as they came, in float64."""
         m = len(self.labelled)
         ours = j >= m
-        out = np.empty((len(j), self.points.shape[1]))
+        out = np.empty((len(j), self.features.shape[1]))
         out[ours], out[~ours] = self.features[self.picks[j[ours] - m]], self.labelled[j[~ours]]
         return out
 
     def farthest_from_mean(self):
         mean = self.features.mean(axis=0, dtype=np.float64)
-        return int(np.concatenate([((part - mean) ** 2).sum(axis=1) for _, part in _tiles(self.features)]).argmax())
+        return int(np.concatenate([((part - mean) ** 2).sum(axis=1) for part in _tiles(self.features)]).argmax())
 
 
-def _tiles(*arrays):
-    """Row tiles of the arrays one after the other, each with its first row's number."""
-    first = 0
-    for array in arrays:
-        for at in range(0, len(array), _ROWS):
-            yield first + at, array[at : at + _ROWS]
-        first += len(array)
+def _squares(points):
+    return np.einsum("nd,nd->n", points, points, dtype=np.float64)
+
+
+def _tiles(array):
+    return (array[at : at + _ROWS] for at in range(0, len(array), _ROWS))
 
 
 class CoreSet(Sided):

@@ -472,3 +472,14 @@ def test_entropy_against_the_formula(data):
 def test_entropy_of_certainty_and_of_none():
     logits = torch.tensor([[1e4, -1e4, -1e4], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(losses.entropy(logits), [0, np.log(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 10), (1, 1), (700, 3), (700, 100), (3, 4, 5, 6)])
+def test_entropy_in_the_cache_has_the_bits_of_the_formula_and_its_gradient(monkeypatch, shape):
+    monkeypatch.setattr(losses, "_CHUNK", 1 << 10)
+    logits = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    before, with_gradient = logits.clone(), logits.clone().requires_grad_()
+    assert torch.equal(losses.entropy(logits), losses.entropy(with_gradient).detach())
+    assert torch.equal(logits, before)
+    losses.entropy(with_gradient).sum().backward()
+    assert torch.isfinite(with_gradient.grad).all()

@@ -185,3 +185,26 @@ def test_answers_are_joined_in_eval_mode_without_gradient():
     assert torch.equal(stacked[0], torch.stack([whole, -whole]))
     assert network.training
     assert all(torch.equal(tensor, buffers[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("held", [0, 100, 1 << 20])
+def test_answers_on_a_large_pool_lie_on_the_disk_and_are_the_same(monkeypatch, dim, held):
+    parts = [torch.randn(2, 3, 4).transpose(0, 1), torch.randn(3, 2, 4), torch.randn(3, 2, 4)[:, :2]]
+    monkeypatch.setattr("pslcore.recipe._HELD", held)
+    whole, rows = answer(nn.Linear(1, 1), parts, lambda part: (part, part[:, :1].contiguous()), dim)
+    assert torch.equal(whole, torch.cat(parts, dim))
+    assert torch.equal(rows, torch.cat([part[:, :1] for part in parts], dim))
+    assert whole.is_contiguous()
+    whole += 1  # and may be worked on
+
+
+def test_a_disk_without_room_for_the_answers_is_named(monkeypatch, tmp_path):
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pslcore.recipe.SpooledTemporaryFile", lambda _: Full())
+    monkeypatch.setattr("pslcore.recipe.gettempdir", lambda: str(tmp_path))
+    with pytest.raises(OSError, match=rf"{tmp_path} has no room .* set TMPDIR to a folder on a larger disk"):
+        answer(nn.Linear(1, 1), [torch.ones(1, 1)], lambda part: (part,))
