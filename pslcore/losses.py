@@ -298,10 +298,11 @@ def entropy(logits: Tensor, valid: Tensor | None = None) -> Tensor:
         raise ValueError(f"logits are {type(logits).__name__}, not a tensor: use torch.as_tensor first.")
     if logits.ndim not in (2, 4) or not logits.shape[1]:
         raise ValueError(f"logits have the shape {tuple(logits.shape)}: entropy takes [N, C] or [N, C, H, W].")
-    wanted = logits.requires_grad or logits.ndim == 4
-    parts = [logits] if wanted else logits.split(max(1, _CHUNK // logits.shape[1]))
-    logs = (_float(part).log_softmax(1) for part in parts)
-    values = -torch.cat([(log_p.exp() * log_p if wanted else log_p.exp().mul_(log_p)).sum(1) for log_p in logs])
+    if logits.ndim == 2 and logits.numel() > _CHUNK and not logits.requires_grad:
+        return torch.cat([entropy(part) for part in logits.split(max(1, _CHUNK // logits.shape[1]))])
+    log_p = _float(logits).log_softmax(1)
+    p = log_p.exp()
+    values = -(p * log_p if p.requires_grad else p.mul_(log_p)).sum(1)
     if values.ndim == 3:
         counted = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
         values = values.where(counted, 0).flatten(1).sum(1) / counted.flatten(1).sum(1).clamp_min(1)

@@ -196,8 +196,7 @@ def answer(
                 told = f"{gettempdir()} has no room for what a network answers on a large pool ({error})"
                 raise OSError(f"{told}: set TMPDIR to a folder on a larger disk.") from error
     network.train()
-    joined = (_joined(file, part) for file, part in zip(files, parts, strict=True))
-    return [column.movedim(0, dim).contiguous() for column in joined]
+    return [_joined(*each).movedim(0, dim).contiguous() for each in zip(files, parts, strict=True)]
 
 
 def _joined(file: SpooledTemporaryFile, like: Tensor) -> Tensor:

@@ -218,8 +218,7 @@ class _Greedy:
         return out
 
     def farthest_from_mean(self):
-        mean = self.features.mean(axis=0, dtype=np.float64)
-        return int(np.concatenate([((part - mean) ** 2).sum(axis=1) for part in _tiles(self.features)]).argmax())
+        return int(np.concatenate([((part - self.mean) ** 2).sum(axis=1) for part in _tiles(self.features)]).argmax())
 
 
 def _squares(points):
