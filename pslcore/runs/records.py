@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -27,6 +28,7 @@ FORMAT = 1
 _VOLATILE = ("seconds", "memory", "hardware", "versions", "source")
 _TEMPORARY = ".writing-"
 _MIN_FREE = 16 << 20
+_DAY = 86_400
 _OWN = ("pslcore", "psllab")
 
 
@@ -89,7 +91,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{os.getpid()}-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{_machine()}-{os.getpid()}-")
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
             file.flush()
@@ -151,29 +153,39 @@ def prepare(folder: Path) -> None:
         If the folder cannot be made or written to, or the disk is full.
     """
     folder = Path(folder)
-    probe = folder / f"{_TEMPORARY}{os.getpid()}-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"the output folder {folder} cannot be written to ({error.strerror}): choose another.") from error
     free = shutil.disk_usage(folder).free
     if free < _MIN_FREE:
         raise OSError(f"the disk of {folder} is full ({free >> 20} MiB left): free some space first.")
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        if not _alive(leftover.name.removeprefix(_TEMPORARY).split("-")[0]):
+        if _abandoned(leftover):
             leftover.unlink(missing_ok=True)
 
 
-def _alive(process: str) -> bool:
-    """Whether the writer of a temporary file is still at work on this machine."""
+@cache
+def _machine() -> str:
+    """Where a process id means the same process: host, boot and namespace of processes, as a hash."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Whether its writer is gone: asked of the system if it is of this machine; if not, of a day without a change."""
+    machine, _, process = temporary.name.removeprefix(_TEMPORARY).rpartition("-")[0].partition("-")
     try:
+        if machine != _machine():
+            return time.time() - temporary.stat().st_mtime > _DAY
         with suppress(PermissionError):
             os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    return True
+    except (ValueError, OSError):
+        return True
+    return False
 
 
 def source_fingerprint(files: Iterable[Path]) -> str:

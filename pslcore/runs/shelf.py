@@ -62,7 +62,7 @@ class Shelf:
             return
         records.write(self._path(".json"), record)
         for leftover in self._folder.glob(f"{self._key}.[pcs]*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # by another grid on this folder
 
 
 def packed(state: dict[str, Any]) -> bytes:

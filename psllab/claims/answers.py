@@ -45,8 +45,8 @@ QUESTIONS = (
 def answer(question: Question, rows: Iterable[dict]) -> dict | None:
     """Of the rows of ``verdicts.judge`` the comparison that answers, None where nothing was judged.
 
-    Its ``verdict`` is that on *ahead*, by its interval alone; ``told`` is itself in words, and of two seeds, whose interval
-    is as wide as the scale, that they are too few.
+    Its ``verdict`` is that on *ahead*, by its interval alone; ``told`` is itself in words, or of two seeds, whose
+    interval is as wide as the scale, that they are too few.
     """
     judged = [
         one for row in rows for one in row["comparisons"]
