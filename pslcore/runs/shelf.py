@@ -1,6 +1,7 @@
 """Where a run keeps its record and, after each step, what it needs to go on: plain runs, federated ones alike."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ class Shelf:
             return
         if weights:
             records.write_bytes(self._path(f".step{number}.pt"), packed(weights))
-        part = {"record": record, "kept": kept, "weights": number if weights else None}
-        records.write(self._path(".part.json"), part)
+        records.write(
+            self._path(".part.json"), {"record": record, "kept": kept, "weights": number if weights else None}
+        )
         self._path(f".step{number - 1}.pt").unlink(missing_ok=True)
 
     def finish(self, record: Record) -> None:
@@ -75,6 +77,8 @@ def packed(state: dict[str, Any]) -> bytes:
 def unpacked(path: Path) -> dict[str, Any]:
     """What was ``packed`` into a file; ``ValueError`` if it is not whole."""
     try:
+        if zipfile.ZipFile(path).testzip():  # torch passes over the check sums
+            raise zipfile.BadZipFile
         return torch.load(path, weights_only=True)
     except Exception as error:  # cut short, gone, unreadable: torch raises whatever it meets
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): the run begins anew.") from error

@@ -18,6 +18,7 @@ from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
+from pslcore.data import packed
 from pslcore.runs import CloudOf, Config, OutOfTime, Record, records, schema
 from pslcore.settings import Name, short
 from psllab.grid import archive, executors, precision, progress
@@ -304,6 +305,11 @@ def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> i
         If a file or the archive is damaged; then nothing is changed.
     """
     folder = runs_folder(out, scale)
+    with packed.alone(folder):  # of two at once the second would write what the first had not added yet
+        return _pack(folder, seeds)
+
+
+def _pack(folder: Path, seeds: int | None) -> int:
     content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
     files: dict[Path, list[Path]] = {}
     for path in _record_files(folder):
@@ -315,9 +321,9 @@ def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> i
             content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
     if not any(content.values()):
         raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
-    for part, packed in files.items():
+    for part, paths in files.items():
         archive.write(part, content[part])
-        for path in packed:
+        for path in paths:
             path.unlink()
     return sum(map(len, content.values()))
 

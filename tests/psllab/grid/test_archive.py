@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import threading
 
 import pytest
 
@@ -119,6 +120,29 @@ def test_no_record_is_lost_where_the_disk_fills_up_between_two_parts(here, monke
     with pytest.raises(OSError, match="full"):
         runner.pack("quick", here.runs.parents[1])
     assert 0 < len(here.files()) < 4
+    assert same(here.collect(), results)
+
+
+def test_two_that_pack_at_once_lose_nothing(here, monkeypatch):
+    """The second begins when the first has read the archive, and the first finds one more file after that."""
+    results, begun, parts = here(), [], archive.parts
+    file = here.runs / f"{results.runs[0][0].config.key}.json"
+    file.rename(here.runs / "later")
+
+    def read(folder):
+        found = list(parts(folder))
+        if not begun:
+            begun.append(threading.Thread(target=runner.pack, args=("quick", here.runs.parents[1])))
+            yield from (part for part in found if archive.sealed(part) or True)
+            begun[0].start()
+            begun[0].join(0.5)
+            (here.runs / "later").rename(file)
+        else:
+            yield from found
+
+    monkeypatch.setattr(archive, "parts", read)
+    assert runner.pack("quick", here.runs.parents[1]) in (3, 4)
+    begun[0].join()
     assert same(here.collect(), results)
 
 
