@@ -28,7 +28,6 @@ FORMAT = 1
 _VOLATILE = ("seconds", "memory", "hardware", "versions", "source")
 _TEMPORARY = ".writing-"
 _MIN_FREE = 16 << 20
-_DAY = 86_400
 _OWN = ("pslcore", "psllab")
 
 
@@ -101,8 +100,8 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        mend = "free or choose another place."
-        raise OSError(f"{path} could not be written ({error.strerror or error}): {mend}") from error
+        why = error.strerror or error
+        raise OSError(f"{path} could not be written ({why}): free or choose another place.") from error
 
 
 def read(path: Path) -> dict:
@@ -137,8 +136,8 @@ def opened(sealed: dict, place: str) -> dict:
     """
     record = {name: value for name, value in sealed.items() if name != "digest"}
     if "format" not in record or sealed.get("digest") != digest(record):
-        mend = "run it again."
-        raise DamagedRecord(f"{place} is damaged (its digest does not fit its contents): it is not trusted; {mend}")
+        why = "its digest does not fit its contents"
+        raise DamagedRecord(f"{place} is damaged ({why}): it is not trusted; run it again.")
     if record.pop("format") != FORMAT:
         raise DamagedRecord(f"{place} is of another format than {FORMAT}: run it again.")
     return record
@@ -180,11 +179,10 @@ def _abandoned(temporary: Path) -> bool:
     machine, _, process = temporary.name.removeprefix(_TEMPORARY).rpartition("-")[0].partition("-")
     try:
         if machine != _machine():
-            return time.time() - temporary.stat().st_mtime > _DAY
-        with suppress(PermissionError):
-            os.kill(int(process), 0)
-    except (ValueError, OSError):
-        return True
+            return time.time() - temporary.stat().st_mtime > 86_400
+        os.kill(int(process), 0)
+    except (ValueError, OSError) as error:
+        return not isinstance(error, PermissionError)
     return False
 
 

@@ -53,9 +53,8 @@ class Shelf:
             return
         if weights:
             records.write_bytes(self._path(f".step{number}.pt"), packed(weights))
-        records.write(
-            self._path(".part.json"), {"record": record, "kept": kept, "weights": number if weights else None}
-        )
+        part = {"record": record, "kept": kept, "weights": number if weights else None}
+        records.write(self._path(".part.json"), part)
         self._path(f".step{number - 1}.pt").unlink(missing_ok=True)
 
     def finish(self, record: Record) -> None:
