@@ -22,10 +22,12 @@ from pslcore.runs import records, unpacked
 
 pytest.importorskip("flwr", reason="flwr is not installed: pip install '.[federated]'")
 
-from flwr.app import Array, ConfigRecord, Context, Error, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Array, ConfigRecord
 
 from psllab import flower
+
+sys.path.insert(0, str(Path(__file__).parent))
+from table import Table
 
 LIMIT = 240  # seconds; the whole takes about 60
 SETTINGS = {
@@ -154,33 +156,6 @@ def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config,
 # Without a network: what goes wrong
 
 
-class Table:
-    """A grid that hands every message to the client app in this process; ``configs`` are those of the nodes."""
-
-    def __init__(self, run_config, configs, altered=None):
-        self._run, self._configs, self.altered = run_config, configs, altered
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as Flower's processes do at first
-
-    def get_node_ids(self):
-        return list(self._configs)
-
-    def push_messages(self, messages):
-        self._sent = {str(place): message for place, message in enumerate(messages)}
-        return list(self._sent)
-
-    def pull_messages(self, names):
-        for message in (self._sent.pop(name) for name in names if name in self._sent):
-            node = message.metadata.dst_node_id
-            context = Context(
-                run_id=1, node_id=node, node_config=self._configs[node], state=RecordDict(), run_config=self._run
-            )
-            try:
-                reply = flower.client(message, context)
-            except Exception as error:
-                reply = Message(Error(0, str(error)), reply_to=message)
-            yield self.altered(node, reply) if self.altered else reply
-
-
 def remote(tmp_path, config, numbers):
     given = {"settings": json.dumps(config.settings())}
     nodes = {10 + place: {"partition-id": number, "folder": str(tmp_path / str(place))} for place, number in numbers}
@@ -214,7 +189,9 @@ def test_a_node_that_is_no_client_is_told_so(tmp_path, config, numbers):
 
 
 def test_two_nodes_of_one_number_are_both_left_out(tmp_path, config):
-    small = federated.FederatedConfig.of(SETTINGS | {"final": 30, "initial": 30, "budget": 15, "rounds": 1, "clients": 3})
+    small = federated.FederatedConfig.of(
+        SETTINGS | {"final": 30, "initial": 30, "budget": 15, "rounds": 1, "clients": 3}
+    )
     record, _ = serve(small, remote(tmp_path, small, enumerate([0, 1, 1])))
     assert {entry["client"]: entry["error"] for entry in record["failed"]} == {
         1: "2 nodes have the partition-id 1",
