@@ -65,7 +65,7 @@ class Table:
         except (ValueError, OSError) as error:
             told, bad = str(error), True
         if self.busy:
-            return {"busy": True, "part": self.part, "told": told or "The networks are learning.", "bad": bad}
+            return {"busy": True, "part": self.part, "told": told, "bad": bad}
         album, state = self.album, self.album._state
         waiting, picture = album.waiting, self._picture(seat)
         return {

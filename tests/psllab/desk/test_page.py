@@ -119,8 +119,7 @@ def test_without_the_token_nothing_is_told(table, token):
     for reply in (client.post("/turn", json={"seat": "a"}), client.get("/picture/0?seat=a")):
         assert reply.status_code == 401
         assert set(reply.json()) == {"error"}
-    assert "right" not in client.get("/").text
-    assert "red" not in client.get("/").text
+    assert "green" not in client.get("/").text
 
 
 @pytest.mark.parametrize(
