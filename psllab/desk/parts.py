@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from pslcore.data import load
 from psllab.album import Album, Picture, Protect, Report
-from psllab.widgets.controls import paragraph
+from psllab.widgets import paragraph
 
 LARGE = 1000
 """Pixels of the longer side of a picture that is asked about."""
