@@ -25,8 +25,9 @@ import numpy as np
 import torch
 import yaml
 
-from pslcore import data, strategies
+from pslcore import data, runs, strategies
 from pslcore.runs import records
+from pslcore.sides import Cloud
 from psllab import grid
 from psllab.extend import contract, resumable
 from psllab.features import Backbone, backbones
@@ -330,6 +331,49 @@ def canaries(world: World, n: int) -> Trials:
             yield f"{names[number % len(names)]}, {pool}, seed {number}: {error}"
 
 
+def crossing(world: World, n: int) -> Trials:
+    """Runs on random pictures, method after method: of protected ones nothing is in what the cloud was given."""
+    given = list[bytes]()
+
+    def watched(function: Callable) -> Callable:
+        def call(self, *args, **more):
+            for value in (*args, *more.values()):
+                with suppress(AttributeError, TypeError):
+                    given.append(np.asarray(value).tobytes())
+            return function(self, *args, **more)
+
+        return call
+
+    asked = {name: value for name, value in vars(Cloud).items() if callable(value) and not name.startswith("_")}
+    names, root = [name for name in strategies.names() if name != "skactiveml"], world.fresh()
+    for name, value in asked.items():
+        setattr(Cloud, name, watched(value))
+    try:
+        for number in range(n):
+            method, rng = names[number % len(names)], np.random.default_rng(world.draw.getrandbits(32))
+            size, folder = int(rng.integers(40, 80)), root / f"pool{number}"
+            images = rng.integers(0, 256, (size + 20, 1, 8, 8), dtype=np.uint8)
+            folder.mkdir(parents=True)
+            for split, rows in (("train", slice(size)), ("test", slice(size, None))):
+                np.savez(folder / f"{split}.npz", images=images[rows], labels=np.arange(len(images))[rows] % 3)
+            config = runs.Config.model_validate({
+                "dataset": folder.name, "method": method, "teacher": "resnet8", "initial": 6, "budget": 4, "final": 14,
+                "options": {"width": 4, "latents": 4} if method == "vaal" else {}, "seed": number,
+                "protected_fraction": float(rng.uniform(0.3, 0.6)), "recipe": {"epochs": 1, "batch_size": 8},
+            })  # fmt: skip
+            given.clear()
+            record = runs.run(config, root, device="cpu")
+            crossed, pools = b"".join(given), runs.resolve(config, root).pools()
+            uploaded = [*pools.labelled, *(index for entry in record["cycles"] for index in entry["picked"])]
+            missed = [index for index in uploaded if images[index].tobytes() not in crossed]
+            leaked = [index for index in pools.protected if images[index].tobytes()[:16] in crossed]
+            yield f"{method}, pool {number}: missed {missed}, leaked {leaked}" if missed or leaked else ""
+            shutil.rmtree(folder)
+    finally:
+        for name, value in asked.items():
+            setattr(Cloud, name, value)
+
+
 KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
     "SIGKILL of a grid": (grid_killed, "kills", 1.5),
     "SIGKILL of a federated run": (federation_killed, "kills", 1),
@@ -344,6 +388,7 @@ KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
     "two grids in one folder": (two_grids, "kills", 0.5),
     "a clock that jumps by up to 30 days": (clock_jumps, "kills", 0.5),
     "every method in random pools": (canaries, "pools", 1),
+    "protected pictures in what the cloud is given": (crossing, "pools", 1),
 }
 """The trials of each kind, the option that says how many, and times how much."""
 

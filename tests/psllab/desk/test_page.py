@@ -124,7 +124,8 @@ def test_without_the_token_nothing_is_told(table, token):
 
 @pytest.mark.parametrize(
     "head", [{"host": "evil.example"}, {"host": "evil.example:8443"}, {"host": ""}, {"origin": "http://evil.example"},
-             {"origin": "null"}, {"host": "["}, {"origin": "http://[evil"}, {"origin": "https://127.0.0.1:8443"}, {"origin": "http://127.0.0.1:1"}],
+             {"origin": "null"}, {"host": "["}, {"origin": "http://[evil"},
+             {"origin": "https://127.0.0.1:8443"}, {"origin": "http://127.0.0.1:1"}],
 )  # fmt: skip
 def test_another_site_is_refused(table, head):
     client = browser(table(), **head)
