@@ -14,7 +14,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="
 SHARES = {
     "SIGKILL of a grid": 2, "SIGKILL of a federated run": 1, "SIGKILL of packing records": 3,
     "SIGKILL of feature extraction": 3, "a bit flipped in records and archives": 40,
-    "a bit flipped in part records and weights": 2, "two grids in one folder": 1,
+    "a bit flipped in part records and weights": 1, "two grids in one folder": 1,
     "a clock that jumps by up to 30 days": 1, "protected pictures in what the cloud is given": 8,
 }  # fmt: skip
 
