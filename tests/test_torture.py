@@ -15,7 +15,7 @@ SHARES = {
     "SIGKILL of a grid": 2, "SIGKILL of a federated run": 1, "SIGKILL of packing records": 3,
     "SIGKILL of feature extraction": 3, "a bit flipped in records and archives": 40,
     "a bit flipped in part records and weights": 2, "two grids in one folder": 1,
-    "a clock that jumps by up to 30 days": 1, "every method in random pools": 60,
+    "a clock that jumps by up to 30 days": 1,
 }  # fmt: skip
 
 

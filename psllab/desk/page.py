@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ HOLD = 120.0
 """Seconds for which a picture is one person's; then it may be shown to another."""
 
 TRAIN = "train"
+_LARGEST = 4096
+"""Bytes of a message."""
 _PAGE = Path(__file__).with_name("label.html")
 _HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
 
@@ -168,12 +170,13 @@ def application(table: Table, token: str, host: str = "127.0.0.1") -> Starlette:
     """
 
     def check(request: Request) -> None:
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        origin = request.headers.get("origin")
-        if not (_is_address(name) or name in ("localhost", host.lower(), socket.gethostname().lower())):
-            raise HTTPException(403, "another site's name leads here: use the link that was printed.")
-        if origin is not None and urlsplit(origin)[:2] != (request.url.scheme, request.headers["host"]):
-            raise HTTPException(403, "another site asks: use the link that was printed.")
+        told, origin = request.headers.get("host", ""), request.headers.get("origin")
+        with suppress(ValueError):  # what cannot be parsed is another site's too
+            name = urlsplit(f"//{told}").hostname or ""
+            known = _is_address(name) or name in ("localhost", host.lower(), socket.gethostname().lower())
+            if known and (origin is None or urlsplit(origin)[:2] == (request.url.scheme, told)):
+                return
+        raise HTTPException(403, "another site's name leads here, or asks: use the link that was printed.")
 
     def admitted(request: Request) -> None:
         check(request)
@@ -192,7 +195,12 @@ def application(table: Table, token: str, host: str = "127.0.0.1") -> Starlette:
     async def turn(request: Request) -> Response:
         admitted(request)
         try:
-            asked = json.loads(await request.body())
+            body = b""
+            async for part in request.stream():
+                body += part
+                if len(body) > _LARGEST:
+                    raise HTTPException(413, "that is longer than any message of the page: load it again.")
+            asked = json.loads(body)
             seat, by, key, shown = (str(asked.get(name) or "")[:80] for name in ("seat", "by", "key", "shown"))
         except (ValueError, AttributeError, RecursionError):
             raise HTTPException(400, "that is no message of the page: load it again.") from None

@@ -124,14 +124,27 @@ def test_without_the_token_nothing_is_told(table, token):
 
 @pytest.mark.parametrize(
     "head", [{"host": "evil.example"}, {"host": "evil.example:8443"}, {"host": ""}, {"origin": "http://evil.example"},
-             {"origin": "null"}, {"origin": "https://127.0.0.1:8443"}, {"origin": "http://127.0.0.1:1"}],
+             {"origin": "null"}, {"host": "["}, {"origin": "http://[evil"}, {"origin": "https://127.0.0.1:8443"}, {"origin": "http://127.0.0.1:1"}],
 )  # fmt: skip
 def test_another_site_is_refused(table, head):
     client = browser(table(), **head)
     assert client.post("/turn", json={"seat": "a"}).status_code == 403
 
 
-@pytest.mark.parametrize("body", ["", "[]", "1", "{", '{"seat": {"a": 1}, "key": [1]}', "[" * 100_000, "\ud800"])
+def test_a_message_longer_than_any_of_the_page_is_not_kept(table):
+    reply = browser(table()).post("/turn", content=(b" " * 1000 for _ in range(5)))
+    assert reply.status_code == 413
+
+
+def test_nobody_answers_as_the_task_learner(table):
+    here = table()
+    told = here.turn("a", "Task Learner", "1", here.turn("a", "a")["picture"])
+    assert told["bad"]
+    assert "nobody is called" in told["told"]
+    assert not here.album.labels()
+
+
+@pytest.mark.parametrize("body", ["", "[]", "1", "{", '{"seat": {"a": 1}, "key": [1]}', "[" * 3_000, "\ud800"])
 def test_a_malformed_message_is_refused_in_a_sentence(table, body):
     here = table()
     reply = browser(here).post("/turn", content=body.encode("utf-8", "surrogatepass"))
