@@ -12,7 +12,6 @@ import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -154,14 +153,15 @@ def prepare(folder: Path) -> None:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            now = os.fstat(probe.fileno()).st_mtime  # by the clock of the disk, whatever this machine's says
     except OSError as error:
         raise OSError(f"the output folder {folder} cannot be written to ({error.strerror}): choose another.") from error
     free = shutil.disk_usage(folder).free
     if free < _MIN_FREE:
         raise OSError(f"the disk of {folder} is full ({free >> 20} MiB left): free some space first.")
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        if _abandoned(leftover):
+        if _abandoned(leftover, now):
             leftover.unlink(missing_ok=True)
 
 
@@ -174,12 +174,12 @@ def _machine() -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
-def _abandoned(temporary: Path) -> bool:
+def _abandoned(temporary: Path, now: float) -> bool:
     """Whether its writer is gone: asked of the system if it is of this machine; if not, of a day without a change."""
     machine, _, process = temporary.name.removeprefix(_TEMPORARY).rpartition("-")[0].partition("-")
     try:
         if machine != _machine():
-            return time.time() - temporary.stat().st_mtime > 86_400
+            return now - temporary.stat().st_mtime > 86_400
         os.kill(int(process), 0)
     except (ValueError, OSError) as error:
         return not isinstance(error, PermissionError)

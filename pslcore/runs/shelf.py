@@ -76,7 +76,8 @@ def packed(state: dict[str, Any]) -> bytes:
 def unpacked(path: Path) -> dict[str, Any]:
     """What was ``packed`` into a file; ``ValueError`` if it is not whole."""
     try:
-        if zipfile.ZipFile(path).testzip():  # torch passes over the check sums
+        held = zipfile.ZipFile(path)  # torch passes over the check sums, and reads nothing from what is called a folder
+        if held.testzip() or any(entry.external_attr for entry in held.infolist()):
             raise zipfile.BadZipFile
         return torch.load(path, weights_only=True)
     except Exception as error:  # cut short, gone, unreadable: torch raises whatever it meets

@@ -204,6 +204,15 @@ def test_a_process_id_of_another_machine_says_nothing(tmp_path, writer, age, lef
     assert temporary.exists() == left
 
 
+def test_the_age_of_a_temporary_file_is_told_by_the_disk(tmp_path, monkeypatch):
+    """This machine's clock may jump by days while another machine writes."""
+    temporary = tmp_path / f".writing-{'0' * 12}-1-ab_c1"
+    temporary.write_bytes(b"{")
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    records.prepare(tmp_path)
+    assert temporary.exists()
+
+
 # Names and contents
 
 

@@ -146,6 +146,34 @@ def test_two_that_pack_at_once_lose_nothing(here, monkeypatch):
     assert same(here.collect(), results)
 
 
+def test_a_record_that_is_made_anew_while_it_is_packed_stays_a_file(here, monkeypatch):
+    (_, record), *others = here().runs
+    newer, write = here.runs / f"{record['key']}.json", archive.write
+
+    def meanwhile(part, content):
+        write(part, content)
+        records.write(newer, record | {"source": "0" * 16})
+
+    monkeypatch.setattr(archive, "write", meanwhile)
+    assert runner.pack("quick", here.runs.parents[1]) == 4
+    assert [path.name for path in here.runs.iterdir()] == [newer.name]
+    assert runner.read(newer)["source"] == "0" * 16
+    assert len(here.collect().runs) == len(others) + 1
+
+
+def test_a_record_that_is_packed_while_it_is_looked_for_is_found(here, monkeypatch, capsys):
+    results, read = here(), runner.read
+
+    def late(path):
+        monkeypatch.setattr(runner, "read", read)
+        runner.pack("quick", here.runs.parents[1])
+        return read(path)
+
+    monkeypatch.setattr(runner, "read", late)
+    assert same(here.collect(), results)
+    assert not capsys.readouterr().out
+
+
 def test_a_damaged_archive_is_told_and_nothing_runs_again(here, packed, begun):
     _, (path, *_) = packed
     whole = path.read_bytes()
