@@ -1,6 +1,6 @@
 """What survives kills, full disks, flipped bits and company: a table of kind, tried, survived, lost.
 
-``python tools/torture.py --seed 0`` (``make torture``). Survived is what, called
+``make torture``, or this script with options (``--help``). Survived is what, called
 once more, leaves the records of undisturbed work (``records.content``) and no file beside them. Full disks and
 read-only folders want Linux and root, and are passed over elsewhere.
 """

@@ -306,28 +306,24 @@ def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> i
     """
     folder = runs_folder(out, scale)
     with packed.alone(folder):  # of two at once the second would write what the first had not added yet
-        return _pack(folder, seeds)
-
-
-def _pack(folder: Path, seeds: int | None) -> int:
-    content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
-    files: dict[Path, list[tuple[Path, os.stat_result]]] = {}
-    for path in _record_files(folder):
-        if path.parent == folder:
-            state = path.stat()
-            record = read(path)
-            part = archive.part(folder, path.stem)
-            files.setdefault(part, []).append((path, state))
-            whole = seeds is None or record["config"]["seed"] < seeds
-            content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
-    if not any(content.values()):
-        raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
-    for part, paths in files.items():
-        archive.write(part, content[part])
-        for path, state in paths:
-            if (now := path.stat()).st_mtime_ns == state.st_mtime_ns and os.path.samestat(now, state):
-                path.unlink()  # else it was run again meanwhile
-    return sum(map(len, content.values()))
+        content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
+        files: dict[Path, list[tuple[Path, os.stat_result]]] = {}
+        for path in _record_files(folder):
+            if path.parent == folder:
+                state = path.stat()
+                record = read(path)
+                part = archive.part(folder, path.stem)
+                files.setdefault(part, []).append((path, state))
+                whole = seeds is None or record["config"]["seed"] < seeds
+                content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
+        if not any(content.values()):
+            raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
+        for part, paths in files.items():
+            archive.write(part, content[part])
+            for path, state in paths:
+                if (now := path.stat()).st_mtime_ns == state.st_mtime_ns and os.path.samestat(now, state):
+                    path.unlink()  # else it was run again meanwhile
+        return sum(map(len, content.values()))
 
 
 def _record_files(folder: Path) -> list[Path]:
