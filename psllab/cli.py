@@ -371,9 +371,12 @@ def _ask(options: argparse.Namespace) -> int:
 @_BEGINS
 @_LISTENS
 def _label(options: argparse.Namespace) -> None:
-    from psllab.desk import page
+    from psllab.remote import service
 
-    page.command(options)
+    encrypted = service.encrypted(options.host, options.cert, options.key)
+    from psllab.desk import page  # needs what the room above says how to install
+
+    page.command(options, encrypted)
 
 
 @_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures answers.csv --by Ada")

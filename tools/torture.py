@@ -1,8 +1,8 @@
 """What survives kills, full disks, flipped bits and company: a table of kind, tried, survived, lost.
 
-``make torture``, or this script with options (``--help``). Survived is what, called
-once more, leaves the records of undisturbed work (``records.content``) and no file beside them. Full disks and
-read-only folders want Linux and root, and are passed over elsewhere.
+``make torture``, or this script with options (``--help``). Survived is what, called once more, leaves the records of
+undisturbed work (``records.content``) and no file beside them. Full disks and read-only folders want Linux and root,
+and are passed over elsewhere.
 """
 
 import argparse
@@ -74,10 +74,10 @@ class World:
         """What is missing, other than it was or too much, once the work was called again."""
         if again and (code := in_a_process(lambda: self.run(name, out))):
             return f"the next call ended with {code}"
-        runs, said = runner.runs_folder(out, "t"), ""
+        folder, said = runner.runs_folder(out, "t"), ""
         if self.held(name, out) != self.whole[name]:
             said = "records differ"
-        elif left := [path.name for path in runs.iterdir() if path.stem not in self.whole[name]]:
+        elif left := [path.name for path in folder.iterdir() if path.stem not in self.whole[name]]:
             said = f"left over: {left}"
         if not said:
             shutil.rmtree(out, ignore_errors=True)
@@ -116,10 +116,6 @@ def killed(
 
 def grid_killed(world: World, n: int, name: str = "plain") -> Trials:
     return killed(world, n, partial(world.run, name), world.seconds[name], partial(world.lost, name))
-
-
-def federation_killed(world: World, n: int) -> Trials:
-    return grid_killed(world, n, "federated")
 
 
 def pack_killed(world: World, n: int) -> Trials:
@@ -174,16 +170,16 @@ def worker_killed(world: World, n: int) -> Trials:
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
         for _ in range(n):
             out, done = world.fresh(), threading.Event()
-            work = threading.Thread(
-                target=lambda out=out, done=done: (
-                    world.run("plain", out, cluster=cluster.scheduler_address),
-                    done.set(),
-                )
-            )
-            work.start()
-            work.join(world.draw.uniform(0, 2 * world.seconds["plain"] + 2))
+
+            def work(out: Path = out, done: threading.Event = done) -> None:
+                world.run("plain", out, cluster=cluster.scheduler_address)
+                done.set()
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join(world.draw.uniform(0, 2 * world.seconds["plain"] + 2))
             os.kill(world.draw.choice(list(cluster.workers.values())).pid, 9)
-            work.join(300)
+            thread.join(300)
             yield world.lost("plain", out, again=False) if done.is_set() else "the grid did not end"
 
 
@@ -376,7 +372,7 @@ def crossing(world: World, n: int) -> Trials:
 
 KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
     "SIGKILL of a grid": (grid_killed, "kills", 1.5),
-    "SIGKILL of a federated run": (federation_killed, "kills", 1),
+    "SIGKILL of a federated run": (partial(grid_killed, name="federated"), "kills", 1),
     "SIGKILL of packing records": (pack_killed, "kills", 1.5),
     "SIGKILL of feature extraction": (features_killed, "kills", 1.5),
     "SIGKILL of a cluster's worker": (worker_killed, "kills", 0.25),

@@ -22,7 +22,6 @@ from starlette.routing import Route
 
 from psllab.album import Album, Picture
 from psllab.desk import parts
-from psllab.remote.service import encrypted
 from psllab.widgets.job import Job
 
 HOLD = 120.0
@@ -119,21 +118,17 @@ class Table:
             back = album.undo(by)
             self._picture(seat, back)
             return f"Taken back: {Path(back.path).name}."
-        label = parts.keys(album.classes).get(key)
-        if label is None and key not in (parts.SKIP, parts.NOT_SURE):
+        if key not in (*parts.keys(album.classes), parts.SKIP, parts.NOT_SURE):
             return ""  # any other key of the keyboard
         held = {picture.digest: picture for picture, (whose, _) in self._held.items() if whose == seat}
         picture = held.get(shown)
         if picture is None or picture not in album.waiting:
             raise ValueError("Somebody else has that picture by now: nothing was taken in.")
         self._check(picture)
-        if label is not None:
-            album.answer(picture, label, by=by)
-        else:
-            (album.skip if key == parts.SKIP else album.not_sure)(picture, by=by)
+        told = parts.respond(album, picture, key, by)
         if not album.waiting and not album.ready:
             self._go_on()  # a round of skips: there is nothing to learn from it
-        return f"{Path(picture.path).name}: {label or {parts.SKIP: 'skipped', parts.NOT_SURE: 'not sure'}[key]}."
+        return f"{told}."
 
     def _go_on(self) -> None:
         """In a thread: learn from what is new, then ask the next round."""
@@ -236,9 +231,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def command(options: argparse.Namespace) -> None:
+def command(options: argparse.Namespace, encrypted: bool) -> None:
     """What ``pslcore label`` does: serve until it is told to end; every answer is on the disk by then."""
-    scheme = "https" if encrypted(options.host, options.cert, options.key) else "http"
+    scheme = "https" if encrypted else "http"
     given = (options.folder, options.classes, options.protect, options.out)
     with Album(*given, warn=False, cloud=options.cloud) as album:
         print(album.preview(), *album.rewritten, sep="\n")

@@ -79,6 +79,16 @@ def buttons(classes: Sequence[str]) -> list[dict[str, str]]:
     return named + [{"key": key, "label": name, "tone": "quiet"} for key, name in more]
 
 
+def respond(album: Album, picture: Picture, key: str, by: str) -> str:
+    """Take in what the key of a class, of skip or of not sure says of a picture; gives it in words."""
+    label = keys(album.classes).get(key)
+    if label is not None:
+        album.answer(picture, label, by=by)
+    else:
+        (album.skip if key == SKIP else album.not_sure)(picture, by=by)
+    return f"{Path(picture.path).name}: {label or {SKIP: 'skipped', NOT_SURE: 'not sure'}[key]}"
+
+
 def large(album: Album, picture: Picture) -> bytes:
     """A picture for the screen, without metadata; the thumbnail if the file is not as it was."""
     try:

@@ -22,7 +22,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from pslcore.data import Dataset
-from pslcore.federated.protocol import FederatedConfig, FederatedProtocol, Step, resolve
+from pslcore.federated.protocol import FederatedConfig, Step, resolve
 from pslcore.federated.server import new_shelf, serve
 from pslcore.federated.site import Reply, Site, Weights
 from pslcore.runs import load, packed, prepare_process, records, steps
@@ -35,7 +35,7 @@ _APP = """[project]
 name = "pslcore-federated"
 version = "1.0.0"
 license = "MIT"
-description = "Federated active learning, the apps of pslcore.flower"
+description = "Federated active learning, the apps of psllab.flower"
 dependencies = []
 
 [tool.flwr.app]
@@ -274,11 +274,11 @@ def main(grid: Grid, context: Context) -> None:
     given = context.run_config
     config = FederatedConfig.of(json.loads(str(given["settings"])))
     folder, root, device = Path(str(given["folder"])), str(given["root"]), prepare_process(str(given["device"]))
-    dataset = load(config.dataset, root)
-    protocol = (
-        apart_data.between(config, dataset, device) if given["apart"] else FederatedProtocol.of(config, dataset, device)
-    )
-    nodes, hello = json.loads(str(given["nodes"])), dataset if given["apart"] else None
+    if given["apart"]:
+        protocol = apart_data.between(config, load(config.dataset, root), device)
+    else:
+        protocol = resolve(config, root, device)
+    nodes, hello = json.loads(str(given["nodes"])), protocol.dataset if given["apart"] else None
     remote = Remote(config, grid, float(given["patience"]), float(given["timeout"]), nodes, hello)
     _, weights = serve(protocol, device, new_shelf(folder, protocol), remote)
     records.write_bytes(folder / f"{config.key}.weights.pt", packed(weights))

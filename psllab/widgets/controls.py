@@ -5,7 +5,6 @@ from typing import Any
 
 import ipywidgets as w
 
-from psllab.widgets import paragraph as paragraph
 from psllab.widgets.job import Job
 
 

@@ -1,10 +1,13 @@
 """The page on which several people label: whose turn a picture is, what is refused, what is on the disk."""
 
+import sys
+
 import pytest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install '.[cloud]'")
 from starlette.testclient import TestClient
 
+from psllab import cli
 from psllab.album import Album
 from psllab.desk import page
 
@@ -130,6 +133,15 @@ def test_without_the_token_nothing_is_told(table, token):
 def test_another_site_is_refused(table, head):
     client = browser(table(), **head)
     assert client.post("/turn", json={"seat": "a"}).status_code == 403
+
+
+def test_without_the_extra_the_command_says_what_to_install(folder, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith(("psllab.remote", "psllab.desk.page"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.setitem(sys.modules, "starlette.applications", None)
+    assert cli.main(["label", str(folder)]) == 2
+    assert "pip install 'pslcore[cloud]'" in capsys.readouterr().err
 
 
 def test_a_message_longer_than_any_of_the_page_is_not_kept(table):
