@@ -6,6 +6,7 @@
 # make test    the same lint and types, and all tests
 # make lab     JupyterLab on the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
 # make bench   the timings of bench/, side by side
+# make torture what kills, full disks and flipped bits leave (make torture SEED=1: other moments); a table
 # make docs-site  the site: pages, API reference, executed notebooks, into build/site/index.html
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
 # make publish the table of published runs in the package written anew from the records, for `pslcore benchmark` and `verify`
@@ -34,7 +35,7 @@ endif
 QUICK := not slow and not pipeline and not browser
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: repro report machine check lint test lab bench docs docs-site publish house schema env lock
+.PHONY: repro report machine check lint test lab bench torture docs docs-site publish house schema env lock
 .DEFAULT_GOAL := repro
 
 # A ZIP or a release has no .git, which dvc asks for.
@@ -83,6 +84,9 @@ lab: env
 
 bench: env
 	for file in bench/*.py; do python $$file || exit 1; done
+
+torture: env
+	python tools/torture.py --seed $(or $(SEED),0)
 
 docs: env
 	python tools/fill.py $(FILL)

@@ -20,7 +20,6 @@ Mark = Callable[[Body], Body]
 
 _COMMANDS: dict[str, tuple[Body, str, tuple[str, ...]]] = {}
 _ARGUMENTS: defaultdict[Body, list[tuple[tuple[str, ...], Completer | None, dict[str, Any]]]] = defaultdict(list)
-_RENAMED = {"try": "benchmark", "settle": "schedule", "attest": "check-equivalence"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks
         shell.complete(commands)
-    options = commands.parse_args(_renamed(sys.argv[1:] if arguments is None else arguments))
+    options = commands.parse_args(shell.renamed(sys.argv[1:] if arguments is None else arguments))
     try:
         return options.body(options) or 0
     except KeyboardInterrupt:
@@ -38,27 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        from psllab.grid import GridError
+
         bad_input = isinstance(error, (ValueError, OSError))
-        if options.traceback or not (bad_input or _runs_failed(error)):
+        if options.traceback or not (bad_input or isinstance(error, GridError)):
             raise
         print(f"pslcore: {error}", file=sys.stderr)
         return 2 if bad_input else 1
-
-
-def _renamed(words: list[str]) -> list[str]:
-    """The command line with today's name of a renamed command, which one line on stderr tells."""
-    at = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
-    new = _RENAMED.get("".join(words[at : at + 1]))
-    if new is None:
-        return words
-    print(f"pslcore: `{words[at]}` is now called `{new}`.", file=sys.stderr)
-    return [*words[:at], new, *words[at + 1 :]]
-
-
-def _runs_failed(error: Exception) -> bool:
-    from psllab.grid import GridError
-
-    return isinstance(error, GridError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,6 +121,17 @@ _ALBUM = _all(
     _takes("folder", complete=FOLDER, help="of pictures; nothing in it is changed"),
     _takes("--out", complete=FOLDER, help="the album's own files; else where this system keeps programs' data"),
 )
+_BEGINS = _all(
+    _takes("--budget", type=int, default=20, help="pictures to ask about"),
+    _takes("--classes", help="a,b,c; needed the first time"),
+    _takes("--protect", help="YAML file of rules, see docs/album.md"),
+)
+_LISTENS = _all(
+    _takes("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)"),
+    _takes("--port", type=int, default=8443, help="port to listen on (8443)"),
+    _takes("--cert", help="certificate, a PEM file; without it on the loopback alone"),
+    _takes("--key", help="its private key, a PEM file"),
+)
 
 
 def _in_time(minutes: float | None) -> None:
@@ -175,10 +171,7 @@ def _grid(options: argparse.Namespace) -> int:
 @_command("cloud", "serve task learners to clients on other machines, or say who may come",
           "cloud --store STORE --admit ada", "cloud --store STORE --cert c.pem --key k.pem --host 0.0.0.0")  # fmt: skip
 @_takes("--store", complete=FOLDER, required=True, help="folder of all that is received, and of its logs")
-@_takes("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-@_takes("--port", type=int, default=8443, help="port to listen on (8443)")
-@_takes("--cert", help="certificate, a PEM file; without it on the loopback alone")
-@_takes("--key", help="its private key, a PEM file")
+@_LISTENS
 @_DEVICE
 @_takes("--admit", metavar="NAME", help="print a new token for a client; one that it had is worth nothing then")
 @_takes("--forget", metavar="NAME", help="remove all that a client sent; the logs stay whole")
@@ -360,9 +353,7 @@ def _list(options: argparse.Namespace) -> None:
           "ask Pictures --classes cat,dog --budget 20", "ask Pictures --protect rules.yaml",
           "ask Pictures --label-studio")  # fmt: skip
 @_ALBUM
-@_takes("--budget", type=int, default=20, help="pictures to ask about")
-@_takes("--classes", help="a,b,c; needed the first time")
-@_takes("--protect", help="YAML file of rules, see docs/album.md")
+@_BEGINS
 @_takes("--release", action="append", default=[], metavar="PICTURE",
         help="no longer protect one that no rule protects; held-back and earlier name all of these kinds")  # fmt: skip
 @_takes("--new", action="store_true", help="begin another album, though one knows these pictures")
@@ -372,6 +363,20 @@ def _ask(options: argparse.Namespace) -> int:
     from psllab.album import commands
 
     return commands.ask(options)
+
+
+@_command("label", "serve a page on which several people label a folder's pictures, on this machine",
+          "label Pictures --classes cat,dog", "label Pictures --host 0.0.0.0 --cert c.pem --key k.pem")  # fmt: skip
+@_ALBUM
+@_BEGINS
+@_LISTENS
+def _label(options: argparse.Namespace) -> None:
+    from psllab.remote import service
+
+    encrypted = service.encrypted(options.host, options.cert, options.key)
+    from psllab.desk import page  # needs what the room above says how to install
+
+    page.command(options, encrypted)
 
 
 @_command("tell", "take in the labels of a folder's pictures, learn from them", "tell Pictures answers.csv --by Ada")

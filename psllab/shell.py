@@ -1,11 +1,13 @@
-"""Shell completion: the words of the commands, and the names in params.yaml of the current folder."""
+"""What a shell is told: the words of the commands, the names in params.yaml of the current folder, what was renamed."""
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 Completer = Callable[..., list[str]]
+RENAMED = {"try": "benchmark", "settle": "schedule", "attest": "check-equivalence"}
 
 
 def _indented(spaces: int) -> Completer:
@@ -52,3 +54,13 @@ def script(shell: str) -> str:
     except ImportError:
         raise ValueError("completion needs argcomplete: install it with `pip install argcomplete`.") from None
     return shellcode(["pslcore"], shell=shell)
+
+
+def renamed(words: list[str]) -> list[str]:
+    """The command line with today's name of a renamed command, which one line on stderr tells."""
+    at = next((number for number, word in enumerate(words) if not word.startswith("-")), len(words))
+    new = RENAMED.get("".join(words[at : at + 1]))
+    if new is None:
+        return words
+    print(f"pslcore: `{words[at]}` is now called `{new}`.", file=sys.stderr)
+    return [*words[:at], new, *words[at + 1 :]]

@@ -111,6 +111,7 @@ FOREIGN = {
     "podman",
     "cd",
     "dvc",
+    "echo",
     "export",
     "flower-superlink",
     "flower-supernode",
@@ -121,6 +122,7 @@ FOREIGN = {
     "pip",
     "scp",
     "source",
+    "ssh-keygen",
 }
 
 

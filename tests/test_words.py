@@ -22,6 +22,7 @@ FOREIGN = {
     "window.tables",
     "event.key",
     "--insecure",
+    "--enable-supernode-auth",
 }  # Cityscapes, Label Studio, JavaScript, Flower
 
 

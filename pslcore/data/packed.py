@@ -142,7 +142,7 @@ def read(
 def bring_up_to_date(folder: Path, signature: str, pack: Callable[[str], None]) -> None:
     """Have it packed, by one process at a time, unless that is what the folder holds."""
     if not folder.is_dir() or index_of(folder).source != signature:
-        with _alone(folder):
+        with alone(folder):
             if not folder.is_dir() or index_of(folder).source != signature:  # nobody was faster
                 pack(signature)
 
@@ -166,7 +166,7 @@ def _signature(source: Source) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One process at a time; the system lets go of the lock of a process that dies."""
     import fcntl  # where there is none (Windows), nothing else here needs it
 

@@ -89,7 +89,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{os.getpid()}-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{_TEMPORARY}{_machine()}-{os.getpid()}-")
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
             file.flush()
@@ -99,8 +99,8 @@ def write_bytes(path: Path, payload: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        mend = "free or choose another place."
-        raise OSError(f"{path} could not be written ({error.strerror or error}): {mend}") from error
+        why = error.strerror or error
+        raise OSError(f"{path} could not be written ({why}): free or choose another place.") from error
 
 
 def read(path: Path) -> dict:
@@ -135,8 +135,8 @@ def opened(sealed: dict, place: str) -> dict:
     """
     record = {name: value for name, value in sealed.items() if name != "digest"}
     if "format" not in record or sealed.get("digest") != digest(record):
-        mend = "run it again."
-        raise DamagedRecord(f"{place} is damaged (its digest does not fit its contents): it is not trusted; {mend}")
+        why = "its digest does not fit its contents"
+        raise DamagedRecord(f"{place} is damaged ({why}): it is not trusted; run it again.")
     if record.pop("format") != FORMAT:
         raise DamagedRecord(f"{place} is of another format than {FORMAT}: run it again.")
     return record
@@ -151,29 +151,39 @@ def prepare(folder: Path) -> None:
         If the folder cannot be made or written to, or the disk is full.
     """
     folder = Path(folder)
-    probe = folder / f"{_TEMPORARY}{os.getpid()}-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            now = os.fstat(probe.fileno()).st_mtime  # by the clock of the disk, whatever this machine's says
     except OSError as error:
         raise OSError(f"the output folder {folder} cannot be written to ({error.strerror}): choose another.") from error
     free = shutil.disk_usage(folder).free
     if free < _MIN_FREE:
         raise OSError(f"the disk of {folder} is full ({free >> 20} MiB left): free some space first.")
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        if not _alive(leftover.name.removeprefix(_TEMPORARY).split("-")[0]):
+        if _abandoned(leftover, now):
             leftover.unlink(missing_ok=True)
 
 
-def _alive(process: str) -> bool:
-    """Whether the writer of a temporary file is still at work on this machine."""
+@cache
+def _machine() -> str:
+    """Where a process id means the same process: host, boot and namespace of processes, as a hash."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+
+
+def _abandoned(temporary: Path, now: float) -> bool:
+    """Whether its writer is gone: asked of the system if it is of this machine; if not, of a day without a change."""
+    machine, _, process = temporary.name.removeprefix(_TEMPORARY).rpartition("-")[0].partition("-")
     try:
-        with suppress(PermissionError):
-            os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    return True
+        if machine != _machine():
+            return now - temporary.stat().st_mtime > 86_400
+        os.kill(int(process), 0)
+    except (ValueError, OSError) as error:
+        return not isinstance(error, PermissionError)
+    return False
 
 
 def source_fingerprint(files: Iterable[Path]) -> str:

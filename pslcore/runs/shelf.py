@@ -1,6 +1,7 @@
 """Where a run keeps its record and, after each step, what it needs to go on: plain runs, federated ones alike."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Shelf:
             return
         records.write(self._path(".json"), record)
         for leftover in self._folder.glob(f"{self._key}.[pcs]*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # by another grid on this folder
 
 
 def packed(state: dict[str, Any]) -> bytes:
@@ -75,6 +76,9 @@ def packed(state: dict[str, Any]) -> bytes:
 def unpacked(path: Path) -> dict[str, Any]:
     """What was ``packed`` into a file; ``ValueError`` if it is not whole."""
     try:
+        held = zipfile.ZipFile(path)  # torch passes over the check sums, and reads nothing from what is called a folder
+        if held.testzip() or any(entry.external_attr for entry in held.infolist()):
+            raise zipfile.BadZipFile
         return torch.load(path, weights_only=True)
     except Exception as error:  # cut short, gone, unreadable: torch raises whatever it meets
         raise ValueError(f"{path} cannot be read ({type(error).__name__}): the run begins anew.") from error

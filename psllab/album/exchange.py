@@ -113,8 +113,7 @@ def import_labels(album: Album, path: str | Path, by: str = "") -> Imported:
     album._alive()
     path = Path(path)
     text = sheets.text_of(path)
-    if by.strip().casefold() == LEARNER:
-        raise ValueError(f"nobody is called {by!r} but the {LEARNER} itself: say who answers.")
+    sheets.check_person(by)
     if text.lstrip()[:1] in ("[", "{"):
         lines = studio.of_json(path, text, by.strip(), album.classes)
     else:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from psllab.album import sheets
 from psllab.album.cache import Progress
 from psllab.album.opening import OpenAlbum
 from psllab.album.pictures import Picture
@@ -156,6 +157,7 @@ class Labelling(OpenAlbum):
         self.check_answer(picture, label)
         if not isinstance(by, str) or not by.strip():
             raise ValueError("`by` is empty: say who answers.")
+        sheets.check_person(by)
         key = self._index.asked_as(self._index.find(picture))
         fields = {"file": key.path, "content": key.digest, "by": by} | ({} if label is None else {"label": label})
         self._state.add(self._journal.add(what, **fields))

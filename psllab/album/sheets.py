@@ -44,6 +44,12 @@ class Sheet:
         return [(line, blank | dict(zip(self.head, row, strict=False))) for line, row in self.rows]
 
 
+def check_person(by: str) -> None:
+    """Raise ``ValueError`` for a name whose answers would be read back as guesses."""
+    if by.strip().casefold() == LEARNER:
+        raise ValueError(f"nobody is called {by!r} but the {LEARNER} itself: say who answers.")
+
+
 def text_of(path: Path) -> str:
     """A file's text, line ends as they are; ``ValueError`` if it is not UTF-8."""
     try:

@@ -45,7 +45,8 @@ QUESTIONS = (
 def answer(question: Question, rows: Iterable[dict]) -> dict | None:
     """Of the rows of ``verdicts.judge`` the comparison that answers, None where nothing was judged.
 
-    Its ``verdict`` is that on *ahead*, by its interval alone; ``told`` is itself in words.
+    Its ``verdict`` is that on *ahead*, by its interval alone; ``told`` is itself in words, or of two seeds, whose
+    interval is as wide as the scale, that they are too few.
     """
     judged = [
         one for row in rows for one in row["comparisons"]
@@ -58,7 +59,8 @@ def answer(question: Question, rows: Iterable[dict]) -> dict | None:
         verdict = NEGLIGIBLE
     else:
         verdict = SUPPORTED if one["low"] > 0 else CONTRADICTED if one["high"] < 0 else INCONCLUSIVE
-    return one | {"verdict": verdict, "told": f"{summary.measured(one, 'points')} ({one['seeds']} seeds)"}
+    told = f"{summary.measured(one, 'points')} ({one['seeds']} seeds)" if one["seeds"] > 2 else "too few seeds"
+    return one | {"verdict": verdict, "told": told}
 
 
 def published(scale: str, out: str | Path = "outputs") -> dict[str, list[dict]]:

@@ -22,7 +22,8 @@ from psllab.album import (  # fmt: skip
 )
 from psllab.desk import parts
 from psllab.desk.desk_view import DeskView
-from psllab.widgets.controls import Progress, paragraph
+from psllab.widgets import paragraph
+from psllab.widgets.controls import Progress
 from psllab.widgets.job import Job
 
 
@@ -124,23 +125,18 @@ class Desk(DeskView):
             return self.question.note("Training: wait for it, or stop it. Nothing was taken in.", "bad")
         album, picture, by = self.album, self.asked, self.who.value.strip()
         key = key.lower() if len(key) == 1 else key
-        label = parts.keys(album.classes).get(key)
         try:
             if key == parts.UNDO:
                 back = album.undo()
                 return self._ask(f"Taken back: {Path(back.path).name}.", back)
-            if picture is None or (label is None and key not in (parts.SKIP, parts.NOT_SURE)):
+            if picture is None or key not in (*parts.keys(album.classes), parts.SKIP, parts.NOT_SURE):
                 return self.question.note("" if picture is None else f"{key} is no answer.", "bad")
             if not by:
                 return self.question.note("Say who answers, in the field above: nothing was taken in.", "bad")
-            if label is not None:
-                album.answer(picture, label, by=by)
-            else:
-                (album.skip if key == parts.SKIP else album.not_sure)(picture, by=by)
+            told = parts.respond(album, picture, key, by)
         except (ValueError, OSError) as error:
             return self.question.note(str(error), "bad")
-        response = label or {parts.SKIP: "skipped", parts.NOT_SURE: "not sure"}[key]
-        self._ask(f"{Path(picture.path).name}: {response}, says {by}.")
+        self._ask(f"{told}, says {by}.")
 
     def train(self, wait: bool = True) -> Job | None:
         """Upload the answers, learn, report; can be stopped between two epochs."""

@@ -4,7 +4,8 @@ import ipywidgets as w
 
 from psllab.desk import parts
 from psllab.desk.panels import NARROW, Found, Outcome, RulesForm
-from psllab.widgets.controls import Progress, button, paragraph, row
+from psllab.widgets import paragraph
+from psllab.widgets.controls import Progress, button, row
 from psllab.widgets.gallery import Fit, Gallery
 
 

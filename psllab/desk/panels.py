@@ -7,7 +7,8 @@ import ipywidgets as w
 
 from psllab.album import BY_HAND, Album, Preview, Protect, Report, Suggestion
 from psllab.desk import parts
-from psllab.widgets.controls import button, paragraph, row
+from psllab.widgets import paragraph
+from psllab.widgets.controls import button, row
 from psllab.widgets.gallery import Gallery
 
 NARROW = {"description_width": "62px"}

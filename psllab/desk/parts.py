@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from pslcore.data import load
 from psllab.album import Album, Picture, Protect, Report
-from psllab.widgets.controls import paragraph
+from psllab.widgets import paragraph
 
 LARGE = 1000
 """Pixels of the longer side of a picture that is asked about."""
@@ -77,6 +77,16 @@ def buttons(classes: Sequence[str]) -> list[dict[str, str]]:
     named = [{"key": key, "label": name, "tone": "plain"} for key, name in keys(classes).items()]
     more = ((SKIP, "skip"), (NOT_SURE, "not sure"), (UNDO, "undo"))
     return named + [{"key": key, "label": name, "tone": "quiet"} for key, name in more]
+
+
+def respond(album: Album, picture: Picture, key: str, by: str) -> str:
+    """Take in what the key of a class, of skip or of not sure says of a picture; gives it in words."""
+    label = keys(album.classes).get(key)
+    if label is not None:
+        album.answer(picture, label, by=by)
+    else:
+        (album.skip if key == SKIP else album.not_sure)(picture, by=by)
+    return f"{Path(picture.path).name}: {label or {SKIP: 'skipped', NOT_SURE: 'not sure'}[key]}"
 
 
 def large(album: Album, picture: Picture) -> bytes:

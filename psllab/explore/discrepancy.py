@@ -12,7 +12,8 @@ from psllab import grid
 from psllab.explore import plots as panels
 from psllab.explore.pool import Opened, Predictions, open_cycle
 from psllab.explore.selection import SORTS, Chosen, lasso
-from psllab.widgets.controls import Progress, control, named, offer, paragraph, row, wide
+from psllab.widgets import paragraph
+from psllab.widgets.controls import Progress, control, named, offer, row, wide
 from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job, Stopped
 

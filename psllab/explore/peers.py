@@ -16,7 +16,8 @@ from psllab import grid
 from psllab.explore.plots import layout, responsive
 from psllab.explore.pool import viewer
 from psllab.explore.tuning import Tries
-from psllab.widgets.controls import Progress, control, named, paragraph, row, wide
+from psllab.widgets import paragraph
+from psllab.widgets.controls import Progress, control, named, row, wide
 from psllab.widgets.gallery import Fit, Gallery, png
 from psllab.widgets.job import Job
 

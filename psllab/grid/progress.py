@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from pslcore.runs import records
+
 _FILE = "PSL_PROGRESS"
 
 
@@ -11,6 +13,5 @@ def tell(experiment: str, done: int, of: int, seconds: float, made: int) -> None
     """Write that so many runs of all are done, ``made`` of them in so many seconds."""
     if path := os.environ.get(_FILE):
         left = seconds / made * (of - done) if made else None
-        new = Path(f"{path}.{os.getpid()}")
-        new.write_text(json.dumps({"experiment": experiment, "done": done, "of": of, "left": left}))
-        new.replace(path)
+        now = {"experiment": experiment, "done": done, "of": of, "left": left}
+        records.write_bytes(Path(path), json.dumps(now).encode())

@@ -18,6 +18,7 @@ from joblib import cpu_count
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
+from pslcore.data import packed
 from pslcore.runs import CloudOf, Config, OutOfTime, Record, records, schema
 from pslcore.settings import Name, short
 from psllab.grid import archive, executors, precision, progress
@@ -304,22 +305,25 @@ def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> i
         If a file or the archive is damaged; then nothing is changed.
     """
     folder = runs_folder(out, scale)
-    content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
-    files: dict[Path, list[Path]] = {}
-    for path in _record_files(folder):
-        if path.parent == folder:
-            record = read(path)
-            part = archive.part(folder, path.stem)
-            files.setdefault(part, []).append(path)
-            whole = seeds is None or record["config"]["seed"] < seeds
-            content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
-    if not any(content.values()):
-        raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
-    for part, packed in files.items():
-        archive.write(part, content[part])
-        for path in packed:
-            path.unlink()
-    return sum(map(len, content.values()))
+    with packed.alone(folder):  # of two at once the second would write what the first had not added yet
+        content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
+        files: dict[Path, list[tuple[Path, os.stat_result]]] = {}
+        for path in _record_files(folder):
+            if path.parent == folder:
+                state = path.stat()
+                record = read(path)
+                part = archive.part(folder, path.stem)
+                files.setdefault(part, []).append((path, state))
+                whole = seeds is None or record["config"]["seed"] < seeds
+                content[part][path.stem] = records.sealed(record if whole else archive.brief(record))
+        if not any(content.values()):
+            raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
+        for part, paths in files.items():
+            archive.write(part, content[part])
+            for path, state in paths:
+                if (now := path.stat()).st_mtime_ns == state.st_mtime_ns and os.path.samestat(now, state):
+                    path.unlink()  # else it was run again meanwhile
+        return sum(map(len, content.values()))
 
 
 def _record_files(folder: Path) -> list[Path]:
@@ -362,7 +366,12 @@ def stored(key: str, folder: Path) -> Record | None:
     """
     path = folder / f"{key}.json"
     if path.exists():
-        return read(path)
+        try:
+            return read(path)
+        except records.DamagedRecord:
+            if path.exists():
+                raise
+    # Not there, or packed since it was looked for.
     kept = archive.part(folder, key)
     record = archive.get(kept, key)
     return record and named(record, key, f"{kept}: {key}")

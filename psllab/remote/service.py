@@ -72,6 +72,18 @@ def held(store: Path) -> Any:
     return file
 
 
+def encrypted(host: str, cert: str | None, key: str | None) -> bool:
+    """Whether TLS is spoken; ``ValueError`` without it on anything but the loopback, or if a file is not there."""
+    if (cert is None or key is None) and host not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError(
+            f"--host {host} without --cert and --key: pictures would cross in the clear; see docs/remote.md."
+        )
+    for name in filter(None, (cert, key)):
+        if not Path(name).is_file():
+            raise ValueError(f"{name} is no file: name the certificate and its key.")
+    return cert is not None and key is not None
+
+
 def serve(store: str | Path, host: str, port: int, cert: str | None, key: str | None, device: str) -> None:
     """Serve until the process is told to end; what was acknowledged by then is on the disk.
 
@@ -81,15 +93,9 @@ def serve(store: str | Path, host: str, port: int, cert: str | None, key: str | 
         Without TLS on anything but the loopback; or if nobody may come.
     """
     store = Path(store)
-    if (cert is None or key is None) and host not in ("127.0.0.1", "::1", "localhost"):
-        raise ValueError(
-            f"--host {host} without --cert and --key: pictures would cross in the clear; see docs/remote.md."
-        )
+    encrypted(host, cert, key)
     if not clients(store):
         raise ValueError(f"nobody may come to {store}: begin with --admit NAME, which prints a token.")
-    for name in filter(None, (cert, key)):
-        if not Path(name).is_file():
-            raise ValueError(f"{name} is no file: name the certificate and its key.")
     lock = held(store)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())

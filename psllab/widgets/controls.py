@@ -1,17 +1,11 @@
 """The building blocks of the notebooks' pages: text, rows, buttons, and a progress bar with a stop button."""
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import ipywidgets as w
 
 from psllab.widgets.job import Job
-
-
-def paragraph(text: str) -> str:
-    """Plain text for an HTML widget."""
-    return f'<div class="psl-told">{escape(text)}</div>'
 
 
 def control(kind: type[w.Widget], *args: Any, width: int | None = None, **given: Any) -> Any:

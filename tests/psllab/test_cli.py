@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from pslcore.runs import records
 from psllab import cli as commands
+from psllab import shell
 
 TOP = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -364,9 +365,9 @@ def test_every_command_has_an_example_that_its_parser_takes(capsys):
         assert f"pslcore {examples[0]}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("old", commands._RENAMED)
+@pytest.mark.parametrize("old", shell.RENAMED)
 def test_a_former_name_goes_on_and_says_the_new_one(old, capsys):
-    new = commands._RENAMED[old]
+    new = shell.RENAMED[old]
     assert new in commands._COMMANDS
     assert old not in commands._COMMANDS  # hidden: neither help nor completion shows it
     for before in ([], ["--traceback"]):

@@ -369,7 +369,7 @@ def test_disk_that_fills_while_packing(tree, monkeypatch, after):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_disk_that_is_really_full(tree, monkeypatch):
     monkeypatch.setattr(packed, "open", lambda *_: open("/dev/full", "wb"), raising=False)  # noqa: SIM115
-    monkeypatch.setattr(packed, "_alone", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr(packed, "alone", lambda folder: contextlib.nullcontext())
     with pytest.raises(OSError, match="the disk was full before all was packed") as error:
         read(tree)
     _one_sentence(error)

@@ -180,6 +180,39 @@ def test_preparing_a_folder_leaves_other_writers_alone(path):
     assert after == before
 
 
+@pytest.mark.parametrize(
+    ("writer", "age", "left"),
+    [
+        ("here-{gone}", 0, False), ("here-{alive}", 10**6, True),
+        ("elsewhere-{gone}", 3600, True), ("elsewhere-{alive}", 3600, True), ("elsewhere-{gone}", 10**6, False),
+        ("{gone}", 10**6, False), ("here-x", 0, False),
+    ],
+)  # fmt: skip
+def test_a_process_id_of_another_machine_says_nothing(tmp_path, writer, age, left):
+    """On a folder that machines share; their clocks may differ by hours."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    name = (
+        writer.format(gone=gone.pid, alive=os.getpid())
+        .replace("elsewhere", "0" * 12)
+        .replace("here", records._machine())
+    )
+    temporary = tmp_path / f".writing-{name}-ab_c1"
+    temporary.write_bytes(b"{")
+    os.utime(temporary, (time.time() - age,) * 2)
+    records.prepare(tmp_path)
+    assert temporary.exists() == left
+
+
+def test_the_age_of_a_temporary_file_is_told_by_the_disk(tmp_path, monkeypatch):
+    """This machine's clock may jump by days while another machine writes."""
+    temporary = tmp_path / f".writing-{'0' * 12}-1-ab_c1"
+    temporary.write_bytes(b"{")
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    records.prepare(tmp_path)
+    assert temporary.exists()
+
+
 # Names and contents
 
 

@@ -43,6 +43,13 @@ def test_the_most_seeds_answer_and_what_is_not_judged_does_not(row, compared):
     assert answers.answer(answers.WORKS, []) is None
 
 
+def test_two_seeds_are_too_few_to_be_told(row, compared):
+    for seeds, told in [(2, "too few seeds"), (3, "+5.0 ± 9.0 (3 seeds)")]:
+        comparisons = [compared("fig3a: PSL – Random", 5.0, 9.0, seeds=seeds)]
+        rows = [row(1, "fig3a, fig3b", "inconclusive", id="psl-superior", comparisons=comparisons)]
+        assert answers.answer(answers.WORKS, rows)["told"] == told
+
+
 def test_every_question_is_one_that_is_judged():
     """By the published verdicts at ``digits``, which has them all."""
     rows = json.loads((TOP / "outputs/digits/claims.json").read_text())

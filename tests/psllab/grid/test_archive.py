@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import threading
 
 import pytest
 
@@ -120,6 +121,57 @@ def test_no_record_is_lost_where_the_disk_fills_up_between_two_parts(here, monke
         runner.pack("quick", here.runs.parents[1])
     assert 0 < len(here.files()) < 4
     assert same(here.collect(), results)
+
+
+def test_two_that_pack_at_once_lose_nothing(here, monkeypatch):
+    """The second begins when the first has read the archive, and the first finds one more file after that."""
+    results, begun, parts = here(), [], archive.parts
+    file = here.runs / f"{results.runs[0][0].config.key}.json"
+    file.rename(here.runs / "later")
+
+    def read(folder):
+        found = list(parts(folder))
+        if not begun:
+            begun.append(threading.Thread(target=runner.pack, args=("quick", here.runs.parents[1])))
+            yield from (part for part in found if archive.sealed(part) or True)
+            begun[0].start()
+            begun[0].join(0.5)
+            (here.runs / "later").rename(file)
+        else:
+            yield from found
+
+    monkeypatch.setattr(archive, "parts", read)
+    assert runner.pack("quick", here.runs.parents[1]) in (3, 4)
+    begun[0].join()
+    assert same(here.collect(), results)
+
+
+def test_a_record_that_is_made_anew_while_it_is_packed_stays_a_file(here, monkeypatch):
+    (_, record), *others = here().runs
+    newer, write = here.runs / f"{record['key']}.json", archive.write
+
+    def meanwhile(part, content):
+        write(part, content)
+        records.write(newer, record | {"source": "0" * 16})
+
+    monkeypatch.setattr(archive, "write", meanwhile)
+    assert runner.pack("quick", here.runs.parents[1]) == 4
+    assert [path.name for path in here.runs.iterdir()] == [newer.name]
+    assert runner.read(newer)["source"] == "0" * 16
+    assert len(here.collect().runs) == len(others) + 1
+
+
+def test_a_record_that_is_packed_while_it_is_looked_for_is_found(here, monkeypatch, capsys):
+    results, read = here(), runner.read
+
+    def late(path):
+        monkeypatch.setattr(runner, "read", read)
+        runner.pack("quick", here.runs.parents[1])
+        return read(path)
+
+    monkeypatch.setattr(runner, "read", late)
+    assert same(here.collect(), results)
+    assert not capsys.readouterr().out
 
 
 def test_a_damaged_archive_is_told_and_nothing_runs_again(here, packed, begun):

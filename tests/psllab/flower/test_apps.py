@@ -1,5 +1,6 @@
 """Flower: real processes on the loopback do the very rounds that the in-process federation does."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,10 +22,12 @@ from pslcore.runs import records, unpacked
 
 pytest.importorskip("flwr", reason="flwr is not installed: pip install '.[federated]'")
 
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Array, ConfigRecord
 
 from psllab import flower
+
+sys.path.insert(0, str(Path(__file__).parent))
+from table import Table
 
 LIMIT = 240  # seconds; the whole takes about 60
 SETTINGS = {
@@ -152,28 +156,6 @@ def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config,
 # Without a network: what goes wrong
 
 
-class Table:
-    """A grid that hands every message to the client app in this process; ``configs`` are those of the nodes."""
-
-    def __init__(self, run_config, configs):
-        self._run, self._configs = run_config, configs
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as Flower's processes do at first
-
-    def get_node_ids(self):
-        return list(self._configs)
-
-    def send_and_receive(self, messages, *, timeout=None):
-        for message in messages:
-            node = message.metadata.dst_node_id
-            context = Context(
-                run_id=1, node_id=node, node_config=self._configs[node], state=RecordDict(), run_config=self._run
-            )
-            try:
-                yield flower.client(message, context)
-            except Exception as error:
-                yield Message(Error(0, str(error)), reply_to=message)
-
-
 def remote(tmp_path, config, numbers):
     given = {"settings": json.dumps(config.settings())}
     nodes = {10 + place: {"partition-id": number, "folder": str(tmp_path / str(place))} for place, number in numbers}
@@ -206,7 +188,179 @@ def test_a_node_that_is_no_client_is_told_so(tmp_path, config, numbers):
     assert "as `partition-id` a number from 0 to 1" in failed["error"]
 
 
-def test_two_nodes_of_one_number_are_reported(tmp_path, config):
-    small = federated.FederatedConfig.of(SETTINGS | {"final": 20, "rounds": 1})
-    record, _ = serve(small, remote(tmp_path, small, enumerate([0, 0])))
-    assert record["failed"][0]["error"] == "it did not answer (two nodes have the partition-id 0)"
+def test_two_nodes_of_one_number_are_both_left_out(tmp_path, config):
+    small = federated.FederatedConfig.of(
+        SETTINGS | {"final": 30, "initial": 30, "budget": 15, "rounds": 1, "clients": 3}
+    )
+    record, _ = serve(small, remote(tmp_path, small, enumerate([0, 1, 1])))
+    assert {entry["client"]: entry["error"] for entry in record["failed"]} == {
+        1: "2 nodes have the partition-id 1",
+        2: "it did not answer",
+    }
+
+
+# A client that misbehaves
+
+
+class Pickled:
+    """What runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("unpickled",))
+
+
+def saved(array, **options):
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def first(change):
+    """A change of a reply: of the bytes of its first array, or all that Flower says of it."""
+
+    def act(message):
+        arrays = message.content.array_records["weights"]
+        name = next(iter(arrays))
+        arrays[name] = change(arrays[name])
+        return message
+
+    return act
+
+
+def values(change):
+    return first(lambda array: Array(change(array.numpy().copy())))
+
+
+def raw(data):
+    return first(lambda array: Array(array.dtype, array.shape, array.stype, data))
+
+
+def said(**fields):
+    def act(message):
+        message.content["reply"] = ConfigRecord({**message.content.config_records["reply"], **fields})
+        return message
+
+    return act
+
+
+def counted(message):
+    arrays = message.content.array_records["weights"]
+    name = next(name for name in arrays if name.endswith("num_batches_tracked"))
+    arrays[name] = Array(np.array(2**62))
+    return message
+
+
+def without(name):
+    def act(message):
+        del message.content[name]
+        return message
+
+    return act
+
+
+def raising(message):
+    raise ValueError("bytes that make no message")
+
+
+HUGE = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little")
+HUGE += b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+
+MISDEEDS = {
+    "a number that is none": (values(lambda array: array * np.nan), "no number"),
+    "infinite": (values(lambda array: array + np.inf), "no number"),
+    "another shape": (values(lambda array: array[:-1]), "of the shape (15,"),
+    "turned": (values(lambda array: array.reshape(-1)), "shape"),
+    "another type": (values(lambda array: array.view(np.int32)), "int32"),
+    "out of all proportion": (values(lambda array: array + 1e30), "times as far"),
+    "ten million numbers": (values(lambda array: np.zeros(10**7, np.float32)), "40,000,128 bytes"),
+    "pickled": (raw(saved(np.array([Pickled()] * 80), allow_pickle=True)), "bytes where"),
+    "pickled, of the right size": (
+        first(lambda array: Array(array.dtype, array.shape, array.stype, saved(
+            np.array([Pickled()]), allow_pickle=True).ljust(len(array.data)))), "object",
+    ),
+    "a header of terabytes": (
+        first(lambda array: Array(array.dtype, array.shape, array.stype, HUGE.ljust(len(array.data)))), "shape",
+    ),
+    "no array": (first(lambda array: Array(array.dtype, array.shape, array.stype, b"x" * len(array.data))), "nonsense"),
+    "no weights": (without("weights"), "weights"),
+    "no reply": (without("reply"), "not what a client says"),
+    "all of the average": (said(labelled=10**9), "claims 1000000000 labelled images"),
+    "less than nothing": (said(labelled=-5), "not what a client says"),
+    "the number of batches": (counted, "are due"),
+    "another's number": (said(client=0), "it says that it is client 0"),
+    "a long story": (said(error="x" * 10**6), "xxx …"),
+    "bytes that Flower cannot read": (raising, "not what a client says"),
+    "no answer": (lambda message: None, "did not answer"),
+}  # fmt: skip
+
+
+class Misled(Table):
+    """The last node does what ``altered`` does; the time is up as soon as all others have answered."""
+
+    def pull_messages(self, names):
+        return [message for message in super().pull_messages(names) if message is not None]
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three clients, one round and a selection, one round; and the in-process run without the last of them."""
+    settings = SETTINGS | {"initial": 30, "budget": 15, "final": 45, "clients": 3, "rounds": 2}
+    config = federated.FederatedConfig.of(settings)
+    return config, serve(config, Without(federated.resolve(config), 2))[1]
+
+
+class Without(federated.Local):
+    """The in-process federation without one client."""
+
+    def __init__(self, protocol, gone):
+        self._gone = gone
+        super().__init__(protocol, torch.device("cpu"), None)
+
+    def ask(self, step, weights):
+        error = "" if step.kind == "pick" else "gone"
+        return [
+            federated.Reply(site.number, error=error) if site.number == self._gone else site.reply(step, weights)
+            for site in self.sites
+        ]
+
+    def picked(self):
+        return []
+
+
+def same(weights, others):
+    return weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.mark.parametrize("kind", MISDEEDS)
+def test_a_misdeed_costs_the_others_nothing(tmp_path, monkeypatch, three, kind):
+    monkeypatch.chdir(tmp_path)
+    (config, expected), (act, told) = three, MISDEEDS[kind]
+    configs = {10 + number: {"partition-id": number, "folder": str(tmp_path / str(number))} for number in range(3)}
+    for own in configs.values():
+        own["root"] = str(Path(federated.__file__).parents[1] / "data")
+
+    def altered(node, message):
+        trains = "weights" in message.content.array_records if message.has_content() else False
+        return act(message) if node == 12 and (trains or kind in {"no answer", "no reply"}) else message
+
+    grid = Misled({"settings": json.dumps(config.settings())}, configs, altered)
+    timeout = 0 if kind == "no answer" else 60
+    record, weights = serve(config, flower.Remote(config, grid, 0.3, timeout, nodes=[10, 11, 12]))
+    assert [(entry["client"], entry["round"]) for entry in record["failed"]] == [(2, 0), (2, 1)]
+    assert all(told in entry["error"] and len(entry["error"]) < 700 for entry in record["failed"])
+    assert same(weights, expected)
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_all_that_cannot_pick_stop_the_run(tmp_path, three):
+    config, _ = three
+    grid = Table({"settings": json.dumps(config.settings())}, {})
+    step = next(step for step in federated.resolve(config).schedule() if step.kind == "pick")
+    replies = flower.Remote(config, grid, 0, 0).ask(step, {"weight": torch.zeros(1)})
+    assert [reply.error for reply in replies] == ["it did not answer"] * 3
+
+
+@pytest.mark.parametrize("nodes", [[1, 2], [1, 2, 2]])
+def test_nodes_are_one_a_client(tmp_path, three, nodes):
+    with pytest.raises(ValueError, match="3 different ones"):
+        flower.bundle(tmp_path, three[0], tmp_path, nodes=nodes)
