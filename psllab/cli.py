@@ -108,7 +108,7 @@ def _places(out: str) -> Mark:
     return _all(_out(out), _takes("--params", default="params.yaml", help="where experiments are written down"))
 
 
-_EXPERIMENT = _takes("experiment", complete=EXPERIMENT, help="a section of params.yaml, such as fig3a")
+_EXPERIMENT = _takes("experiment", complete=EXPERIMENT, help="a section of params.yaml, such as fig3a, or all")
 _SCALE, _WHICH_SCALE = _scale(default="quick"), _scale(required=True)
 _DATA = _takes("--data", complete=FOLDER, default="data", help="folder of the data sets")
 _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of cores)")

@@ -204,7 +204,12 @@ def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     outs = [path for stage in stages for path in paths(stage.outs, folder)]
     assert len(set(outs)) == len(outs)
     assert all(path.startswith(f"outputs/{scale}/") for path in outs)
+    (runs,) = (stage for stage in stages if stage.name == "runs")
+    assert (set(paths(runs.deps[:2], folder)), runs.outs) == ({"pslcore", "psllab/grid"}, [])
+    assert [dep.params for dep in runs.deps[2:]] == [[f"scales.{scale}"]]
     for stage in stages:
+        if stage is runs:
+            continue
         files = paths([dep for dep in stage.deps if not isinstance(dep, ParamsDependency)], folder)
         (notebook,) = (TOP / name for name in files if name.startswith("notebooks/"))
         assert {name for name in files if name.startswith("psl")} == code_of(code(notebook)), stage.addressing
@@ -218,7 +223,7 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
     scale, stages, _ = pipeline
     followed = set()
     for stage in stages:
-        for dep in stage.deps:
+        for dep in stage.deps if stage.name != "runs" else ():
             for name in dep.params if isinstance(dep, ParamsDependency) else ():
                 top, within, section = name.split(".")
                 assert (top, within) == ("scales", scale)

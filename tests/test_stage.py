@@ -47,6 +47,12 @@ def test_a_stage_says_how_far_it_is(file):
     assert stage.line(file, 1) == "comparison@fig3a: 30 of 30 runs of fig3a, 0:01"
 
 
+def test_all_runs_are_one_stage(file, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "runs")
+    progress.tell("all", done=12, of=30, seconds=0.0, made=0)
+    assert stage.line(file, 65) == "runs: 12 of 30 runs, 1:05"
+
+
 def test_nothing_is_told_where_nobody_asks(tmp_path, monkeypatch):
     monkeypatch.delenv("PSL_PROGRESS", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """A stage of the pipeline: papermill runs a notebook, and the terminal says how far it is.
 
-``python tools/stage.py notebooks/some.ipynb outputs/quick/notebooks/some.ipynb -y "{scale: quick}"``, as for papermill.
+``python tools/stage.py notebooks/some.ipynb outputs/quick/notebooks/some.ipynb -y "{scale: quick}"``, as for papermill;
+``python tools/stage.py runs quick`` makes all runs of a scale.
 """
 
 import argparse
@@ -16,18 +17,33 @@ from pathlib import Path
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebook")
-    parser.add_argument("output", help="the executed notebook")
+    parser.add_argument("notebook", help="or `runs`")
+    parser.add_argument("output", help="the executed notebook; of `runs` the scale")
     parser.add_argument("-y", "--parameters", default="{}", help="YAML")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="psl-") as private:
         os.environ["PSL_PROGRESS"] = f"{private}/progress"
         os.environ["JUPYTER_RUNTIME_DIR"] = private  # sockets' paths must be short, and nobody else may look into it
         with told(Path(private) / "progress"):
+            if options.notebook == "runs":
+                return run_all(options.output)
             execute(options.notebook, options.output, options.parameters)
     page = Path(options.output).parents[1] / "report.html"
     if Path(options.notebook).stem == "report" and sys.stderr.isatty() and "PSL_LAST" not in os.environ:
         print(f"The page: {page}", file=sys.stderr)
+    return 0
+
+
+def run_all(scale: str) -> int:
+    """Every run of the scale; whether a sentence says why that could not be."""
+    os.environ["TQDM_DISABLE"] = "1"  # the one line on the terminal says it
+    from psllab import grid
+
+    try:
+        grid.run(grid.ALL, scale)
+    except (ValueError, OSError, grid.GridError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -83,7 +99,8 @@ def line(file: Path, seconds: float) -> str:
         return f"{stage}: {clock}"
     now = json.loads(file.read_text())
     left = f", about {max(1, round(now['left'] / 60))} min to go" if now["left"] and now["done"] < now["of"] else ""
-    return f"{stage}: {now['done']} of {now['of']} runs of {now['experiment']}{left}, {clock}"
+    whose = "" if stage == "runs" else f" of {now['experiment']}"
+    return f"{stage}: {now['done']} of {now['of']} runs{whose}{left}, {clock}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ BASE = "base"
 LOOKS = "looks"
 """The key of a scale that says after how many paired seeds its verdicts are passed."""
 
+ALL = "all"
+"""Named in place of an experiment: every one of the scale, but Table 2, which is timed and keeps no records."""
+
 CEILING = "all safe images labelled"
 """The curve of ``ceiling: true``: what any choice from that pool could come to at most."""
 
@@ -193,11 +196,18 @@ def section(experiment: str, scale: str, params: str | Path = "params.yaml") -> 
 def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> list[Cell]:
     """The runs of an experiment at a scale, seed by seed, so that what an interrupted grid has is paired.
 
+    Of ``ALL`` those of every experiment, each labelled by the first that has it.
+
     Raises
     ------
     ValueError
         As ``section``; or if a setting is unknown or impossible.
     """
+    if experiment == ALL:
+        names = (name for name in experiments(scale, params) if name != "table2")
+        every = ((name, cell) for name in names for cell in cells(name, scale, params))
+        once = {cell.config.key: Cell(f"{name}: {cell.label}", cell.config) for name, cell in reversed([*every])}
+        return sorted(reversed(once.values()), key=lambda cell: cell.config.seed)
     base, said = section(experiment, scale, params)
     shared = merge(base, said.config)
     curves: list[tuple[str, Config]] = []

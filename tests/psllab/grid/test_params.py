@@ -39,6 +39,17 @@ def test_cells_come_seed_by_seed_with_settings_laid_over_each_other(here):
         assert (cell.config, cell.config.key) == (alone, alone.key)
 
 
+def test_all_is_every_experiment_once():
+    """What two experiments share is one run; Table 2, which keeps no records, is none."""
+    every = params.cells(params.ALL, "quick")
+    assert [cell.config.seed for cell in every] == sorted(cell.config.seed for cell in every)
+    keys = [cell.config.key for cell in every]
+    assert len(set(keys)) == len(keys)
+    names = set(params.experiments("quick")) - {"table2"}
+    assert set(keys) == {cell.config.key for name in names for cell in params.cells(name, "quick")}
+    assert "fig3f" not in {cell.label.split(": ")[0] for cell in every}  # the runs of fig3e
+
+
 def test_merge_leaves_its_arguments_alone():
     one, two = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 6}}
     assert params.merge(one, two) == {"a": {"b": 5, "c": 2}, "d": {"e": 6}}
