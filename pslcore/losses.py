@@ -14,6 +14,7 @@ whatever the precision of the logits. Pixels labelled ``VOID`` take part in noth
 | Eq. 6 with P = 1  | ``entropy``                                       |
 """
 
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -24,6 +25,9 @@ VOID = 255
 """The label of pixels that take part in nothing."""
 
 RANKINGS = ("paper", "ordered")
+
+cross_entropies = partial(F.cross_entropy, ignore_index=VOID, reduction="none")
+"""Of each image or pixel; 0 where it is void."""
 
 _CHUNK = 1 << 17
 """Logits of one network that scores handle at a time when no gradient is wanted: they stay in the cache."""
@@ -79,10 +83,7 @@ def task_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> T
         If the shapes do not fit each other.
     """
     _check_labels(logits, labels)
-    losses = F.cross_entropy(
-        _float(logits), labels, ignore_index=VOID, reduction="none", label_smoothing=label_smoothing
-    )
-    return _mean(losses, labels)
+    return _mean(cross_entropies(_float(logits), labels, label_smoothing=label_smoothing), labels)
 
 
 def in_class_loss(
@@ -126,7 +127,7 @@ def in_class_loss(
     soft = (teacher / temperature).softmax(1)
     total = students.new_zeros(())
     for student in students:  # a loop over P networks beats one batched call on the CPU
-        hard_term = F.cross_entropy(student, labels, ignore_index=VOID, reduction="none")
+        hard_term = cross_entropies(student, labels)
         soft_term = -(soft * (student / temperature).log_softmax(1)).sum(1)
         total = total + _mean((1 - alpha) * hard_term + alpha * temperature**2 * soft_term, labels)
     return total

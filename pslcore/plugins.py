@@ -43,10 +43,9 @@ class Given:
         try:
             return self.entry.load()
         except (Exception, SystemExit) as error:
-            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
-            raise ValueError(
-                f"the package {self}, which gives {self.name!r}, cannot be imported ({told}): mend or uninstall it."
-            ) from error
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(".: ")
+            told = f"the package {self}, which gives {self.name!r}, cannot be imported ({why})"
+            raise ValueError(f"{told}: mend or uninstall it.") from error
 
     def identity(self) -> str:
         """Name, version, and the hash of the file that defines it: what it is known by in a fingerprint."""

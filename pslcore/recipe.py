@@ -203,10 +203,10 @@ def _joined(file: SpooledTemporaryFile, like: Tensor) -> Tensor:
     """All rows in the file, mapped if it lies on the disk."""
     with file:
         file.flush()
-        held, row = file.tell(), like[:1].nbytes or 1
-        if held > _HELD:
-            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(held // row, *like.shape[1:])))  # type: ignore[call-overload]
-        rows = np.empty((held // row, *like.shape[1:]), dtype=np.float32)
+        shape = file.tell() // (4 * like.shape[1:].numel() or 1), *like.shape[1:]
+        if file.tell() > _HELD:
+            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))  # type: ignore[call-overload]
+        rows = np.empty(shape, dtype=np.float32)
         file.seek(0)
         file.readinto(rows.data)
     return torch.from_numpy(rows)

@@ -31,10 +31,9 @@ OFFICIAL = (2975, 500)
 
 def read(root: Path, size: tuple[int, int] | None = None) -> Parts:
     """The set as ``load`` wants it, from its packed arrays (see ``packed``)."""
-    get = (
-        "register at https://www.cityscapes-dataset.com, download leftImg8bit_trainvaltest.zip and "
-        "gtFine_trainvaltest.zip, and unpack both there; they may not be passed on, so nothing is downloaded for you."
-    )
+    archives = "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"
+    get = f"register at https://www.cityscapes-dataset.com, download {archives}, and unpack both there;"
+    get += " they may not be passed on, so nothing is downloaded for you."
     return packed.read(root, "cityscapes", ["cityscapes"], "leftImg8bit", _find, get, size)
 
 

@@ -37,7 +37,5 @@ def read(root: Path) -> Parts:
 def read_vectors(root: Path) -> Parts:
     """``digit_vectors``: the same digits as vectors of 64 numbers, for heads."""
     parts = read(root)
-    for split in ("train", "test"):
-        images, labels = parts[split]
-        parts[split] = (images.reshape(len(images), -1, 1, 1), labels)
-    return parts
+    train, test = ((rows.reshape(len(rows), -1, 1, 1), labels) for rows, labels in (parts["train"], parts["test"]))
+    return {**parts, "train": train, "test": test}

@@ -184,9 +184,8 @@ def _pack(source: Source, signature: str, folder: Path, size: Size | None) -> No
 
 
 def install(
-    folder: Path, fill: Callable[[Path], None], needed: int, size: Size, resumable: bool = False,
-    advice: str = "",
-) -> None:  # fmt: skip
+    folder: Path, fill: Callable[[Path], None], needed: int, size: Size, resumable: bool = False, advice: str = ""
+) -> None:
     """Have a folder filled beside it, and give it its name when all of it is on the disk.
 
     Parameters
@@ -320,10 +319,9 @@ def index_of(folder: Path) -> Index:
     path = folder / "index.json"
     try:
         return Index.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{path} is missing or damaged ({error}): {_mend(folder)}") from error
-    except ValidationError as error:
-        raise ValueError(f"{path} is missing or damaged ({sentence(error).rstrip('.')}): {_mend(folder)}") from None
+    except (OSError, ValidationError) as error:
+        why = error if isinstance(error, OSError) else sentence(error).rstrip(".")
+        raise ValueError(f"{path} is missing or damaged ({why}): {_mend(folder)}") from error
 
 
 def _mend(folder: Path) -> str:

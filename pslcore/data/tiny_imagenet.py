@@ -18,10 +18,8 @@ OFFICIAL = (100_000, 10_000)
 
 def read(root: Path, size: tuple[int, int] | None = None) -> Parts:
     """The set as ``load`` wants it, from its packed arrays (see ``packed``)."""
-    get = (
-        "unpack tiny-imagenet-200.zip (http://cs231n.stanford.edu/tiny-imagenet-200.zip) there, "
-        "or fetch it from github.com/seshuad/IMagenet."
-    )
+    address = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    get = f"unpack tiny-imagenet-200.zip ({address}) there, or fetch it from github.com/seshuad/IMagenet."
     places = ["tiny_imagenet", "tiny_imagenet/tiny-imagenet-200", "tiny-imagenet-200"]
     return packed.read(root, "tiny_imagenet", places, "train", _find, get, size)
 

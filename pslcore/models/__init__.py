@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from pslcore import plugins
 from pslcore.models import gradients
-from pslcore.models.fast_cnn import fast_cnn
+from pslcore.models.fast_cnn import FastCNN
 from pslcore.models.heads import HIDDEN, Head, Stacked, builder, stacked
 from pslcore.models.network import Network
 from pslcore.models.resnet import resnet8, resnet14, resnet18
-from pslcore.models.segmentation import drn_d_22, lraspp_mobilenet_v3_small
+from pslcore.models.segmentation import DRN, LRASPP
 
 Builders = Mapping[str, Callable[[int, int], Network]]
-_FOR_IMAGES: Builders = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18, "fast_cnn": fast_cnn}
-_FOR_PIXELS: Builders = {"drn_d_22": drn_d_22, "lraspp_mobilenet_v3_small": lraspp_mobilenet_v3_small}
+_FOR_IMAGES: Builders = {"resnet8": resnet8, "resnet14": resnet14, "resnet18": resnet18, "fast_cnn": FastCNN}
+_FOR_PIXELS: Builders = {"drn_d_22": DRN, "lraspp_mobilenet_v3_small": LRASPP}
 _HEADS: Builders = {"linear": builder(0), **{f"mlp{width}": builder(width) for width in HIDDEN}}
 _BUILDERS: Builders = {**_FOR_IMAGES, **_FOR_PIXELS, **_HEADS}
 

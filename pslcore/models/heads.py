@@ -47,11 +47,7 @@ class Head(Network):
 
 def builder(width: int) -> Callable[[int, int], Head]:
     """Makes heads with that many hidden units; 0 for a linear one."""
-
-    def build(num_classes: int, features: int = 1) -> Head:
-        return Head(num_classes, features, width)
-
-    return build
+    return lambda num_classes, features: Head(num_classes, features, width)
 
 
 class Stacked:

@@ -89,9 +89,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_width: int, width: int, stride: int = 1, dilation: int = 1):
         super().__init__()
-        self.convolutions = nn.Sequential(
-            _convolution(in_width, width, 3, stride, dilation), _convolution(width, width, 3, 1, dilation, act=None)
-        )
+        first = _convolution(in_width, width, 3, stride, dilation)
+        self.convolutions = nn.Sequential(first, _convolution(width, width, 3, 1, dilation, act=None))
         same = stride == 1 and in_width == width
         self.shortcut = nn.Identity() if same else _convolution(in_width, width, 1, stride, act=None)
 
@@ -126,10 +125,6 @@ class DRN(Segmenter):
     def enlarge(self, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         """Eight times as large by the frozen weights; what goes beyond the image is cut off."""
         return self.up(logits)[..., : size[0], : size[1]]
-
-
-drn_d_22 = DRN
-"""DRN-D-22 for pixel labels: 15,895,363 parameters for 19 classes, 19 x 256 of them frozen."""
 
 
 # MobileNetV3-small with LR-ASPP
@@ -210,7 +205,3 @@ class LRASPP(Segmenter):
     def refine(self, last: Tensor) -> Tensor:
         """128 channels, gated by what the whole image shows."""
         return self.reduce(last) * self.gate(last.mean((2, 3), keepdim=True)).sigmoid()
-
-
-lraspp_mobilenet_v3_small = LRASPP
-"""MobileNetV3-small with LR-ASPP: 1,068,971 parameters for 19 classes."""

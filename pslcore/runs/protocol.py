@@ -21,11 +21,10 @@ CPU = torch.device("cpu")
 Record = dict[str, Any]
 """What ``records`` writes; its keys are those that ``loop.run`` documents."""
 
-DECIDES = (
-    "settings streams losses recipe data/batches models/__init__ models/network sides/guard sides/pools sides/oracle "
-    "sides/ledger sides/client sides/cloud strategies/base runs/settings runs/protocol runs/session runs/training "
-    "runs/loop runs/metrics runs/device"
-)
+DECIDES = """
+settings streams losses recipe data/batches models/__init__ models/network sides/guard sides/pools sides/oracle
+sides/ledger sides/client sides/cloud strategies/base runs/settings runs/protocol runs/session runs/training
+runs/loop runs/metrics runs/device"""
 """The files, beside those of method and networks, that decide a run's numbers."""
 
 
@@ -143,9 +142,8 @@ def counts(config: Config, dataset: Dataset) -> list[int]:
 def _check_kinds(config: Config, dataset: Dataset) -> None:
     """Image labels or pixel labels: networks, method and options must have a form for what the data set has."""
     if config.examine_peers > len(dataset.test):
-        raise ValueError(
-            f"examine_peers = {config.examine_peers}, but {dataset.name} has only {len(dataset.test)} test images."
-        )
+        told = f"examine_peers = {config.examine_peers}, but {dataset.name} has only"
+        raise ValueError(f"{told} {len(dataset.test)} test images.")
     pixels, strategy = dataset.pixel_labels, config.strategy
     for role, name in [("teacher", config.teacher), *(("student", name) for name in strategy.students)]:
         vectors = models.for_vectors(name) not in (None, dataset.vectors)

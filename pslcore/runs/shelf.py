@@ -35,17 +35,15 @@ class Shelf:
     def resume(self) -> tuple[Record, dict[str, Any] | None, dict[str, Any]]:
         """The record so far, what was kept beside it, and the weights; a new record where none can be gone on with."""
         fresh = self._protocol.head()
-        if self._folder is None or not self._path(".part.json").exists():
-            return fresh, None, {}
-        try:
-            part = schema.read(self._path(".part.json"), self._part)
-            record, number = part["record"], part["weights"]
-            if any(record.get(name) != fresh[name] for name in ("config", "data", "pools", "source", "precision")):
-                return fresh, None, {}
-            return record, part["kept"], {} if number is None else unpacked(self._path(f".step{number}.pt"))
-        except ValueError as error:  # damaged records are
-            print(error)
-            return fresh, None, {}
+        if self._folder is not None and self._path(".part.json").exists():
+            try:
+                part = schema.read(self._path(".part.json"), self._part)
+                record, number = part["record"], part["weights"]
+                if all(record.get(name) == fresh[name] for name in ("config", "data", "pools", "source", "precision")):
+                    return record, part["kept"], {} if number is None else unpacked(self._path(f".step{number}.pt"))
+            except ValueError as error:  # damaged records are
+                print(error)
+        return fresh, None, {}
 
     def keep(self, record: Record, kept: dict[str, Any], weights: dict[str, Any], number: int) -> None:
         """After step ``number``. Weights go first: whenever the part record stands, its weights stand too."""

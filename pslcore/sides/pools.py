@@ -89,9 +89,8 @@ class Pools:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        return (
-            f"Pools(n={self.n}, labelled={self.labelled.size}, safe={self.safe.size}, protected={self.protected.size})"
-        )
+        sizes = f"labelled={self.labelled.size}, safe={self.safe.size}, protected={self.protected.size}"
+        return f"Pools(n={self.n}, {sizes})"
 
 
 def protected_setting(n: int, initial: int, fraction: float = 0.9, seed: int = 0) -> Pools:

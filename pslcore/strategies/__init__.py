@@ -102,8 +102,5 @@ def sources(name: str) -> set[Path]:
 @cache
 def _imports(text: str) -> frozenset[str]:
     """The modules of this folder that a source imports from; every run of a grid asks for the same few."""
-    return frozenset(
-        node.module.rpartition(".")[2]
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pslcore.strategies.")
-    )
+    imported = (node.module or "" for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom))
+    return frozenset(name.rpartition(".")[2] for name in imported if name.startswith("pslcore.strategies."))

@@ -17,6 +17,8 @@ from pslcore.strategies.checks import as_array, as_budget, as_matrix
 from pslcore.strategies.sided import Sided
 
 _ROWS = 256  # rows handled in one go, so that they stay in cache
+_BLOCK = 8192  # rows that are held in float64
+_SAMPLE = 1 << 28  # bytes of normalised features that k-means is fitted to
 
 
 def alfa_mix(
@@ -28,6 +30,9 @@ def alfa_mix(
     reaches 1. Candidates, their features normalised, are clustered into `budget` groups; the one nearest to each
     centre is picked (ties: the lower index). Where that leaves places, rows not yet picked fill them at random
     without replacement; with no more candidates than `budget`, all are picked first, in ascending order.
+
+    *Decision*: of candidates whose features take more than 256 MiB, k-means is fitted to a random sample of that size;
+    all of them are assigned to its centres.
 
     Parameters
     ----------
@@ -68,7 +73,7 @@ def alfa_mix(
     if budget == 0:
         return np.empty(0, dtype=np.int64)
     if len(chosen) > budget:
-        chosen = chosen[_representatives(features[chosen], budget, rng)]
+        chosen = _representatives(features, chosen, budget, rng)
     rest = np.setdiff1d(np.arange(len(features)), chosen)
     return np.concatenate([chosen, rng.choice(rest, budget - len(chosen), replace=False)])
 
@@ -195,26 +200,36 @@ def _distances(e, anchors):
     return np.sqrt(squares)
 
 
-def _representatives(features, clusters, rng):
-    """Positions of the rows nearest to the k-means centres of the normalised features, one a cluster."""
+def _representatives(features, chosen, clusters, rng):
+    """Of the rows `chosen` those nearest to the k-means centres of the normalised features, one a cluster."""
     from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    norms = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
-    unit = features / np.maximum(norms, 1e-12)[:, None].astype(features.dtype)
-    kmeans = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31)))
+    def unit(rows):
+        part = features[rows]
+        norms = np.sqrt(np.einsum("nd,nd->n", part, part, dtype=np.float64))
+        return part / np.maximum(norms, 1e-12)[:, None].astype(part.dtype)
+
+    cuts = range(_BLOCK, len(chosen), _BLOCK)
+    parts = np.split(chosen, cuts)
+    kmeans = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31)), copy_x=False)
+    most = max(clusters, _SAMPLE // features[:1].nbytes)
+    sample = parts if len(chosen) <= most else [np.sort(rng.choice(chosen, most, replace=False))]
     # One thread: several add up in whatever order they finish, and equal seeds could give different picks.
-    warnings.filterwarnings("ignore", "Number of distinct clusters", ConvergenceWarning)  # the rest is filled up
+    warnings.filterwarnings("ignore", "Number of distinct clusters")  # the rest is filled up
     with threadpool_limits(1):
-        labels = kmeans.fit(unit).labels_
+        labels = kmeans.fit(np.concatenate([unit(rows) for rows in sample])).labels_
+        if sample is not parts:
+            labels = np.concatenate([kmeans.predict(unit(rows)) for rows in parts])
     # The centres anew in float64: both rows of a pair are equally near, and rounding must not choose between them.
-    order = np.argsort(labels, kind="stable")
-    _, starts, place, counts = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
-    members = unit[order].astype(np.float64)
-    centers = np.add.reduceat(members, starts) / counts[:, None]
-    distances = ((members - centers[place]) ** 2).sum(axis=1)
-    return order[np.lexsort((order, distances, place))[starts]]
+    pairs, centers = list(zip(parts, np.split(labels, cuts), strict=True)), np.zeros((clusters, features.shape[1]))
+    for rows, own in pairs:
+        for row, label in zip(unit(rows), own, strict=True):
+            centers[label] += row
+    centers /= np.maximum(np.bincount(labels, minlength=clusters), 1)[:, None]
+    distances = np.concatenate([((unit(rows) - centers[own]) ** 2).sum(axis=1) for rows, own in pairs])
+    order = np.lexsort((distances, labels))  # ties stay in the order of the rows
+    return chosen[order[np.unique(labels[order], return_index=True)[1]]]
 
 
 class ALFAMix(Sided):

@@ -96,7 +96,8 @@ class _Greedy:
         first = len(self.labelled)
         end = first + len(self.picks)
         if first == 0:
-            self.add(self.farthest_from_mean())
+            distances = [((part - self.mean) ** 2).sum(axis=1) for part in _tiles(self.features)]
+            self.add(int(np.concatenate(distances).argmax()))
         self.refresh(np.arange(len(self.features)))
         self.refill()
         batch = 32
@@ -216,9 +217,6 @@ class _Greedy:
         out = np.empty((len(j), self.features.shape[1]))
         out[ours], out[~ours] = self.features[self.picks[j[ours] - m]], self.labelled[j[~ours]]
         return out
-
-    def farthest_from_mean(self):
-        return int(np.concatenate([((part - self.mean) ** 2).sum(axis=1) for part in _tiles(self.features)]).argmax())
 
 
 def _squares(points):

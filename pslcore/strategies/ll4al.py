@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pslcore import models
 from pslcore.data import Indices
-from pslcore.losses import VOID, task_loss
+from pslcore.losses import VOID, cross_entropies, task_loss
 from pslcore.settings import Real
 from pslcore.sides import AuxiliaryModule
 from pslcore.strategies.base import Query, Strategy, top
@@ -75,7 +75,7 @@ class LossPrediction(AuxiliaryModule):
 
 def per_image(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each image, [N]; for pixel labels the mean over its pixels that are not void."""
-    losses = F.cross_entropy(logits.float(), labels, ignore_index=VOID, reduction="none")
+    losses = cross_entropies(logits.float(), labels)
     counted = (labels != VOID).view(len(labels), -1).sum(1).clamp_min(1)
     return losses.view(len(labels), -1).sum(1) / counted
 

@@ -62,9 +62,8 @@ class Peers(nn.Module, ClientLearner):
         self._options, self._client, self._recipe = options, client, setup.recipe
         recipe = setup.recipe
         build = partial(models.build, options.student, setup.num_classes, client.channels)
-        self.students = nn.ModuleList(
-            fresh(build, setup.seed, f"student-init-{j}", setup.cycle, client.device) for j in range(options.peers)
-        )
+        names = (f"student-init-{j}" for j in range(options.peers))
+        self.students = nn.ModuleList(fresh(build, setup.seed, name, setup.cycle, client.device) for name in names)
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
         self._heads = models.stacked(list(self.students)) if recipe.precision == "float32" else None

@@ -6,7 +6,7 @@ client and train on ``D_L`` and ``D_U``, protected images included; they never m
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -140,9 +140,8 @@ def _initialise(network: nn.Module) -> None:
 
 def discriminator(latents: int = 32) -> nn.Sequential:
     """Latents-512-512-1; gives the logit of "labelled". 280,065 parameters."""
-    layers = nn.Sequential(
-        nn.Linear(latents, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 1), nn.Flatten(0)
-    )
+    hidden = nn.Linear(latents, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()
+    layers = nn.Sequential(*hidden, nn.Linear(512, 1), nn.Flatten(0))
     _initialise(layers)
     return layers
 
@@ -150,32 +149,24 @@ def discriminator(latents: int = 32) -> nn.Sequential:
 class Adversaries(nn.Module, ClientLearner):
     """The autoencoder and the discriminator on the client."""
 
-    vae: VAE | VectorVAE
-    discriminator: nn.Sequential
-
     def __init__(self, options: VAAL, client: Client, setup: Setup):
         super().__init__()
         self._options, self._client, self._recipe = options, client, setup.recipe
         size = next(client.store.plain(client.pools.labelled[:1])).shape[-2:]
-        vae = partial(VectorVAE, client.channels) if size == (1, 1) else partial(VAE, client.channels, size)
-        networks = {
-            "vae": partial(vae, width=options.width, latents=options.latents),
-            "discriminator": partial(discriminator, options.latents),
-        }
-        for name, builder in networks.items():
-            self.add_module(name, fresh(builder, setup.seed, f"vaal-{name}-init", setup.cycle, client.device))
+        seed, cycle = setup.seed, setup.cycle
+        vae: Callable[..., VAE | VectorVAE] = VectorVAE if size == (1, 1) else partial(VAE, size=size)
+        build = partial(vae, client.channels, width=options.width, latents=options.latents)
+        self.vae = fresh(build, seed, "vaal-vae-init", cycle, client.device)
+        judge = partial(discriminator, options.latents)
+        self.discriminator = fresh(judge, seed, "vaal-discriminator-init", cycle, client.device)
         if setup.weights is not None:
             self.load_state_dict(setup.weights)
         adam = partial(torch.optim.Adam, lr=options.lr, fused=size == (1, 1))
-        self._optimisers = {name: adam(getattr(self, name).parameters()) for name in networks}
-        recipe = setup.recipe
-        self._noise, *streams = (
-            torch_stream(setup.seed, f"vaal-{name}", setup.cycle) for name in ("noise", "labelled", "unlabelled")
-        )
-        self._labelled, self._unlabelled = (
-            Endless(pool, recipe.padding, recipe.flip, stream, recipe.zoom)
-            for pool, stream in zip((client.pools.labelled, client.pools.unlabelled), streams, strict=True)
-        )
+        self._optimisers = {name: adam(network.parameters()) for name, network in self.named_children()}
+        self._noise = torch_stream(seed, "vaal-noise", cycle)
+        batches = partial(Endless, padding=setup.recipe.padding, flip=setup.recipe.flip, zoom=setup.recipe.zoom)
+        self._labelled = batches(client.pools.labelled, generator=torch_stream(seed, "vaal-labelled", cycle))
+        self._unlabelled = batches(client.pools.unlabelled, generator=torch_stream(seed, "vaal-unlabelled", cycle))
         self._loss = torch.zeros((), device=client.device)
 
     def study(self, plan: Plan, teacher_logits: Tensor | None) -> None:

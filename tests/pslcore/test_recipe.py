@@ -1,6 +1,7 @@
 """The recipe and the few steps that apply it."""
 
 import math
+import tracemalloc
 
 import pytest
 import torch
@@ -197,6 +198,24 @@ def test_answers_on_a_large_pool_lie_on_the_disk_and_are_the_same(monkeypatch, d
     assert torch.equal(rows, torch.cat([part[:, :1] for part in parts], dim))
     assert whole.is_contiguous()
     whole += 1  # and may be worked on
+
+
+def test_answers_are_held_once(monkeypatch):
+    """And those that lie on the disk not at all."""
+    monkeypatch.setattr("pslcore.recipe._HELD", 1 << 20)
+    images, rows = torch.randn(100, 2000), 50
+    tracemalloc.start()
+    (out,) = answer(nn.Identity(), (images + k for k in range(rows)), lambda batch: (batch,))
+    peak = tracemalloc.get_traced_memory()[1]  # of NumPy and Python; torch itself does not tell
+    tracemalloc.stop()
+    assert out.nbytes == rows * images.nbytes
+    assert peak < out.nbytes / 4
+    assert torch.equal(out[-100:], images + rows - 1)
+
+
+def test_a_batch_without_images_adds_no_answer():
+    batches = [torch.ones(0, 3), torch.ones(2, 3), torch.ones(0, 3)]
+    assert torch.equal(answer(nn.Identity(), batches, lambda batch: (batch,))[0], torch.ones(2, 3))
 
 
 def test_a_disk_without_room_for_the_answers_is_named(monkeypatch, tmp_path):

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -142,8 +143,12 @@ def test_properties(kind, seed, n, m, dim, classes, share):
         assert chosen[picks[0]]
 
 
-def test_one_pick_in_each_clear_cluster():
-    """Eight directions on the boundary between two classes, many candidates in each, the nearest to the middle wins."""
+@pytest.mark.parametrize(("block", "sample"), [(8192, 1 << 28), (7, 1 << 28), (7, 100 * 40)])
+def test_one_pick_in_each_clear_cluster(monkeypatch, block, sample):
+    """Eight directions on the boundary between two classes, many candidates in each, the nearest to the middle wins;
+    whether k-means sees all of them or 100."""
+    monkeypatch.setattr("pslcore.strategies.alfa_mix._BLOCK", block)
+    monkeypatch.setattr("pslcore.strategies.alfa_mix._SAMPLE", sample)
     rng = np.random.default_rng(0)
     directions = np.concatenate([np.zeros((8, 2)), np.eye(8)], axis=1)
     group = np.repeat(np.arange(8), 20)
@@ -159,6 +164,19 @@ def test_one_pick_in_each_clear_cluster():
         mine = np.flatnonzero(chosen & (group == group[pick]))
         distances = ((unit[mine] - unit[mine].mean(axis=0)) ** 2).sum(axis=1)
         assert pick == mine[distances.argmin()]
+
+
+def test_the_candidates_of_a_large_pool_are_not_copied(monkeypatch):
+    monkeypatch.setattr("pslcore.strategies.alfa_mix._BLOCK", 512)
+    monkeypatch.setattr("pslcore.strategies.alfa_mix._SAMPLE", 1 << 20)
+    features, *rest = pool("random", 0, 20_000, 10, 200, 5)
+    alfa_mix(features[:100], *rest, 20, 0, cap_step=100.0)  # what it imports takes memory, too
+    tracemalloc.start()
+    picks = alfa_mix(features, *rest, 20, 0, cap_step=100.0)  # all are candidates
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(picks.tolist())) == 20
+    assert peak < features.nbytes
 
 
 def test_fills_up_at_random_without_replacement():

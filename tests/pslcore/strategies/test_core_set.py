@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +161,12 @@ def test_nothing_to_pick():
         picks = k_center_greedy(np.zeros((n, 2)), np.zeros((1, 2)), 0)
         assert picks.dtype == np.int64
         assert picks.shape == (0,)
+
+
+def test_the_candidates_are_not_copied():
+    features = np.random.default_rng(0).standard_normal((20_000, 200)).astype(np.float32)
+    tracemalloc.start()
+    k_center_greedy(features, features[:10], 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < features.nbytes
