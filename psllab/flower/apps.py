@@ -142,16 +142,21 @@ def _step(message: Message, context: Context, config: FederatedConfig, number: i
     own, asked = context.node_config, message.content.config_records["step"]
     device, root = prepare_process(str(own.get("device", "auto"))), str(own.get("root", "data"))
     if apart:
-        dataset = load(str(own["dataset"]), root)
+        dataset, places = apart_data.own(str(own["dataset"]), root, cast(list[int], asked["shape"]))
         ours = [*dataset.classes], [*dataset.train.images.shape[1:]]
         if ours != (wanted := (asked["classes"], asked["shape"])):
             raise ValueError(f"classes and size of the images are {ours}, but the server's are {wanted}.")
-        protocol = apart_data.member(config, number, dataset, str(own["protected"]), device)
+        protocol = apart_data.member(config, number, dataset, str(own["protected"]), device, places)
     else:
         protocol = resolve(config, root, device)
     step = protocol.schedule()[int(cast(int, asked["number"]))]
     site = Site(protocol, number, device, Path(str(own["folder"])))
-    site.resume(step.number)
+    try:
+        site.resume(step.number)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Or its images or protected set changed: bring them back." if apart else error
+        ) from None
     return site.reply(step, dict(message.content.array_records["weights"].to_torch_state_dict()))
 
 
