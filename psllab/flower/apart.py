@@ -77,9 +77,11 @@ def own(name: str, root: str | Path, shape: Sequence[int]) -> tuple[Dataset, Pla
         Of the server's images.
     """
     base, at, _ = name.partition("@")
-    if not dataset_resolver.own(root).get(base, "").startswith("pictures"):
+    form = dataset_resolver.own(root).get(base, "")
+    if "pictures" not in form:
         return load(name, root), {}
-    name = name if at else f"{name}@{shape[1]}x{shape[2]}"
+    if form.startswith("pictures") and not at:
+        name = f"{name}@{shape[1]}x{shape[2]}"
     dataset, folder = load(name, root), image_folder.packed_folder(Path(root), *packed.parse_size(name))
     files = (folder / "train-files.txt").read_text("utf-8").split("\n")[:-1]
     if len(files) != len(dataset.train):
