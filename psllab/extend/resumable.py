@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pslcore.data import packed
 from pslcore.data.arrays import Array
+from pslcore.runs import records
 
 KEPT_EVERY = 5.0
 """Seconds of work that a killed process may lose."""
@@ -19,11 +20,12 @@ Rows = Iterable[tuple[Array, Any]]
 
 
 class Writer(packed.Writer):
-    """One that goes on after the ``rows`` that the file has already, and may end before the rows announced."""
+    """One that goes on after the ``rows`` that the file has already, whose ``digest`` may be known; it may end before
+    the rows announced."""
 
-    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...], rows: int = 0):
+    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...], rows: int = 0, digest: str = ""):
         super().__init__(path, dtype, shape)
-        self.rows = rows
+        self.rows, self._wanted = rows, digest
 
     def __enter__(self) -> Self:
         self._file = open(self._path, "r+b" if self.rows else "w+b")
@@ -35,8 +37,15 @@ class Writer(packed.Writer):
                 raise ValueError(f"{self._path} is cut short: delete the folder {self._path.parent}.")
             self._digest.update(block)
             left -= len(block)
+        if self.rows and self._wanted not in ("", self.digest):
+            raise ValueError(f"{self._path} is damaged: delete the folder {self._path.parent}.")
         self._file.truncate(self._file.tell())
         return self
+
+    @property
+    def digest(self) -> str:
+        """Of the rows so far."""
+        return self._digest.hexdigest()
 
     def cut(self) -> None:
         """It has no more rows than were appended."""
@@ -49,16 +58,17 @@ class Writer(packed.Writer):
 
 def progress(part: Path, this: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
     """How far an interrupted call came, if it was of ``this``; else ``this`` with what a new one begins with."""
+    path = part / "progress.json"
     try:
-        kept = json.loads((part / "progress.json").read_bytes())
-    except (OSError, ValueError):
+        kept = records.opened(json.loads(path.read_bytes()), str(path))
+    except (OSError, ValueError, AttributeError):
         kept = {}
     return kept if {what: kept.get(what) for what in this} == this else this | fresh
 
 
 def keep(part: Path, kept: dict[str, Any]) -> None:
     """So far it came."""
-    packed.write(part / "progress.json", json.dumps(kept))
+    packed.write(part / "progress.json", json.dumps(records.sealed(kept)))
 
 
 def fill(
@@ -85,11 +95,11 @@ def fill(
     state : callable, optional
         What else belongs into ``kept``.
     """
-    done, rows = images.start, kept["rows"] if images.start else 0
+    done, rows, held = images.start, kept["rows"] if images.start else 0, kept.get("held", ("", ""))
     files = [part / f"{split}-{what}.npy" for what in ("images", "labels")]
     with (
-        Writer(files[0], np.uint8, (images.stop, *shape), rows) as pixels,
-        Writer(files[1], np.int64, (images.stop,), rows) as labels,
+        Writer(files[0], np.uint8, (images.stop, *shape), rows, held[0]) as pixels,
+        Writer(files[1], np.int64, (images.stop,), rows, held[1]) as labels,
         tqdm(total=images.stop, initial=done, desc=title, unit="image", mininterval=1) as bar,
     ):
         last = monotonic()
@@ -103,6 +113,7 @@ def fill(
                 pixels.flush()
                 labels.flush()
                 kept |= {"rows": pixels.rows, "done": kept["done"] | {split: done}} | state()
+                kept["held"] = [pixels.digest, labels.digest]
                 keep(part, kept)
                 last = monotonic()
         pixels.cut()

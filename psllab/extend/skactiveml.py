@@ -45,17 +45,37 @@ class ScikitActiveML(Sided):
         assert query.head is not None
         assert query.labels is not None
         features = [query.labelled_answers["features"], query.answers["features"]]
-        weight, bias = query.head
-        seed = int(query.stream.integers(1 << 31))
-        strategy = _made(self.query, self.arguments, len(weight), seed)
+        seed, n = int(query.stream.integers(1 << 31)), len(query.labelled)
         X = as_matrix(np.concatenate(features), "features")
         y = np.concatenate([query.labels, np.full(len(query.safe), np.nan)])
-        given: dict[str, Any] = {"X": X, "y": y, "batch_size": query.budget}
-        given["candidates"] = np.arange(len(query.labelled), len(X))
+        try:
+            picked = self._ask(query, X, y, query.budget, seed)
+        except Exception as error:  # TypiClust needs as many different images as are labelled and wanted
+            different = np.sort(np.unique(X, axis=0, return_index=True)[1])
+            budget = min(query.budget, int((different >= n).sum()))
+            if len(different) == len(X):
+                told = f"{self.query} of scikit-activeml could not pick {query.budget} of {len(query.safe)} images"
+                raise ValueError(
+                    f"{told} ({type(error).__name__}: {error}): lower `budget` or take another."
+                ) from error
+            picked = different[self._ask(query, X[different], y[different], budget, seed)] if budget else different[:0]
+            copies = np.setdiff1d(np.arange(n, len(X)), picked)
+            picked = np.append(picked, query.stream.choice(copies, query.budget - budget, replace=False))
+        return query.safe[picked - n]
+
+    def _ask(self, query: Query, X: np.ndarray, y: np.ndarray, budget: int, seed: int) -> Indices:
+        """The rows that the library picks of those without a label, each once."""
+        assert query.head is not None
+        weight, bias = query.head
+        strategy = _made(self.query, self.arguments, len(weight), seed)
+        given: dict[str, Any] = {"X": X, "y": y, "batch_size": budget, "candidates": np.flatnonzero(np.isnan(y))}
         wanted = inspect.signature(strategy.query).parameters
         for name in {"clf", "estimator"} & set(wanted):
             given |= {name: _head(weight, bias, y), f"fit_{name}": False}
-        return query.safe[strategy.query(**given) - len(query.labelled)]
+        picked = strategy.query(**given)
+        if len(np.unique(picked)) < budget:
+            raise ValueError(f"it named {picked.tolist()}, not {budget} different images")
+        return picked
 
 
 def _made(name: str, arguments: dict[str, Any], num_classes: int, seed: int) -> Any:

@@ -28,6 +28,7 @@ from pslcore.federated.site import Reply, Site, Weights
 from pslcore.runs import load, packed, prepare_process, records, steps
 from psllab.flower import apart as apart_data
 from psllab.flower.checks import ClientReply, brief, checked, near
+from psllab.flower.privacy import Privacy
 
 client, server = ClientApp(), ServerApp()
 
@@ -55,6 +56,7 @@ _MODULE = "from psllab import flower\n\nclient = flower.client\nserver = flower.
 def bundle(
     app: str | Path, config: FederatedConfig, folder: str | Path, root: str | Path = "data", device: str = "auto",
     patience: float = 60, timeout: float = 3600, apart: bool = False, nodes: Sequence[int] = (),
+    privacy: Privacy | None = None,
 ) -> Path:  # fmt: skip
     """Write the folder that ``flwr run`` takes.
 
@@ -75,6 +77,8 @@ def bundle(
     nodes : list of int, optional
         Flower's identifier of each client's node, in the order of their numbers. No other node is asked, and a client
         that gives another's number is left out. Without it a node is the client that it says it is.
+    privacy : Privacy, optional
+        Clients clip their updates and add noise; the record's note states the epsilon.
 
     Raises
     ------
@@ -90,10 +94,18 @@ def bundle(
         "root": str(Path(root).absolute()), "device": device, "patience": float(patience), "timeout": float(timeout),
         "apart": apart, "nodes": json.dumps(list(nodes)),
     }  # fmt: skip
+    if privacy is not None:
+        privacy.epsilon(config.rounds)  # whether Opacus is there
+        given["privacy"] = privacy.model_dump_json()
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in given.items())
     records.write_bytes(Path(app) / "pyproject.toml", (_APP + lines).encode())
     records.write_bytes(Path(app) / "app.py", _MODULE.encode())
     return Path(app)
+
+
+def _privacy(context: Context) -> Privacy | None:
+    given = context.run_config.get("privacy")
+    return None if given is None else Privacy.model_validate_json(str(given))
 
 
 # The client
@@ -104,8 +116,8 @@ def bundle(
 def answer(message: Message, context: Context) -> Message:
     """One step of the client whose number is the node's ``partition-id``: ``query`` for a selection.
 
-    Where the data lie apart, an error may name a file, an index or a number of images: it is printed here, and only
-    its kind is sent.
+    Where the data lie apart or updates are private, an error may name a file, an index or a number of images: it is
+    printed here, and only its kind is sent.
 
     Raises
     ------
@@ -115,7 +127,7 @@ def answer(message: Message, context: Context) -> Message:
     """
     own, given = context.node_config, context.run_config
     config, apart = FederatedConfig.of(json.loads(str(given["settings"]))), bool(given.get("apart", False))
-    number, clients = own.get("partition-id", -1), config.clients
+    number, clients, quiet = own.get("partition-id", -1), config.clients, apart or "privacy" in given
     if not isinstance(number, int) or not 0 <= number < clients or "folder" not in own:
         told = f"node config of {', '.join(own)}: it needs a `folder`, and"
         raise ValueError(f"{told} as `partition-id` a number from 0 to {clients - 1}.")
@@ -125,10 +137,10 @@ def answer(message: Message, context: Context) -> Message:
     try:
         reply = _step(message, context, config, number, apart)
     except Exception as error:
-        if not apart:
+        if not quiet:
             raise
         reply = Reply(number, error=f"{type(error).__name__}: {error}")
-    if apart and reply.error:
+    if quiet and reply.error:
         log(WARNING, "client %d: %s", number, reply.error)
         reply = replace(reply, error=f"{reply.error.partition(':')[0]}, its own log says more")
     fields = ClientReply(client=number, labelled=reply.labelled, error=reply.error)
@@ -142,17 +154,27 @@ def _step(message: Message, context: Context, config: FederatedConfig, number: i
     own, asked = context.node_config, message.content.config_records["step"]
     device, root = prepare_process(str(own.get("device", "auto"))), str(own.get("root", "data"))
     if apart:
-        dataset = load(str(own["dataset"]), root)
+        dataset, places = apart_data.own(str(own["dataset"]), root, cast(list[int], asked["shape"]))
         ours = [*dataset.classes], [*dataset.train.images.shape[1:]]
         if ours != (wanted := (asked["classes"], asked["shape"])):
             raise ValueError(f"classes and size of the images are {ours}, but the server's are {wanted}.")
-        protocol = apart_data.member(config, number, dataset, str(own["protected"]), device)
+        protocol = apart_data.member(config, number, dataset, str(own["protected"]), device, places)
     else:
         protocol = resolve(config, root, device)
+    privacy, folder = _privacy(context), Path(str(own["folder"]))
+    if privacy:
+        protocol = privacy.marked(protocol)
     step = protocol.schedule()[int(cast(int, asked["number"]))]
-    site = Site(protocol, number, device, Path(str(own["folder"])))
-    site.resume(step.number)
-    return site.reply(step, dict(message.content.array_records["weights"].to_torch_state_dict()))
+    site = Site(protocol, number, device, folder)
+    try:
+        site.resume(step.number)
+    except ValueError as error:
+        changed = " Or its images or protected set changed: bring them back." if apart else ""
+        raise ValueError(f"{error}{changed}") from None
+    sent = dict(message.content.array_records["weights"].to_torch_state_dict())
+    if privacy:
+        return privacy.reply(site, step, sent, folder / f"{config.key}.client{number}.sent.pt")
+    return site.reply(step, sent)
 
 
 # The server
@@ -278,6 +300,8 @@ def main(grid: Grid, context: Context) -> None:
         protocol = apart_data.between(config, load(config.dataset, root), device)
     else:
         protocol = resolve(config, root, device)
+    if privacy := _privacy(context):
+        protocol = privacy.stated(protocol)
     nodes, hello = json.loads(str(given["nodes"])), protocol.dataset if given["apart"] else None
     remote = Remote(config, grid, float(given["patience"]), float(given["timeout"]), nodes, hello)
     _, weights = serve(protocol, device, new_shelf(folder, protocol), remote)

@@ -48,3 +48,23 @@ def test_progress_of_another_source_or_none_begins_anew(tmp_path, text):
     assert resumable.progress(tmp_path, {"source": "this"}, {"rows": 0}) == {"source": "this", "rows": 0}
     resumable.keep(tmp_path, {"source": "this", "rows": 7})
     assert resumable.progress(tmp_path, {"source": "this"}, {"rows": 0})["rows"] == 7
+
+
+@pytest.mark.parametrize("end", [1, 20, 99])
+def test_a_state_that_is_not_what_was_kept_is_not_gone_on_with(tmp_path, end):
+    resumable.keep(tmp_path, {"source": "this", "rows": 7})
+    path = tmp_path / "progress.json"
+    whole = path.read_bytes()
+    for spoiled in (whole[: len(whole) * end // 100], whole.replace(b"7", b"8"), b"[7]"):
+        path.write_bytes(spoiled)
+        assert resumable.progress(tmp_path, {"source": "this"}, {"rows": 0}) == {"source": "this", "rows": 0}
+
+
+def test_rows_of_which_a_bit_has_flipped_are_not_gone_on_with(tmp_path):
+    rows, kept = [(image, 1) for image in ROWS], {"rows": 0, "arrays": {}, "done": {}}
+    resumable.fill(tmp_path, kept, "train", range(len(ROWS)), ROWS.shape[1:], [(len(ROWS), rows)], "")
+    content = bytearray((tmp_path / "train-images.npy").read_bytes())
+    content[-3] ^= 4
+    (tmp_path / "train-images.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"train-images\.npy is damaged: delete"):
+        resumable.fill(tmp_path, kept, "train", range(len(ROWS), len(ROWS) + 1), ROWS.shape[1:], [], "")

@@ -7,6 +7,7 @@ from scipy.special import softmax
 from pslcore import strategies
 from pslcore.runs import Config, resolve, run
 from pslcore.strategies import Query
+from psllab.extend import contract
 
 pytest.importorskip("skactiveml", reason="scikit-activeml is not installed: pip install '.[rivals]'")
 
@@ -16,9 +17,10 @@ RIVALS = {
 }  # fmt: skip
 
 
-def asked(seed=0, n=60, m=12, classes=4, width=8, budget=9):
+def asked(seed=0, n=60, m=12, classes=4, width=8, budget=9, kinds=None):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n + m, width)).astype(np.float32)
+    features = features if kinds is None else features[rng.integers(0, kinds, n + m)]
     order = rng.permutation(500)[: n + m]
     safe, labelled = np.sort(order[:n]), np.sort(order[n:])
     return Query(
@@ -43,6 +45,21 @@ def test_every_rival_keeps_the_contract(name):
         assert np.array_equal(method(name).pick(asked(seed)), picked)  # the same twice
         after = [query.answers["features"], query.labelled_answers["features"], query.labels]
         assert all(map(np.array_equal, before, after))
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("kinds", [1, 3, 15])  # 12 images are labelled, 9 wanted
+def test_images_that_stand_several_times_are_picked_from(name, kinds):
+    query = asked(kinds=kinds)
+    picked = contract.ask(method(name), query)
+    assert np.array_equal(method(name).pick(asked(kinds=kinds)), picked)
+
+
+def test_what_the_library_cannot_do_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("skactiveml.pool.TypiClust.query", lambda self, **given: np.zeros(9, dtype=int))
+    with pytest.raises(ValueError, match="TypiClust of scikit-activeml could not pick 9 of 60 images"):
+        method("TypiClust").pick(asked())
 
 
 def test_margin_is_margin():

@@ -3,14 +3,10 @@
 import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +23,7 @@ from flwr.app import Array, ConfigRecord
 from psllab import flower
 
 sys.path.insert(0, str(Path(__file__).parent))
+from machines import BIN, environment, free_ports, processes, until
 from table import Table
 
 LIMIT = 240  # seconds; the whole takes about 60
@@ -34,7 +31,6 @@ SETTINGS = {
     "dataset": "digits", "method": "psl", "initial": 20, "budget": 10, "final": 30, "clients": 2, "rounds": 3,
     "recipe": {"epochs": 1, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False},
 }  # fmt: skip
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -51,49 +47,6 @@ def expected(config):
     return federated.serve(protocol, device, federated.new_shelf(None, protocol), local)
 
 
-def free_ports(n):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def until(condition, what, seconds):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
-        time.sleep(0.2)
-
-
-@contextmanager
-def processes(folder, env):
-    """A function that starts a process with its own session and log; all of them end with the block."""
-    begun = []
-
-    def start(name, command, *arguments):
-        with (folder / f"{name}.log").open("w") as log:
-            begun.append(subprocess.Popen(
-                [BIN / command, *arguments], env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
-            ))  # fmt: skip
-        return begun[-1]
-
-    try:
-        yield start
-    finally:
-        for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
-            for process in begun:
-                try:
-                    os.killpg(process.pid, sign)  # with what it has started itself
-                except ProcessLookupError:
-                    continue
-            for process in begun:
-                try:
-                    process.wait(patience)
-                except subprocess.TimeoutExpired:
-                    continue
-
-
 def healthy(port):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
@@ -105,28 +58,18 @@ def healthy(port):
 @pytest.mark.slow
 def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config, expected):
     link, *nodes = free_ports(3)
-    home = tmp_path / "home" / "flwr"
-    home.mkdir(parents=True)
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{link}"\ninsecure = true\n'
-    )
-    top = Path(federated.__file__).parents[1]
-    env = os.environ | {
-        "HOME": str(home.parent), "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(top),
-        "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
-    }  # fmt: skip
+    env = environment(tmp_path, f'address = "127.0.0.1:{link}"\ninsecure = true')
     app = flower.bundle(tmp_path / "app", config, tmp_path / "server", timeout=LIMIT)
     final = tmp_path / "server" / f"{config.key}.weights.pt"
     with processes(tmp_path, env) as start:
         superlink = start(
-            "superlink", "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(link),
+            "superlink", BIN / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(link),
             "--disable-runtime-dependency-installation",
         )  # fmt: skip
         until(lambda: healthy(link) or superlink.poll() is not None, "the start of the superlink", 60)
         for number, port in enumerate(nodes):
             start(
-                f"node{number}", "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}",
+                f"node{number}", BIN / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}",
                 "--port", str(port), "--node-config", f'partition-id={number} folder="{tmp_path}/client{number}"',
             )  # fmt: skip
         begun = subprocess.run(
@@ -337,7 +280,7 @@ def test_a_misdeed_costs_the_others_nothing(tmp_path, monkeypatch, three, kind):
     (config, expected), (act, told) = three, MISDEEDS[kind]
     configs = {10 + number: {"partition-id": number, "folder": str(tmp_path / str(number))} for number in range(3)}
     for own in configs.values():
-        own["root"] = str(Path(federated.__file__).parents[1] / "data")
+        own["root"] = str(Path(federated.__file__).parents[2] / "data")
 
     def altered(node, message):
         trains = "weights" in message.content.array_records if message.has_content() else False
