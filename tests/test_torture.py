@@ -31,6 +31,16 @@ def test_nothing_is_lost(world, kind):
     assert list(torture.KINDS[kind][0](world, SHARES[kind])) == [""] * SHARES[kind]
 
 
+def fails(out):
+    raise OSError
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_work_that_fails_by_itself_is_lost_and_not_tried_for_ever(world):
+    assert list(torture.killed(world, 2, fails, 9, str)) == ["it ended with 1 before it was killed"] * 2
+
+
 @pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("kind", ["a disk that fills up", "a folder that turns read-only"])

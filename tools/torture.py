@@ -109,9 +109,9 @@ def killed(
     while hit < n:
         out = world.fresh()
         prepared(out)
-        if in_a_process(partial(work, out), world.draw.uniform(0, seconds)) == -9:
+        if code := in_a_process(partial(work, out), world.draw.uniform(0, seconds)):
             hit += 1
-            yield lost(out)
+            yield lost(out) if code == -9 else f"it ended with {code} before it was killed"
 
 
 def grid_killed(world: World, n: int, name: str = "plain") -> Trials:
