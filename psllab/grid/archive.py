@@ -103,3 +103,10 @@ def write(path: Path, content: dict[str, dict[str, Any]]) -> None:
     """Write a part, whole or not at all; the same records give the same bytes. ``content`` is sealed, by key."""
     lines = "".join(f"{records.canonical(content[key])}\n" for key in sorted(content))
     records.write_bytes(path, lzma.compress(lines.encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
+def sweep(folder: Path, finished: set[str]) -> None:
+    """Remove what a run keeps until it is finished, where it was killed before it did that itself."""
+    for path in folder.glob("*.[pcs]*"):
+        if path.name.partition(".")[0] in finished:
+            path.unlink(missing_ok=True)

@@ -170,6 +170,7 @@ def run(
     folder = runs_folder(out, scale)
     before = collect(experiment, scale, params, out)
     records.prepare(folder)
+    archive.sweep(folder, {cell.config.key for cell, _ in before.fresh})
     kept, again = (before.runs, []) if keep_stale else (before.fresh, before.stale)
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
@@ -181,10 +182,8 @@ def run(
     with closing(executors.of(cluster if todo else "", jobs or cpu_count(), root, device, sets)) as executor:
         todo, later = precision.fitting(todo, kept, executor.native, executor.mixed)
         if later:
-            print(
-                f"{experiment} at {scale}: seed {', '.join(map(str, later))} was begun in bfloat16, which this "
-                "processor does not compute itself: left for a machine that does."
-            )
+            told = f"{experiment} at {scale}: seed {', '.join(map(str, later))} was begun in bfloat16"
+            print(f"{told}, which this processor does not compute itself: left for a machine that does.")
         tasks = ((number, todo[number].config) for number in _longest_first(todo, known))
         attempt = partial(_attempt, cloud=cloud)
         with tqdm(total=len(todo), desc=f"{experiment} at {scale}", unit="run", disable=not todo) as bar:

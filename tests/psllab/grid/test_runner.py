@@ -35,6 +35,19 @@ def test_what_is_finished_is_not_run_again(here, begun):
     assert here.files() == sorted(f"{config.key}.json" for config in begun)
 
 
+def test_what_a_run_left_that_was_killed_while_it_cleared_up_goes_away(here, begun):
+    here()
+    mine, other = begun[0].key, "0" * 16
+    for key in (mine, other):
+        for ending in ("part.json", "step2.pt", "client0.step3.pt"):
+            (here.runs / f"{key}.{ending}").write_bytes(b"kept")
+    here()
+    assert {name for name in here.files() if name.count(".") > 1 or name.endswith(".pt")} == {
+        f"{other}.{ending}" for ending in ("part.json", "step2.pt", "client0.step3.pt")
+    }
+    assert len(begun) == 4
+
+
 def test_a_failed_run_is_reported_and_the_others_finish(here, begun):
     here.params(here.methods | {"Wild": {"method": "random", "recipe": {"lr": 1000, "epochs": 40}}}, seeds=1)
     with pytest.raises(GridError) as caught:
