@@ -151,7 +151,7 @@ def _encoded(
     starts = range(done - done % _CHUNK, len(images), _CHUNK)
     for first in range(0, len(starts), 4 * workers):
         some = starts[first : first + 4 * workers]
-        chunks = (np.array(images[start : start + _CHUNK]) for start in some)
+        chunks = [np.array(images[start : start + _CHUNK]) for start in some]
         block = np.concatenate(list(executor.map(encode, chunks)))[max(0, done - some[0]) :]
         yield len(block), zip(block, labels[max(done, some[0]) :], strict=False)
 

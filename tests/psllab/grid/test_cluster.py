@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain, repeat
 from types import SimpleNamespace
 
@@ -271,7 +271,8 @@ def test_workers_extract_features_to_the_same_bytes(tmp_path, new_set, monkeypat
     weight, places = torch.randn(30, 192, generator=torch.Generator().manual_seed(0)), set()
 
     def embed(pixels):
-        places.add(get_worker().address if threading.current_thread().name.startswith("Dask") else "")
+        with suppress(ValueError):  # no worker
+            places.add(get_worker().address)
         return (pixels.flatten(1) / 255 @ weight.T).relu()
 
     monkeypatch.setitem(backbones._BACKBONES, "tiny_net", lambda: Backbone(embed, 30, "a" * 64, 20.0))
@@ -281,8 +282,7 @@ def test_workers_extract_features_to_the_same_bytes(tmp_path, new_set, monkeypat
     started = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50)
     with started:
         executors.extract("small+tiny_net@8", tmp_path / "there", started.scheduler_address)
-    assert places
-    assert "" not in places
+    assert len(places) == 2
     there = features.load("small+tiny_net@8", tmp_path / "there")
     here_ = features.load("small+tiny_net@8", tmp_path / "here")
     for split in ("train", "test"):
