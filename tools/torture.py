@@ -272,20 +272,25 @@ def stage_killed(world: World, n: int) -> Trials:
     stage = {"cmd": " ".join(call), "deps": ["params.yaml"], "outs": [{"out": {"persist": True, "cache": False}}]}
     top = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(top), "DVC_NO_ANALYTICS": "1"}
-    for _ in range(n):
+    seconds, hit = 60.0, 0
+    while hit < n:
         here = world.fresh()
         shutil.copy(world.params, here)
         (here / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"grid": stage}}))
         options = {"cwd": here, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True, **options)
+        begun = time.monotonic()
         repro = subprocess.Popen(["dvc", "repro"], start_new_session=True, **options)
         with suppress(subprocess.TimeoutExpired):
-            repro.wait(world.draw.uniform(2, 25))
-        with suppress(ProcessLookupError):
+            repro.wait(world.draw.uniform(0, seconds))
+        if repro.poll() is None:
+            hit += 1
             os.killpg(repro.pid, 9)
-        repro.wait()
-        code = subprocess.run(["dvc", "repro"], check=False, **options).returncode
-        yield f"dvc repro ended with {code}" if code else world.lost("plain", here / "out", again=False)
+            repro.wait()
+            code = subprocess.run(["dvc", "repro"], check=False, **options).returncode
+            yield f"dvc repro ended with {code}" if code else world.lost("plain", here / "out", again=False)
+        else:
+            seconds = time.monotonic() - begun
 
 
 @contextmanager

@@ -186,8 +186,11 @@ class Cluster:
                         task = going.pop(future)
                         future.cancel()
                         submit(*task)
+        except OSError as error:
+            raise error if error.errno else OSError(_AWAY) from None  # those of Dask have no number
         finally:
-            self._client.cancel(list(going))
+            with suppress(OSError):
+                self._client.cancel(list(going))
 
     def _ended(self, future: Future, number: int, key: str, folder: Path) -> Any:
         """What came of an attempt; trouble, if its workers died again and again."""
