@@ -181,7 +181,7 @@ def often() -> None:
     """What a cluster does every second it does twenty times as often, and gives up early."""
     from psllab.grid import cluster
 
-    cluster._SECONDS = 0.05
+    cluster._SECONDS, cluster._PATIENCE = 0.05, 15.0
     dask.config.set({"distributed.comm.timeouts.connect": "5s"})
 
 

@@ -116,7 +116,6 @@ class Cluster:
             self._client = Client(self._engine or where, timeout=_PATIENCE, set_as_default=False)
             self._kept = Queue(self._session, client=self._client)
             troubles = self._examined(Fitness(root, device, sets, dict(weights)))
-            self._fit = self._workers()
         except OSError as error:  # a timeout is one
             self.close()
             raise OSError(f"{where}: no Dask scheduler with a worker answers ({error}): start both there.") from None
@@ -130,13 +129,17 @@ class Cluster:
         self.native, self.mixed = any(able), len(set(able)) > 1
 
     def _examined(self, fitness: Fitness) -> dict[str, str]:
-        """What the workers lack that are there; asked again where one goes away meanwhile."""
+        """What the workers lack that do not fit; asked again where one goes away meanwhile."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
                 self._client.wait_for_workers(1, timeout=_PATIENCE)
                 self._client.register_plugin(fitness, name=FIT)
-                return self._client.run(lambda dask_worker: getattr(dask_worker.plugins.get(FIT), "trouble", ""))
+                found = self._client.run(lambda dask_worker: getattr(dask_worker.plugins.get(FIT), "trouble", ""))
+                self._fit = self._workers()
+                if self._fit or any(found.values()):
+                    return found
+                raise OSError("its workers went away")
             except OSError:
                 if time.monotonic() > end:
                     raise
