@@ -1,15 +1,11 @@
 """A small share of ``make torture``: nothing is lost."""
 
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 import pytest
+import torture
 
-SPEC = importlib.util.spec_from_file_location("torture", Path(__file__).parents[1] / "tools/torture.py")
-torture = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(torture)
 LINUX = pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="mounts a small disk")
 SHARES = {
     "SIGKILL of a grid": 2, "SIGKILL of a federated run": 1, "SIGKILL of packing records": 3,
