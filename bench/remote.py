@@ -22,6 +22,7 @@ from pslcore import runs
 
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 import wire
+
 from psllab.remote import stub
 
 SIZES = {
@@ -57,9 +58,7 @@ def main() -> None:
         made(Path(folder) / "data", options.quick)
         server = wire.Process(Path(folder)).begin().ready()
         try:
-            print(
-                "| size | method | CPU, one process | two | ratio | seconds, one process | two | ratio | MB up | MB down |"
-            )
+            print("| size | method | CPU, one process | two | ratio | seconds, one | two | ratio | MB up | MB down |")
             print("|---|---|---|---|---|---|---|---|---|---|")
             for size in options.sizes:
                 for method, given in (("psl", PSL[size]), ("entropy", {})):
