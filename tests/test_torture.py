@@ -32,3 +32,19 @@ def test_nothing_is_lost(world, kind):
 @pytest.mark.parametrize("kind", ["a disk that fills up", "a folder that turns read-only"])
 def test_nothing_is_lost_on_a_disk_that_fails(world, kind):
     assert list(torture.KINDS[kind][0](world, 1)) == [""]
+
+
+@pytest.mark.slow
+@LINUX
+@pytest.mark.parametrize(("kind", "n"), [("SIGKILL of a server", 2), ("SIGKILL of its client", 2),
+                                         ("a line cut for a minute, in every phase", 4),
+                                         ("50 ms and a packet in a hundred lost", 1),
+                                         ("canaries of protected pictures, on a server", 5)])  # fmt: skip
+def test_nothing_is_lost_on_the_wire_nor_found_there(world, kind, n, monkeypatch):
+    pytest.importorskip("fastapi", reason="fastapi is not installed: pip install '.[cloud]'")
+    import torture_wire
+
+    monkeypatch.setattr(torture_wire, "MINUTE", 1.0)
+    if "packet" in kind and not torture_wire.namespaces():
+        pytest.skip("no network namespaces here")
+    assert list(torture_wire.KINDS[kind][0](world, n)) == [""] * n

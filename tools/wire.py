@@ -42,6 +42,7 @@ class Process:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"http{'s' * tls}://{host}:{self.port}"
+        self.log.touch()
         self.tokens = {name: service.admit(self.store, name) for name in ("ada", "bob")}
 
     def begin(self) -> "Process":
