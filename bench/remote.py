@@ -29,12 +29,12 @@ SIZES = {
     "digits": {"dataset": "digits", "teacher": "resnet8", "initial": 20, "budget": 10, "final": 60,
                "recipe": {"epochs": 30, "batch_size": 32, "lr": 0.1, "padding": 1, "flip": False}},
     "cifar10": {"dataset": "pictures", "teacher": "resnet8", "initial": 500, "budget": 500, "final": 1000,
-                "protected_fraction": 0.5, "recipe": {"epochs": 15, "batch_size": 64, "precision": "auto"}},
+                "protected_fraction": 0.5, "recipe": {"epochs": 5, "batch_size": 64, "precision": "auto"}},
     "features": {"dataset": "vectors", "teacher": "mlp256", "initial": 500, "budget": 500, "final": 2000,
                  "protected_fraction": 0.5, "recipe": {"epochs": 30, "batch_size": 64, "lr": 0.02, "flip": False,
                                                        "padding": 0}},
 }  # fmt: skip
-MADE = {"pictures": (4000, (3, 32, 32)), "vectors": (10_000, (1280, 1, 1))}
+MADE = {"pictures": (2000, (3, 32, 32)), "vectors": (10_000, (1280, 1, 1))}
 PSL = {"cifar10": {}, "digits": {}, "features": {"student": "mlp32"}}
 
 
@@ -75,12 +75,13 @@ def measured(size: str, config: runs.Config, server: wire.Process, root: Path, o
     processes = psutil.Process(), psutil.Process(server.process.pid)
     found, remote = {None: [], "remote": []}, stub.Remote(server.link())
     repetitions = 1 if options.quick else options.repetitions
-    for repetition in range(repetitions + (not options.quick)):  # the first warms up
+    warmed = repetitions > 1
+    for repetition in range(repetitions + warmed):  # the first warms up
         for way, cloud in ((None, None), ("remote", remote)):
             begun = time.monotonic(), sum(sum(process.cpu_times()[:2]) for process in processes)
             record = runs.run(config, root, device="cpu", cloud=cloud)
             spent = time.monotonic() - begun[0], sum(sum(p.cpu_times()[:2]) for p in processes) - begun[1]
-            if repetition or options.quick:
+            if repetition or not warmed:
                 found[way].append((spent, record))
     assert wire.said(found[None][0][1]) == wire.said(found["remote"][0][1])
     rows, cycles = wire.crossed(record), len(record["cycles"])
