@@ -23,6 +23,7 @@ RUNS = {
     "label_studio.py": [],  # it needs a program that is not installed here
     "memory.py": [],  # see below
     "recipe.py": [["digit_vectors", "20", "mlp16", "{batch_size: 16, epochs: 1}"]],
+    "remote.py": [["--quick"]],
     "rivals.py": [["margin", "--quick"]],
     "samplers.py": [["--quick"]],
     "scale.py": [["--quick"]],

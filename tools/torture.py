@@ -458,7 +458,8 @@ def crossing(world: World, n: int) -> Trials:
             setattr(Cloud, name, value)
 
 
-KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
+Kinds = dict[str, tuple[Callable[["World", int], Trials], str, float]]
+KINDS: Kinds = {
     "SIGKILL of a grid": (grid_killed, "kills", 1.5),
     "SIGKILL of a federated run": (partial(grid_killed, name="federated"), "kills", 1),
     "SIGKILL of packing records": (pack_killed, "kills", 1.5),
@@ -478,11 +479,11 @@ KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
 """The trials of each kind, the option that says how many, and times how much."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], kinds: Kinds = KINDS) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("seed", 0), ("kills", 20), ("flips", 500), ("pools", 1000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
+    parser.add_argument("--only", nargs="+", choices=kinds, default=list(kinds), metavar="KIND")
     options, bad = parser.parse_args(arguments), 0
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         print(
@@ -490,7 +491,7 @@ def main(arguments: list[str]) -> int:
         )
         world = World(Path(folder), options.seed)
         for kind in options.only:
-            trials, counted, share = KINDS[kind]
+            trials, counted, share = kinds[kind]
             found = list(trials(world, max(1, round(share * getattr(options, counted)))))
             lost = [told for told in found if told]
             bad += len(lost)
