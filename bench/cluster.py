@@ -71,9 +71,8 @@ def main() -> None:
             for what, where in places.items():
                 took[what].append(seconds(runs, what, where, number) / options.runs)
         ratios = np.array(took["loky"]) / np.array(took["cluster"])
-        print(
-            f"| {options.workers} workers | s a run | processor s | ms a tiny task | processor ms |\n|---|---|---|---|---|"
-        )
+        print(f"| {options.workers} workers | s a run | processor s | ms a tiny task | processor ms |")
+        print("|---|---|---|---|---|")
         for what, where in places.items():
             run, task = np.median(took[what], axis=0), 1000 * seconds(tasks, where) / options.tasks
             print(f"| {what} | {run[0]:.2f} | {run[1]:.2f} | {task[0]:.1f} | {task[1]:.1f} |", flush=True)
