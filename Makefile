@@ -87,6 +87,7 @@ bench: env
 
 torture: env
 	python tools/torture.py --seed $(or $(SEED),0)
+	python tools/torture_wire.py --seed $(or $(SEED),0)
 
 docs: env
 	python tools/fill.py $(FILL)

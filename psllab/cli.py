@@ -115,6 +115,7 @@ _JOBS = _takes("--jobs", type=int, help="processes at a time (the number of core
 _DEVICE = _takes("--device", complete=DEVICE, default="auto", help="auto, cpu, cuda, mps, or xpu")
 _MACHINE = _all(_DATA, _JOBS, _DEVICE)
 _CLUSTER = _takes("--cluster", help="run on workers: a Dask scheduler (tcp://HOST:PORT), local, slurm, pbs, kubernetes")
+_RUNS = _all(_places("records go to OUT/SCALE/runs"), _MACHINE, _CLUSTER)
 _CLOUD = _takes("--cloud", default="", metavar="URL", help="train task learners on a server, see docs/remote.md")
 _ALBUM = _all(
     _CLOUD,
@@ -143,9 +144,7 @@ def _in_time(minutes: float | None) -> None:
 @_EXPERIMENT
 @_SCALE
 @_takes("--minutes", type=float, help="begin no further cycle after so many minutes")
-@_places("records go to OUT/SCALE/runs")
-@_MACHINE
-@_CLUSTER
+@_RUNS
 @_takes("--keep-stale", action="store_true", help="do not run records of other code again")
 @_CLOUD
 def _grid(options: argparse.Namespace) -> int:
@@ -260,9 +259,7 @@ def _claims(options: argparse.Namespace) -> None:
           "schedule --scale laptop --minutes 60")  # fmt: skip
 @_WHICH_SCALE
 @_takes("--minutes", type=float, required=True, help="begin no further cycle after so many minutes")
-@_places("records go to OUT/SCALE/runs")
-@_MACHINE
-@_CLUSTER
+@_RUNS
 def _schedule(options: argparse.Namespace) -> int:
     from psllab.claims import forecast, scheduler
 
@@ -335,9 +332,12 @@ def _check_equivalence(options: argparse.Namespace) -> int:
           "look data/album", "look data/album@64x64", "look cifar10")  # fmt: skip
 @_takes("dataset", complete=FOLDER, help="a folder of pictures or arrays, or a name; see data/README.md")
 @_takes("--data", complete=FOLDER, default="data", help="folder of the data sets, for a name")
+@_CLUSTER
 def _look(options: argparse.Namespace) -> None:
     from psllab.extend import dataset_summary
+    from psllab.grid import executors
 
+    executors.extract(options.dataset, options.data, options.cluster)
     print("\n".join(dataset_summary.summarise(options.dataset, options.data)))
 
 

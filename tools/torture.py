@@ -6,21 +6,26 @@ and are passed over elsewhere.
 """
 
 import argparse
+import asyncio
+import logging
 import multiprocessing
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import date
 from functools import partial
+from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
+import dask
 import numpy as np
 import torch
 import yaml
@@ -34,6 +39,7 @@ from psllab.features import Backbone, backbones
 from psllab.grid import runner
 
 FORK = multiprocessing.get_context("fork")  # imports are paid once
+PATIENCE = 300.0
 BASE = {"dataset": "digits", "teacher": "resnet8",
         "recipe": {"epochs": 1, "batch_size": 16, "lr": 0.05, "padding": 1, "flip": False}}  # fmt: skip
 PLAIN = {"protected_fraction": 0.9, "initial": 20, "budget": 10, "final": 40, "warm_start": True}
@@ -84,15 +90,22 @@ class World:
         return said
 
 
-def in_a_process(work: Callable[[], None], kill_after: float | None = None) -> int | None:
-    """Its exit status, negative if it was killed; with quiet streams."""
+def started(work: Callable[[], None]) -> ForkProcess:
+    """It at work in a process, with quiet streams."""
 
     def quiet() -> None:
+        logging.disable()
         with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
             work()
 
     child = FORK.Process(target=quiet)
     child.start()
+    return child
+
+
+def in_a_process(work: Callable[[], None], kill_after: float | None = None) -> int | None:
+    """Its exit status, negative if it was killed."""
+    child = started(work)
     child.join(kill_after)
     if child.is_alive():
         child.kill()
@@ -164,23 +177,93 @@ def features_killed(world: World, n: int) -> Trials:
     return killed(world, n, _extract, seconds, lost, made)
 
 
+def often() -> None:
+    """What a cluster does every second it does twenty times as often, and gives up early."""
+    from psllab.grid import cluster
+
+    cluster._SECONDS, cluster._PATIENCE = 0.05, 15.0
+    dask.config.set({"distributed.comm.timeouts.connect": "5s"})
+
+
+class Dask:
+    """A scheduler and two workers, a process each."""
+
+    def __init__(self):
+        from distributed import Scheduler
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.scheduler = self._served(lambda: Scheduler(host="127.0.0.1", port=port, dashboard=False))
+        self.workers = [self._worker(), self._worker()]
+
+    def asked(self, world: World, out: Path) -> ForkProcess:
+        """A grid that runs there."""
+
+        def work() -> None:
+            often()
+            world.run("plain", out, cluster=self.address)
+
+        return started(work)
+
+    def _worker(self) -> ForkProcess:
+        from distributed import Worker
+
+        return self._served(lambda: Worker(self.address, nthreads=1, dashboard=False))
+
+    def _served(self, made: Callable[[], Any]) -> ForkProcess:
+        async def serve() -> None:
+            often()
+            async with made() as server:
+                await server.finished()
+
+        return started(lambda: asyncio.run(serve()))
+
+    def killed(self, some: list[ForkProcess]) -> None:
+        for process in some:
+            process.kill()
+            process.join()
+        self.workers = [self._worker() if each in some else each for each in self.workers]
+
+
 def worker_killed(world: World, n: int) -> Trials:
-    from distributed import LocalCluster
+    """One of two workers, or both; another comes in its place."""
+    servers, seconds, hit = Dask(), 30.0, 0
+    while hit < n:
+        out, begun = world.fresh(), time.monotonic()
+        work = servers.asked(world, out)
+        work.join(world.draw.uniform(0, seconds))
+        if work.is_alive():
+            hit += 1
+            servers.killed(world.draw.sample(servers.workers, world.draw.choice([1, 1, 2])))
+            work.join(PATIENCE)
+            work.kill()
+            work.join()
+            yield f"the grid ended with {work.exitcode}" if work.exitcode else world.lost("plain", out, again=False)
+        else:
+            seconds = time.monotonic() - begun
+    for process in (servers.scheduler, *servers.workers):
+        process.kill()
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
-        for _ in range(n):
-            out, done = world.fresh(), threading.Event()
 
-            def work(out: Path = out, done: threading.Event = done) -> None:
-                world.run("plain", out, cluster=cluster.scheduler_address)
-                done.set()
-
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join(world.draw.uniform(0, 2 * world.seconds["plain"] + 2))
-            os.kill(world.draw.choice(list(cluster.workers.values())).pid, 9)
-            thread.join(300)
-            yield world.lost("plain", out, again=False) if done.is_set() else "the grid did not end"
+def scheduler_killed(world: World, n: int) -> Trials:
+    """The grid ends by itself, and what was finished is there."""
+    seconds, hit = 30.0, 0
+    while hit < n:
+        servers, out, begun = Dask(), world.fresh(), time.monotonic()
+        work = servers.asked(world, out)
+        work.join(world.draw.uniform(0, seconds))
+        alive = work.is_alive()
+        servers.scheduler.kill()
+        work.join(PATIENCE)
+        for process in (work, servers.scheduler, *servers.workers):
+            process.kill()
+            process.join()
+        if alive:
+            hit += 1
+            yield "the grid did not end" if work.exitcode == -9 else world.lost("plain", out)
+        else:
+            seconds = time.monotonic() - begun
 
 
 def stage_killed(world: World, n: int) -> Trials:
@@ -189,20 +272,25 @@ def stage_killed(world: World, n: int) -> Trials:
     stage = {"cmd": " ".join(call), "deps": ["params.yaml"], "outs": [{"out": {"persist": True, "cache": False}}]}
     top = Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(top), "DVC_NO_ANALYTICS": "1"}
-    for _ in range(n):
+    seconds, hit = 60.0, 0
+    while hit < n:
         here = world.fresh()
         shutil.copy(world.params, here)
         (here / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"grid": stage}}))
         options = {"cwd": here, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True, **options)
+        begun = time.monotonic()
         repro = subprocess.Popen(["dvc", "repro"], start_new_session=True, **options)
         with suppress(subprocess.TimeoutExpired):
-            repro.wait(world.draw.uniform(2, 25))
-        with suppress(ProcessLookupError):
+            repro.wait(world.draw.uniform(0, seconds))
+        if repro.poll() is None:
+            hit += 1
             os.killpg(repro.pid, 9)
-        repro.wait()
-        code = subprocess.run(["dvc", "repro"], check=False, **options).returncode
-        yield f"dvc repro ended with {code}" if code else world.lost("plain", here / "out", again=False)
+            repro.wait()
+            code = subprocess.run(["dvc", "repro"], check=False, **options).returncode
+            yield f"dvc repro ended with {code}" if code else world.lost("plain", here / "out", again=False)
+        else:
+            seconds = time.monotonic() - begun
 
 
 @contextmanager
@@ -370,13 +458,15 @@ def crossing(world: World, n: int) -> Trials:
             setattr(Cloud, name, value)
 
 
-KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
+Kinds = dict[str, tuple[Callable[["World", int], Trials], str, float]]
+KINDS: Kinds = {
     "SIGKILL of a grid": (grid_killed, "kills", 1.5),
     "SIGKILL of a federated run": (partial(grid_killed, name="federated"), "kills", 1),
     "SIGKILL of packing records": (pack_killed, "kills", 1.5),
     "SIGKILL of feature extraction": (features_killed, "kills", 1.5),
-    "SIGKILL of a cluster's worker": (worker_killed, "kills", 0.25),
-    "SIGKILL of dvc repro": (stage_killed, "kills", 0.1),
+    "SIGKILL of a cluster's worker": (worker_killed, "kills", 1.5),
+    "SIGKILL of a cluster's scheduler": (scheduler_killed, "kills", 1),
+    "SIGKILL of dvc repro": (stage_killed, "kills", 0.5),
     "a disk that fills up": (disk_full, "kills", 0.5),
     "a folder that turns read-only": (read_only, "kills", 0.5),
     "a bit flipped in records and archives": (records_flipped, "flips", 1),
@@ -389,11 +479,11 @@ KINDS: dict[str, tuple[Callable[[World, int], Trials], str, float]] = {
 """The trials of each kind, the option that says how many, and times how much."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], kinds: Kinds = KINDS) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("seed", 0), ("kills", 20), ("flips", 500), ("pools", 1000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
+    parser.add_argument("--only", nargs="+", choices=kinds, default=list(kinds), metavar="KIND")
     options, bad = parser.parse_args(arguments), 0
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         print(
@@ -401,7 +491,7 @@ def main(arguments: list[str]) -> int:
         )
         world = World(Path(folder), options.seed)
         for kind in options.only:
-            trials, counted, share = KINDS[kind]
+            trials, counted, share = kinds[kind]
             found = list(trials(world, max(1, round(share * getattr(options, counted)))))
             lost = [told for told in found if told]
             bad += len(lost)

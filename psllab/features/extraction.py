@@ -8,8 +8,9 @@ other weights make another folder.
 import json
 import os
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 
 from pslcore import data
-from pslcore.data import Dataset, Indices, Split, packed
+from pslcore.data import Bytes, Dataset, Indices, Split, packed
+from pslcore.data.arrays import Array
 from pslcore.data.packed import Entry, Index
 from psllab.extend import image_folder, resumable
 from psllab.extend.resumable import Rows
 from psllab.features import backbones
-from psllab.features.backbones import Backbone
 
 _FORMAT = 1
 """Goes into the fingerprint of the features: a change of what is computed gives them another."""
@@ -74,8 +75,16 @@ def _slug(backbone: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", backbone.partition(" ")[0])
 
 
-def load(name: str, root: str | Path = "data") -> Dataset:
+def load(name: str, root: str | Path = "data", executor: Executor | None = None, workers: int = 0) -> Dataset:
     """The features of a data set that ``pslcore.data.load`` knows, extracted first where that was not done.
+
+    Parameters
+    ----------
+    name : str
+    root : path
+        The folder of the data sets.
+    executor, workers : optional
+        What computes them, and on how many workers; threads if not given, one a core.
 
     Raises
     ------
@@ -99,10 +108,14 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     def extract(signature: str) -> None:
         needed = (backbone.width + 8) * (len(base.train) + len(base.test))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        packed.install(
-            folder, lambda part: _fill(part, base, backbone, size, signature, note), needed, (size, size), True,
-            advice="or put the folder of the data set on another disk and link to it.",
-        )  # fmt: skip
+        encode = partial(_encode, backbone_name, size)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        with ThreadPoolExecutor(cores) as threads:
+            encoded = partial(_encoded, encode, executor or threads, workers or cores)
+            packed.install(
+                folder, lambda part: _fill(part, base, encoded, backbone.width, size, signature, note), needed,
+                (size, size), True, advice="or put the folder of the data set on another disk and link to it.",
+            )  # fmt: skip
 
     packed.bring_up_to_date(folder, source, extract)
     parts = packed.opened(folder)
@@ -110,32 +123,40 @@ def load(name: str, root: str | Path = "data") -> Dataset:
     return Dataset(name, train, test, base.classes, base.coarse, note, source)
 
 
-def _fill(part: Path, base: Dataset, backbone: Backbone, size: int, source: str, note: str) -> None:
+Blocks = Iterator[tuple[int, Rows]]
+
+
+def _fill(
+    part: Path, base: Dataset, encoded: Callable[[Array, Indices, int], Blocks], width: int, size: int, source: str,
+    note: str,
+) -> None:  # fmt: skip
     """Write all arrays and then the index, from where an interrupted call stopped."""
     kept = resumable.progress(part, {"source": source, "size": size}, {"arrays": {}, "done": {}, "rows": 0})
     for split, what in (("train", base.train), ("test", base.test)):
         if f"{split}-labels" not in kept["arrays"]:
             todo = range(kept["done"].get(split, 0), len(what))
-            blocks = _encoded(what.images, np.asarray(what.labels), todo.start, backbone, size)
-            title = f"features of {base.name} {split}"
-            resumable.fill(part, kept, split, todo, (backbone.width, 1, 1), blocks, title)
+            blocks = encoded(what.images, np.asarray(what.labels), todo.start)
+            resumable.fill(part, kept, split, todo, (width, 1, 1), blocks, f"features of {base.name} {split}")
     entries = {name: Entry.of(entry) for name, entry in kept["arrays"].items()}
     resumable.finish(part, Index(source=source, classes=list(base.classes), note=note, arrays=entries))
 
 
-def _encoded(images, labels: Indices, done: int, backbone: Backbone, size: int) -> Iterator[tuple[int, Rows]]:
-    """Vectors and labels of the images from number ``done`` on, in blocks; a thread a core, each with whole chunks.
+def _encoded(
+    encode: Callable[[Bytes], Bytes], executor: Executor, workers: int, images: Array, labels: Indices, done: int
+) -> Blocks:
+    """Vectors and labels of the images from number ``done`` on, in blocks of four chunks a worker.
 
     A chunk holds the same images in every call, whatever was done before: so the bytes are the same as well.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-    def encode(start: int) -> np.ndarray:
-        return backbone.encode(images[start : start + _CHUNK], size)[max(0, done - start) :]
-
     starts = range(done - done % _CHUNK, len(images), _CHUNK)
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for first in range(0, len(starts), 4 * cores):
-            some = starts[first : first + 4 * cores]
-            block = np.concatenate(list(pool.map(encode, some)))
-            yield len(block), zip(block, labels[max(done, some[0]) :], strict=False)
+    for first in range(0, len(starts), 4 * workers):
+        some = starts[first : first + 4 * workers]
+        chunks = [np.array(images[start : start + _CHUNK]) for start in some]
+        block = np.concatenate(list(executor.map(encode, chunks)))[max(0, done - some[0]) :]
+        yield len(block), zip(block, labels[max(done, some[0]) :], strict=False)
+
+
+def _encode(name: str, size: int, images: Bytes) -> Bytes:
+    """Vectors of a chunk, one thread, wherever it is computed."""
+    torch.set_num_threads(1)
+    return backbones.backbone(name).encode(images, size)

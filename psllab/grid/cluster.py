@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from concurrent.futures import CancelledError, Executor
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +25,8 @@ from distributed import Client, Future, Queue, Variable, Worker, WorkerPlugin, g
 import psllab
 from pslcore.recipe import native_bfloat16
 from pslcore.runs import Config, load, prepare_process, records
+from psllab import features
+from psllab.features import backbones
 from psllab.grid.executors import Attempt
 from psllab.grid.precision import Settled
 
@@ -37,6 +41,7 @@ FIT, BFLOAT16 = "psl", "psl-bfloat16"
 """Resources of a worker: it may run anything, and in bfloat16, too, since it computes that itself."""
 _SECONDS = 1.0
 _PATIENCE = 60.0
+_AWAY = "the cluster's scheduler went away: what was finished is kept; call it again."
 
 Files = dict[str, bytes]
 """What a run has kept in its folder, by name."""
@@ -45,9 +50,9 @@ Files = dict[str, bytes]
 class Fitness(WorkerPlugin):
     """Gives a worker, also one that joins later, the resources that runs ask for, if it has what they need."""
 
-    def __init__(self, root: str | Path, device: str, sets: Mapping[str, str]):
-        self.root, self.device, self.sets, self.code, self.versions = root, device, sets, _code(), records.versions()
-        self.trouble = ""
+    def __init__(self, root: str | Path, device: str, sets: Mapping[str, str], weights: Mapping[str, str]):
+        self.root, self.device, self.sets, self.weights = root, device, sets, weights
+        self.code, self.versions, self.trouble = _code(), records.versions(), ""
 
     async def setup(self, worker: Worker) -> None:
         try:
@@ -65,7 +70,12 @@ class Fitness(WorkerPlugin):
             f"{name} {found}" for name, found in records.versions().items() if found != self.versions[name]
         ):
             raise ValueError(f"it has {', '.join(other)}: install the versions of the machine that asks.")
+        for name, identity in self.weights.items():
+            if backbones.backbone(name).identity != identity:
+                raise ValueError(f"its weights of {name} are others: use the same files.")
         for name, fingerprint in self.sets.items():
+            if "+" in name and (lacks := features.missing(name, self.root)):
+                raise ValueError(f"{lacks.rstrip('.')}, or copy them there.")
             if load(name, self.root).fingerprint != fingerprint:
                 raise ValueError(f"its {name} under {self.root} is another data set: copy it there.")
         return native_bfloat16(prepare_process(self.device))
@@ -82,8 +92,8 @@ class Cluster:
         How many workers are started.
     root, device
         As for ``runs.run``, on the workers.
-    sets : mapping
-        The fingerprint of each data set that they need.
+    sets, weights : mapping
+        The fingerprint of each data set that they need, the identity of each backbone.
 
     Attributes
     ----------
@@ -96,19 +106,20 @@ class Cluster:
         In one sentence: unknown, not installed, no answer, no worker, none that fits.
     """
 
-    def __init__(self, where: str, jobs: int, root: str | Path, device: str, sets: Mapping[str, str]):
+    def __init__(
+        self, where: str, jobs: int, root: str | Path, device: str, sets: Mapping[str, str],
+        weights: Mapping[str, str] = MappingProxyType({}),
+    ):  # fmt: skip
         self._engine = None if "://" in where else _started(where, jobs)
+        self._device, self._root, self._session, self._asked = device, root, f"psl-{uuid4().hex[:8]}", -_SECONDS
         try:
             self._client = Client(self._engine or where, timeout=_PATIENCE, set_as_default=False)
-            self._client.wait_for_workers(1, timeout=_PATIENCE)
+            self._kept = Queue(self._session, client=self._client)
+            troubles = self._examined(Fitness(root, device, sets, dict(weights)))
         except OSError as error:  # a timeout is one
             self.close()
             raise OSError(f"{where}: no Dask scheduler with a worker answers ({error}): start both there.") from None
-        self._device, self._root, self._session, self._asked = device, root, f"psl-{uuid4().hex[:8]}", -_SECONDS
-        self._kept = Queue(self._session, client=self._client)
-        self._client.register_plugin(Fitness(root, device, sets), name=FIT)
-        self._fit = self._workers()
-        for worker, trouble in self._client.run(lambda dask_worker: dask_worker.plugins[FIT].trouble).items():
+        for worker, trouble in troubles.items():
             if trouble:
                 print(f"{worker} gets no run: {trouble}")
         if not self._fit:
@@ -116,6 +127,23 @@ class Cluster:
             raise ValueError(f"{where}: none of its workers can run this.")
         able = [bool(resources[BFLOAT16]) for resources in self._fit.values()]
         self.native, self.mixed = any(able), len(set(able)) > 1
+
+    def _examined(self, fitness: Fitness) -> dict[str, str]:
+        """What the workers lack that do not fit; asked again where one goes away meanwhile."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._client.wait_for_workers(1, timeout=_PATIENCE)
+                self._client.register_plugin(fitness, name=FIT)
+                found = self._client.run(lambda dask_worker: getattr(dask_worker.plugins.get(FIT), "trouble", ""))
+                self._fit = self._workers()
+                if self._fit or any(found.values()):
+                    return found
+                raise OSError("its workers went away")
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_SECONDS)
 
     def close(self) -> None:
         """Leave it; workers that were started here end."""
@@ -141,7 +169,7 @@ class Cluster:
 
         try:
             while True:
-                while len(going) < 2 * self._slots() and (task := next(tasks, None)) is not None:  # one waits for each
+                while len(going) < 2 * self.slots() and (task := next(tasks, None)) is not None:  # one waits for each
                     self._newest(task[1].key).set(_files(folder, task[1].key))
                     submit(*task)
                 if not going:
@@ -161,13 +189,16 @@ class Cluster:
                         task = going.pop(future)
                         future.cancel()
                         submit(*task)
+        except OSError as error:
+            raise error if error.errno else OSError(_AWAY) from None  # those of Dask have no number
         finally:
-            self._client.cancel(list(going))
+            with suppress(OSError):
+                self._client.cancel(list(going))
 
     def _ended(self, future: Future, number: int, key: str, folder: Path) -> Any:
         """What came of an attempt; trouble, if its workers died again and again."""
         if future.status not in ("finished", "error"):
-            raise OSError("the cluster's scheduler went away: what was finished is kept; call it again.")
+            raise OSError(_AWAY)
         if (error := future.exception()) is not None:
             return number, (f"{type(error).__name__}: {error}", ""), 0.0
         answer, files = future.result()
@@ -178,7 +209,12 @@ class Cluster:
     def _newest(self, key: str) -> Variable:
         return Variable(f"{self._session}-{key}", client=self._client)
 
-    def _slots(self) -> int:
+    def executor(self) -> Executor:
+        """For other work than runs, one piece a worker."""
+        return self._client.get_executor(pure=False, resources={FIT: 1})
+
+    def slots(self) -> int:
+        """How many workers fit, as it was a second ago at most."""
         if time.monotonic() - self._asked > _SECONDS:
             self._fit, self._asked = self._workers(), time.monotonic()
         return max(1, len(self._fit))
@@ -187,6 +223,17 @@ class Cluster:
         """The resources of those that fit, by address."""
         found = self._client.scheduler_info(n_workers=-1)["workers"]
         return {at: worker["resources"] for at, worker in found.items() if worker["resources"].get(FIT)}
+
+
+def extract(name: str, root: str | Path, where: str, jobs: int) -> None:
+    """Have workers compute features (``features.load``): they need the weights, and are sent the pictures."""
+    _, backbone, _ = features.parse(features.known(name))
+    weights = {backbone: backbones.backbone(backbone).identity}
+    with closing(Cluster(where, jobs, root, "cpu", {}, weights)) as cluster, cluster.executor() as executor:
+        try:
+            features.load(name, root, executor, cluster.slots())
+        except CancelledError:
+            raise OSError(_AWAY) from None
 
 
 def _started(name: str, jobs: int) -> Any:
@@ -214,18 +261,29 @@ def _there(
     newest, kept = Variable(f"{session}-{key}", client=client), Queue(session, client=client)
     task = worker.get_current_task()
 
+    def wanted() -> bool:
+        return getattr(worker.state.tasks.get(task), "state", "") == "executing"
+
     def watch(last: Files) -> None:
         while not over.wait(_SECONDS):
-            if getattr(worker.state.tasks.get(task), "state", "") != "executing":  # nobody wants it any more
+            if not wanted():
                 until.past = True
             elif (now := _files(folder, key)) != last:
-                newest.set(now)
-                kept.put((key, now))
-                last = now
+                with suppress(OSError):  # the network is away: tried again
+                    newest.set(now)
+                    kept.put((key, now))
+                    last = now
 
+    files: Files | None = None
+    while files is None:
+        try:
+            files = newest.get(timeout=_PATIENCE)
+        except OSError:  # the same
+            if not wanted():
+                raise
     with TemporaryDirectory(prefix="psl-") as name:
         folder = Path(name)
-        _put(folder, key, files := newest.get(timeout=_PATIENCE))
+        _put(folder, key, files)
         thread = threading.Thread(target=watch, args=(files,), daemon=True)
         thread.start()
         try:

@@ -1,8 +1,12 @@
 """What runs the runs of a grid: processes of this machine, or the workers of a cluster."""
 
 from collections.abc import Callable, Collection, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
+
+from joblib import cpu_count
 
 from pslcore.recipe import native_bfloat16
 from pslcore.runs import Config, load, prepare_process
@@ -31,11 +35,20 @@ def of(cluster: str, jobs: int, root: str | Path, device: str, sets: Collection[
     """The cluster, if one is named, else ``jobs`` processes; ``sets`` are the data sets that will be needed."""
     if not cluster:
         return LocalExecutor(jobs, root, device)
+    return _dask().Cluster(cluster, jobs, root, device, {name: load(name, root).fingerprint for name in sets})
+
+
+def extract(name: str, root: str | Path, cluster: str) -> None:
+    """Have the workers of the cluster, if one is named, compute features; whoever loads them then finds them."""
+    if cluster:
+        _dask().extract(name, root, cluster, cpu_count())
+
+
+def _dask() -> ModuleType:
     try:
-        from psllab.grid.cluster import Cluster
+        return import_module("psllab.grid.cluster")
     except ImportError as error:
         raise ValueError(f"a cluster needs Dask ({error}): pip install 'pslcore[cluster]'.") from None
-    return Cluster(cluster, jobs, root, device, {name: load(name, root).fingerprint for name in sets})
 
 
 class LocalExecutor:

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
@@ -30,13 +30,37 @@ from psllab.remote.work import Server
 _BODY = 120.0
 """Seconds in which a body must have come."""
 
+
+class Tensors(Response):
+    media_type = "application/octet-stream"
+
+
+_REFUSALS = {
+    400: "a body that was cut off",
+    401: "no token, or one that is not known",
+    404: "no album of that name of this client's",
+    408: "a body that came too slowly",
+    409: "an album, an order or a payload that is not there, or other code",
+    413: "a body that is too large",
+    422: "what does not have the form that it must have",
+    507: "a disk that is full",
+}
+_TEXT = {"type": "string"}
+_SENTENCE = {"application/json": {"schema": {"type": "object", "properties": {"error": _TEXT, "kind": _TEXT}}}}
+_LATER: dict[int | str, dict[str, Any]] = {202: {"description": "not trained yet: ask again"}}
+
+
+def _takes(media: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {media: {"schema": schema}}}}
+
+
 Name = Annotated[str, InPath(pattern="^[0-9a-f]{32}$")]
 MessageId = Annotated[str, InPath(pattern="^[0-9a-f]{64}$")]
 _log = logging.getLogger("pslcore.cloud")
 
 
 def application(store: Path, device: str = "auto") -> FastAPI:
-    """The server's pages; ``/docs`` describes them.
+    """The server's pages; ``/openapi.json`` describes them. A page to read it with would load scripts from elsewhere.
 
     Parameters
     ----------
@@ -52,7 +76,10 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         yield
         await server.close()
 
-    app = FastAPI(title="pslcore cloud", version=pslcore.__version__, lifespan=life)
+    app = FastAPI(
+        title="pslcore cloud", version=pslcore.__version__, lifespan=life, docs_url=None, redoc_url=None,
+        responses={status: {"description": told, "content": _SENTENCE} for status, told in _REFUSALS.items()},
+    )  # fmt: skip
     bearer = HTTPBearer(auto_error=False)
 
     async def client_of(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> AsyncIterator[str]:
@@ -74,15 +101,15 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         """A reply with content, which the log says that it was given."""
         album.log.append("gave", what=kind, bytes=len(body), **said)
         server.given.labels(kind).inc(len(body))
-        return Response(body, media_type="application/octet-stream", headers={"log-head": album.log.head})
+        return Tensors(body, headers={"log-head": album.log.head})
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "protocol": messages.PROTOCOL, "version": pslcore.__version__}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics(client: Client) -> Response:
-        return Response(generate_latest(server.registry), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(generate_latest(server.registry), media_type="text/plain; version=0.0.4")
 
     @app.get("/albums/{name}")
     async def state(client: Client, name: Name) -> dict[str, Any]:
@@ -90,7 +117,9 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         album = server.album(client, name)
         return {"held": album.log.held(), "labelled": sorted(album.ids), "head": album.log.head}
 
-    @app.put("/albums/{name}/messages/{message}")
+    binary = _takes("application/octet-stream", {"type": "string", "format": "binary"})
+
+    @app.put("/albums/{name}/messages/{message}", responses={201: {"description": "new here"}}, openapi_extra=binary)
     async def receive(request: Request, client: Client, name: Name, message: MessageId) -> JSONResponse:
         """Take a message in; the same one twice is one."""
         body = await _body(request)
@@ -104,7 +133,9 @@ def application(store: Path, device: str = "auto") -> FastAPI:
             server.received.labels(album.log.lines[-1]["kind"]).inc(len(body))
         return JSONResponse({"new": new, "head": album.log.head}, 201 if new else 200)
 
-    @app.get("/albums/{name}/orders/{order}/epochs/{epoch}")
+    there: dict[str, Any] = {"response_class": Tensors, "responses": _LATER}
+
+    @app.get("/albums/{name}/orders/{order}/epochs/{epoch}", **there)
     async def lessons(client: Client, name: Name, order: MessageId, epoch: Annotated[int, InPath(ge=0)]) -> Response:
         """The teacher's logits of the epochs from this one on that are there; 202 while it is not."""
         work = server.work(client, name, order, epoch)
@@ -114,13 +145,13 @@ def application(store: Path, device: str = "auto") -> FastAPI:
             work.changed.notify_all()
         if not await work.until(lambda: epoch < work.done):
             return Response(status_code=202)
-        there: dict[str, np.ndarray] = {}
-        while (lesson := work.lessons.get(epoch + len(there))) is not None:
-            if there and sum(each.nbytes for each in there.values()) + lesson.nbytes > messages.PART:
+        found: dict[str, np.ndarray] = {}
+        while (lesson := work.lessons.get(epoch + len(found))) is not None:
+            if found and sum(each.nbytes for each in found.values()) + lesson.nbytes > messages.PART:
                 break
-            there[str(len(there))] = lesson
-        said = {"items": sum(len(lesson) for lesson in there.values()), "id": order, "epoch": epoch}
-        return given(work.album, "logits on labelled pictures", messages.pack(None, there), **said)
+            found[str(len(found))] = lesson
+        said = {"items": sum(len(lesson) for lesson in found.values()), "id": order, "epoch": epoch}
+        return given(work.album, "logits on labelled pictures", messages.pack(None, found), **said)
 
     async def told(
         at: tuple[str, str, str],
@@ -137,7 +168,11 @@ def application(store: Path, device: str = "auto") -> FastAPI:
         items = len(np.atleast_1d(next(iter(said.values()))))
         return given(work.album, kind, messages.pack(None, said), items=items, id=at[2], **note(said))
 
-    @app.post("/albums/{name}/orders/{order}/answers")
+    @app.post(
+        "/albums/{name}/orders/{order}/answers",
+        **there,
+        openapi_extra=_takes("application/json", Question.model_json_schema()),
+    )
     async def answers(
         client: Client, name: Name, order: MessageId, asked: Annotated[Question, Depends(question)]
     ) -> Response:
@@ -149,17 +184,21 @@ def application(store: Path, device: str = "auto") -> FastAPI:
             return await told(at, "answers on unlabelled pictures", Training.score, asked.what, asked.unlabelled)
         raise Refused("a question about both or neither of `unlabelled` and `labelled`: ask about one.")
 
-    @app.get("/albums/{name}/orders/{order}/head")
+    @app.get("/albums/{name}/orders/{order}/head", **there)
     async def head(client: Client, name: Name, order: MessageId) -> Response:
         """Weight and bias of the trained task learner's last layer."""
         return await told((client, name, order), "weights of the last layer", Training.head)
 
-    @app.get("/albums/{name}/orders/{order}/weights")
+    @app.get("/albums/{name}/orders/{order}/weights", **there)
     async def weights(client: Client, name: Name, order: MessageId) -> Response:
         """All weights of the trained task learner."""
         return await told((client, name, order), "weights of the task learner", Training.weights)
 
-    @app.post("/albums/{name}/orders/{order}/exam")
+    @app.post(
+        "/albums/{name}/orders/{order}/exam",
+        **there,
+        openapi_extra=_takes("application/json", Exam.model_json_schema()),
+    )
     async def exam(client: Client, name: Name, order: MessageId, asked: Annotated[Exam, Depends(exam_of)]) -> Response:
         """The confusion matrix of the trained task learner on test pictures: true classes down, given ones across."""
 
@@ -205,7 +244,9 @@ def application(store: Path, device: str = "auto") -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": f"{error.detail}: see /docs.", "kind": ""}, error.status_code)
+        return JSONResponse(
+            {"error": f"{error.detail}: see /openapi.json.", "kind": ""}, error.status_code, error.headers
+        )
 
     @app.middleware("http")
     async def noted(request: Request, following: Callable) -> Response:

@@ -4,17 +4,22 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing, suppress
+from itertools import chain, repeat
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from pslcore.runs import load, records
-from psllab import grid
+from psllab import features, grid
+from psllab.features import Backbone, backbones
 from psllab.grid import Cell, config_of, executors, precision
 
 distributed = pytest.importorskip("distributed")
-from distributed import Client, LocalCluster  # noqa: E402
+from distributed import Client, LocalCluster, get_worker  # noqa: E402
 
 from psllab.grid import cluster  # noqa: E402
 
@@ -100,13 +105,24 @@ def test_a_deadline_can_be_brought_forward():
         ("_code", lambda: "another", "its code is another one: install the same version"),
         ("records.versions", lambda: OTHERS, "it has torch 1.0: install the versions of"),
         ("load", lambda name, root: SimpleNamespace(fingerprint=""), "its digits under data is another data set"),
+        ("load", lambda name, root: {}[name], "digits"),
+        ("backbones.backbone", lambda name: SimpleNamespace(identity="b"), "its weights of tiny_net are others"),
     ],
 )
 def test_what_a_worker_lacks_is_told(monkeypatch, lacks, value, said):
-    fitness = cluster.Fitness("data", "cpu", {"digits": load("digits", "data").fingerprint})
+    fitness = cluster.Fitness("data", "cpu", {"digits": load("digits", "data").fingerprint}, {"tiny_net": "a"})
+    monkeypatch.setattr(backbones, "backbone", lambda name: SimpleNamespace(identity="a"))
     fitness._examine()
     monkeypatch.setattr(f"{cluster.__name__}.{lacks}", value)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, KeyError), match=said):
+        fitness._examine()
+
+
+def test_a_worker_is_not_to_make_features_that_it_lacks(tmp_path):
+    fitness = cluster.Fitness(tmp_path, "cpu", {"cifar10+efficientnet_lite0@128": "a"}, {})
+    with pytest.raises(
+        ValueError, match=r"cifar10/features holds no features of .* make them, once, or copy them there"
+    ):
         fitness._examine()
 
 
@@ -156,6 +172,124 @@ def test_mixed_workers_begin_in_the_precision_that_all_have():
     (shared,), _ = precision.fitting([cell], [], native=True, mixed=True)
     assert shared.config.recipe.settled == "float32"
     assert shared.config.key == cell.config.key
+
+
+def _where(number, config, *given):
+    """Where a run is, and how many are there at a time."""
+    worker = get_worker()
+    worker.going = getattr(worker, "going", 0) + 1
+    time.sleep(0.02)
+    worker.going -= 1
+    return worker.address, worker.going
+
+
+def _asked(threads, configs, tmp_path, workers=2, then=lambda started: None):
+    """What ``_where`` says of runs on a cluster, and the cluster itself."""
+    started = LocalCluster(
+        n_workers=workers, threads_per_worker=threads, processes=False, dashboard_address=None, silence_logs=50
+    )
+    with started, closing(cluster.Cluster(started.scheduler_address, 1, "data", "cpu", {})) as asked:
+        then(started)
+        return list(asked.answers(_where, iter(enumerate(configs)), len(configs), tmp_path, None)), asked
+
+
+def _configs(n, precision_=None):
+    configs = [config_of(BASE | {"method": "random", "seed": seed}) for seed in range(n)]
+    return [precision.settle(config, precision_) if precision_ else config for config in configs]
+
+
+def test_a_worker_has_one_run_at_a_time_whatever_threads_it_has(tmp_path):
+    answers, _ = _asked(4, _configs(8), tmp_path, workers=1)
+    assert [going for _, going in answers] == [0] * 8
+
+
+def test_a_seed_begun_in_bfloat16_goes_to_workers_that_compute_it(tmp_path, monkeypatch):
+    able = iter([True, False])
+    monkeypatch.setattr(cluster, "native_bfloat16", lambda device: next(able))
+    answers, asked = _asked(1, _configs(6, "bfloat16"), tmp_path)
+    assert (asked.native, asked.mixed) == (True, True)
+    assert len({where for where, _ in answers}) == 1
+
+
+def test_one_that_joins_later_and_does_not_fit_gets_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_code", chain(["ours", "ours"], repeat("another")).__next__)
+
+    def another_joins(started):
+        started.scale(2)
+        started.wait_for_workers(2)
+
+    answers, _ = _asked(1, _configs(6), tmp_path, workers=1, then=another_joins)
+    assert len({where for where, _ in answers}) == 1
+
+
+def test_a_network_that_is_away_is_waited_for(tmp_path, monkeypatch):
+    came, failing = [], iter([True, False, True, True, False])
+
+    class Away(SimpleNamespace):
+        """A variable or queue of Dask that is out of reach at times."""
+
+        def get(self, timeout):
+            return self.set({"k.part.json": b"earlier"})
+
+        def set(self, files):
+            if next(failing, False):
+                raise OSError("Timed out trying to connect")
+            return files
+
+        def put(self, item):
+            came.append(item)
+
+    task = SimpleNamespace(state="executing")
+    worker = SimpleNamespace(get_current_task=lambda: "t", state=SimpleNamespace(tasks={"t": task}))
+    away = lambda *args, **more: Away()  # noqa: E731
+    given = {
+        "get_worker": lambda: worker,
+        "get_client": lambda: None,
+        "_SECONDS": 0.01,
+        "Variable": away,
+        "Queue": away,
+    }
+    for name, value in given.items():
+        monkeypatch.setattr(cluster, name, value)
+
+    def attempt(number, config, root, folder, device, until):
+        (folder / "k.part.json").write_text("a cycle more")
+        end = time.monotonic() + 30
+        while not came and time.monotonic() < end:
+            time.sleep(0.01)
+        task.state = "cancelled"
+        while not time.time() > until and time.monotonic() < end:
+            time.sleep(0.01)
+        return until.past
+
+    told = cluster._there(attempt, 0, SimpleNamespace(key="k"), "data", "cpu", None, "session")
+    assert told == (True, {"k.part.json": b"a cycle more"})
+    assert came == [("k", {"k.part.json": b"a cycle more"})]
+
+
+def test_workers_extract_features_to_the_same_bytes(tmp_path, new_set, monkeypatch):
+    weight, places = torch.randn(30, 192, generator=torch.Generator().manual_seed(0)), set()
+
+    def embed(pixels):
+        with suppress(ValueError):  # no worker
+            places.add(get_worker().address)
+        return (pixels.flatten(1) / 255 @ weight.T).relu()
+
+    monkeypatch.setitem(backbones._BACKBONES, "tiny_net", lambda: Backbone(embed, 30, "a" * 64, 20.0))
+    backbones.backbone.cache_clear()
+    for folder in ("here", "there"):
+        new_set(tmp_path / folder / "small", train=300)
+    started = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50)
+    with started:
+        executors.extract("small+tiny_net@8", tmp_path / "there", started.scheduler_address)
+    assert len(places) == 2
+    there = features.load("small+tiny_net@8", tmp_path / "there")
+    here_ = features.load("small+tiny_net@8", tmp_path / "here")
+    for split in ("train", "test"):
+        assert np.array_equal(getattr(here_, split).images, getattr(there, split).images)
+    backbones.backbone.cache_clear()
+    with pytest.raises(ValueError, match="'small' names no features: write DATASET"):
+        executors.extract("small", tmp_path, "local")
 
 
 @pytest.mark.slow

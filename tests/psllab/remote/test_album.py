@@ -1,6 +1,17 @@
 """An album against a server: what is asked and learned is what it is without one, round by round."""
 
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import httpx
 import pytest
+from wire import TOP
 
 from psllab.album import Album
 from psllab.remote import replay
@@ -41,3 +52,77 @@ def test_without_a_token_the_album_says_so(folder, tmp_path, monkeypatch):
     monkeypatch.delenv("PSLCORE_TOKEN", raising=False)
     with pytest.raises(ValueError, match="no token for https"):
         Album(folder, classes=("a", "b"), out=tmp_path / "out", cloud="https://127.0.0.1:1")
+
+
+def label(link, by, rounds=2):
+    """What a browser does on the page of an album: answer what it shows, train, and answer again; the notes."""
+    url, _, token = link.partition("#")
+    notes = []
+    with httpx.Client(
+        base_url=url, headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60
+    ) as client:
+
+        def turn(key="", shown=""):
+            for _ in range(3000):
+                with suppress(httpx.TransportError):  # it does not listen yet
+                    told = client.post("/turn", json={"seat": by, "by": by, "key": key, "shown": shown}).json()
+                    if not told["busy"]:
+                        return told
+                    key = ""
+                time.sleep(0.1)
+
+        for _ in range(rounds):
+            told = turn()
+            while told["picture"]:
+                assert client.get(f"/picture/{told['picture']}", params={"seat": by}).status_code == 200
+                told = turn(str(int(told["name"][0]) + 1), told["picture"])
+            notes.append(turn("train")["note"])
+    return notes
+
+
+@pytest.mark.slow
+def test_two_pages_label_two_albums_on_one_server_at_once(server, tmp_path, painted):
+    """Each on a machine of its own, as ``pslcore label`` serves it; each ends as it does without a server."""
+    pages, links, before = {}, {}, {name: set(server.albums(name)) for name in ("ada", "bob")}
+    for number, name in enumerate(before):
+        here = tmp_path / name
+        for place in range(18):
+            painted(here / "photos" / f"{place % 2}-{place}.png", place % 2, 20 * number + place)
+        rules = {"classes": ("a", "b"), "protect": {"patterns": ["*-1?.png"]}, "learning": LEARNING}
+        Album(here / "photos", out=here / "out", warn=False, **rules).close()
+        env = {"PSLCORE_TOKEN": server.tokens[name], "PSLCORE_CERTIFICATE": str(server.certificate), "HOME": str(here)}
+        env |= {"PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1", "XDG_DATA_HOME": str(here)}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        words = [
+            "label",
+            here / "photos",
+            "--out",
+            here / "out",
+            "--budget",
+            "4",
+            "--port",
+            port,
+            "--cloud",
+            server.url,
+        ]
+        command = [sys.executable, "-m", "pslcore", *words]
+        pages[name] = subprocess.Popen(command, env=os.environ | env, stdout=subprocess.PIPE, text=True)
+    try:
+        for name, page in pages.items():
+            links[name] = next(found for line in page.stdout if (found := re.search(r"http://\S+", line)))[0]
+        with ThreadPoolExecutor() as pool:
+            told = dict(zip(links, pool.map(label, links.values(), links), strict=True))
+    finally:
+        for page in pages.values():
+            page.terminate()
+            page.wait()
+    assert all("ccuracy" in note for notes in told.values() for note in notes)
+    for name in pages:
+        (there,) = set(server.albums(name)) - before[name]
+        assert [same for _, same in replay.replay(there, "cpu")] == [True] * 2
+        with Album(tmp_path / name / "photos", out=tmp_path / name / "out", warn=False) as album:
+            assert len(album.labels()) == 8
+            assert not any(re.fullmatch(r"\d-1\d.png", path) for path in album.labels())
+            assert album.report().people == {name: 8}
+    assert server.faults() == []

@@ -1,18 +1,23 @@
 """A hostile client is refused in a sentence, without a fault of the server's, and the others' work goes on."""
 
+import asyncio
 import json
 import socket
 import ssl
 import struct
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pslcore import runs
 from psllab.remote import messages, service, stub
+from psllab.remote import server as server_module
 from psllab.remote.album import Album
 from psllab.remote.log import Log
 from psllab.remote.messages import Opening, Order, Pictures, Refused
@@ -230,6 +235,62 @@ def test_whatever_is_said_is_answered_by_a_sentence(ada, server, method, path, b
     assert server.faults() == []
 
 
+NAMES = st.sampled_from([ALBUM, NONE, NONE[:32], "0", "-1", "1" * 30, "%00", "..%2f..", "é", "%ff", "x" * 5000])
+BODIES = st.binary(max_size=100) | st.sampled_from([b"{}", b'{"what": ["logits"], "labelled": [1]}', b"9" * 5000])
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_any_request_is_answered_as_the_description_says(ada, server, data):
+    """With or without a token, whatever stands in the path and the body: a status that is described, and a sentence."""
+    described = ada.say("GET", "/openapi.json").json()["paths"]
+    path = data.draw(st.sampled_from([path for path in described if path != "/metrics"]))
+    method = data.draw(st.sampled_from(["get", "put", "post", "delete", "patch", "trace"]))
+    names = {name: data.draw(NAMES) for name in ("name", "message", "order", "epoch")}
+    token = data.draw(st.sampled_from([None, "wrong"]))
+    reply = ada.say(method.upper(), path.format(**names), "bob", token, content=data.draw(BODIES))
+    if (status := reply.status_code) == 405:
+        assert {*reply.headers["allow"].lower().split(", ")} <= {*described[path]}
+    elif reply.json() != {"error": "Not Found: see /openapi.json.", "kind": ""}:  # a slash in a name is another path
+        content = described[path][method]["responses"][str(status)].get("content", {})
+        assert reply.headers["content-type"] in content
+    assert status < 400 or 10 < len(reply.json()["error"]) < 600
+    assert server.faults() == []
+
+
+def test_a_body_that_comes_slowly_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_module, "_BODY", 0.2)
+    head = {"authorization": f"Bearer {service.admit(tmp_path, 'ada')}"}
+
+    async def drops():
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    async def put():
+        way = httpx.ASGITransport(server_module.application(tmp_path, "cpu"))
+        async with httpx.AsyncClient(transport=way, base_url="http://here") as client:
+            return await client.put(f"/albums/{ALBUM}/messages/{NONE}", headers=head, content=drops())
+
+    reply = asyncio.run(put())
+    assert (reply.status_code, "did not come within" in reply.json()["error"]) == (408, True)
+
+
+def test_floods_hurt_nobody_else(ada, server, tiny, root):
+    """300 lines of one client that hang in the head or in the body, and 200 requests at once, while another trains."""
+    context, config, lines = ssl.create_default_context(cafile=server.certificate), tiny(method="psl", seed=8), []
+    head = f"PUT /albums/{ALBUM}/messages/{NONE} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {server.tokens['bob']}"
+    with ExitStack() as kept, ThreadPoolExecutor(20) as pool:
+        for number in range(300):
+            plain = kept.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            lines.append(kept.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1")))
+            lines[-1].sendall((head + "\r\ncontent-length: 1000\r\n\r\nx" * (number % 2)).encode())
+        asked = [pool.submit(ada.say, "GET", f"/albums/{ALBUM[:31]}b", "ada", "wrong") for _ in range(200)]
+        assert runs.run(config, root, None, "cpu", None, stub.Remote(server.link()))["cycles"]
+        assert {each.result().status_code for each in asked} == {401}
+    assert server.faults() == []
+
+
 def test_an_order_that_cannot_be_trained_is_told_and_hurts_nobody(ada, server, opening, tiny, root):
     """A learning rate that diverges, questions about nothing, weights of another network."""
 
@@ -281,6 +342,7 @@ def test_the_pages_say_how_it_is(ada):
     assert "pslcore_trainings" in told
     paths = ada.say("GET", "/openapi.json").json()["paths"]
     assert "/albums/{name}/orders/{order}/answers" in paths
+    assert ada.say("GET", "/docs").status_code == 404  # it would load scripts from elsewhere
 
 
 # The process

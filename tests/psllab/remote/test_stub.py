@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from wire import crossed, said
 
 from pslcore import runs, strategies
-from pslcore.runs import records
 from pslcore.sides import Ledger, ProtectedDataError
 from psllab import cli, grid
 from psllab.remote import link, replay, stub
@@ -21,18 +21,6 @@ from psllab.remote.log import DamagedLog, Log
 
 METHODS = ["psl", "random", "entropy", "core_set", "badge", "alfa_mix", "ll4al", "vaal"]
 SMALL = {"vaal": {"width": 4, "latents": 4}}
-
-
-def said(record):
-    """What a record says, without the rows of the wire."""
-    record = records.content(record)
-    for entry in record["cycles"]:
-        entry["crossed"] = {row: count for row, count in entry["crossed"].items() if not row.startswith("wire")}
-    return record
-
-
-def wire(record):
-    return {row: count for row, count in record["cycles"][-1]["crossed"].items() if row.startswith("wire")}
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +45,8 @@ def test_all_methods_are_there():
 def test_records_are_equal(both, method):
     here, there, _, _ = both[method]
     assert said(here) == said(there)
-    assert not wire(here)
-    assert wire(there)["wire up: labelled"]["bytes"] > 16 * 3 * 64  # the pictures, and what labels and ids take
+    assert not crossed(here)
+    assert crossed(there)["wire up: labelled"]["bytes"] > 16 * 3 * 64  # the pictures, and what labels and ids take
 
 
 @pytest.mark.parametrize(
@@ -150,7 +138,7 @@ def test_the_audit_says_what_crossed(both):
         assert ("and none to be scored" in told) != strategies.get(method).uploads
         rows = [line.split() for line in told.splitlines() if line.startswith("up ")]
         kinds = ("open", "labelled", "test", "plan", "order", "unlabelled")
-        counted = sum(wire(there).get(f"wire up: {kind}", {"bytes": 0})["bytes"] for kind in kinds)
+        counted = sum(crossed(there).get(f"wire up: {kind}", {"bytes": 0})["bytes"] for kind in kinds)
         assert sum(int(row[-1].replace(",", "")) for row in rows) == counted
 
 
