@@ -56,8 +56,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         made(Path(folder) / "data", options.quick)
-        server = wire.Process(Path(folder)).begin().ready()
+        server = wire.Process(Path(folder))
         try:
+            server.begin().ready()
             print("| size | method | CPU, one process | two | ratio | seconds, one | two | ratio | MB up | MB down |")
             print("|---|---|---|---|---|---|---|---|---|---|")
             for size in options.sizes:

@@ -262,7 +262,7 @@ def canaries(world: World, n: int) -> Trials:
 
     Every eighth pool is an album of JPEG files, with marks in names and EXIF; the others are data sets.
     """
-    server = wire.Process(world.fresh(), tls=False).begin().ready()
+    server = wire.Process(world.fresh(), tls=False).begin()
     tap, known = wire.Tap(server.port), set[Path]()
     os.environ |= {"PSLCORE_TOKEN": server.tokens["ada"], "XDG_DATA_HOME": str(world.fresh())}
 
@@ -276,6 +276,7 @@ def canaries(world: World, n: int) -> Trials:
         }  # fmt: skip
 
     try:
+        server.ready()
         for number in range(n):
             seed = world.draw.randrange(10**6)
             tap.passed.clear()

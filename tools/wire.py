@@ -54,7 +54,7 @@ class Process:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         return self
 
-    def ready(self, seconds: float = 120) -> "Process":
+    def ready(self, seconds: float = 600) -> "Process":
         """Wait until it answers."""
         context = ssl.create_default_context(cafile=self.certificate) if self.tls else None
         opener = urllib.request.build_opener(

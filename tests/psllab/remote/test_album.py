@@ -75,7 +75,8 @@ def label(link, by, rounds=2):
             told = turn()
             while told["picture"]:
                 assert client.get(f"/picture/{told['picture']}", params={"seat": by}).status_code == 200
-                told = turn(str(int(told["name"][0]) + 1), told["picture"])
+                told = turn(told["buttons"][int(told["name"][0])]["key"], told["picture"])
+                assert told["told"]
             notes.append(turn("train")["note"])
     return notes
 
