@@ -25,7 +25,7 @@ from psllab.grid import executors
 
 RANDOM = {"method": "random"}
 BASE = {"dataset": "digits", "teacher": "resnet8", "initial": 20, "budget": 10, "final": 60,
-        "recipe": {"epochs": 30, "batch_size": 32, "lr": 0.1, "padding": 1, "flip": False}}  # fmt: skip
+        "recipe": {"epochs": 10, "batch_size": 32, "lr": 0.1, "padding": 1, "flip": False}}  # fmt: skip
 
 
 def nothing(number: int, *given: object) -> tuple[int, None, float]:
@@ -71,16 +71,16 @@ def main() -> None:
             for what, where in places.items():
                 took[what].append(seconds(runs, what, where, number) / options.runs)
         ratios = np.array(took["loky"]) / np.array(took["cluster"])
-        print(f"| {options.workers} workers | s a run | processor s | ms a tiny task | processor ms |")
-        print("|---|---|---|---|---|")
+        low, middle, high = np.quantile(ratios, [0, 0.5, 1], axis=0)
+        print(
+            f"Throughput of the cluster, {options.workers} workers each: {middle[0]:.2f} x that of loky by the clock "
+            f"({low[0]:.2f} to {high[0]:.2f}), {middle[1]:.2f} x by processor seconds ({low[1]:.2f} to {high[1]:.2f})\n"
+            "\n| | s a run | processor s | ms a tiny task | processor ms |\n|---|---|---|---|---|",
+            flush=True,
+        )
         for what, where in places.items():
             run, task = np.median(took[what], axis=0), 1000 * seconds(tasks, where) / options.tasks
             print(f"| {what} | {run[0]:.2f} | {run[1]:.2f} | {task[0]:.1f} | {task[1]:.1f} |", flush=True)
-    low, middle, high = np.quantile(ratios, [0, 0.5, 1], axis=0)
-    print(
-        f"\nThroughput of the cluster: {middle[0]:.2f} x that of loky by the clock ({low[0]:.2f} to {high[0]:.2f}), "
-        f"{middle[1]:.2f} x by processor seconds ({low[1]:.2f} to {high[1]:.2f}); {options.tasks:,} tiny tasks."
-    )
 
 
 def seconds(function: Callable[..., None], *given: object) -> np.ndarray:
