@@ -35,12 +35,14 @@ def main(arguments: list[str]) -> int:
 
 
 def run_all(scale: str) -> int:
-    """Every run of the scale; whether a sentence says why that could not be."""
+    """Every run of the scale, and a list of their keys; whether a sentence says why that could not be."""
     os.environ["TQDM_DISABLE"] = "1"  # the one line on the terminal says it
     from psllab import grid
 
     try:
-        grid.run(grid.ALL, scale)
+        found = grid.run(grid.ALL, scale)
+        keys = sorted(cell.config.key for cell, _ in found.runs)
+        Path("outputs", scale, "runs.json").write_text(json.dumps(keys, indent=0))
     except (ValueError, OSError, grid.GridError) as error:
         print(error, file=sys.stderr)
         return 1
