@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 
@@ -36,11 +36,11 @@ def main(arguments: list[str]) -> int:
 
 def run_all(scale: str) -> int:
     """Every run of the scale, and a list of their keys; whether a sentence says why that could not be."""
-    os.environ["TQDM_DISABLE"] = "1"  # the one line on the terminal says it
     from psllab import grid
 
     try:
-        found = grid.run(grid.ALL, scale)
+        with open(os.devnull, "w") as bar, redirect_stderr(bar):  # the one line on the terminal says it
+            found = grid.run(grid.ALL, scale)
         keys = sorted(cell.config.key for cell, _ in found.runs)
         Path("outputs", scale, "runs.json").write_text(json.dumps(keys, indent=0))
     except (ValueError, OSError, grid.GridError) as error:
