@@ -74,14 +74,18 @@ def main() -> None:
 
 def measured(size: str, config: runs.Config, server: wire.Process, root: Path, options: argparse.Namespace) -> None:
     processes = psutil.Process(), psutil.Process(server.process.pid)
+
+    def now() -> np.ndarray:
+        return np.array([time.monotonic(), sum(sum(process.cpu_times()[:2]) for process in processes)])
+
     found, remote = {None: [], "remote": []}, stub.Remote(server.link())
     repetitions = 1 if options.quick else options.repetitions
     warmed = repetitions > 1
     for repetition in range(repetitions + warmed):  # the first warms up
         for way, cloud in ((None, None), ("remote", remote)):
-            begun = time.monotonic(), sum(sum(process.cpu_times()[:2]) for process in processes)
+            begun = now()
             record = runs.run(config, root, device="cpu", cloud=cloud)
-            spent = time.monotonic() - begun[0], sum(sum(p.cpu_times()[:2]) for p in processes) - begun[1]
+            spent = now() - begun
             if repetition or not warmed:
                 found[way].append((spent, record))
     assert wire.said(found[None][0][1]) == wire.said(found["remote"][0][1])

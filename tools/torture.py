@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
+import ports
 import torch
 import yaml
 
@@ -179,6 +178,8 @@ def features_killed(world: World, n: int) -> Trials:
 
 def often() -> None:
     """What a cluster does every second it does twenty times as often, and gives up early."""
+    import dask
+
     from psllab.grid import cluster
 
     cluster._SECONDS, cluster._PATIENCE = 0.05, 15.0
@@ -191,8 +192,7 @@ class Dask:
     def __init__(self):
         from distributed import Scheduler
 
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        (port,) = ports.free(1)
         self.address = f"tcp://127.0.0.1:{port}"
         self.scheduler = self._served(lambda: Scheduler(host="127.0.0.1", port=port, dashboard=False))
         self.workers = [self._worker(), self._worker()]

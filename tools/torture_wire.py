@@ -136,8 +136,8 @@ def killed(world: World, n: int, victim: str) -> Trials:
         folder, hits = world.fresh(), 0
         config = config_of(root, METHODS[done % len(METHODS)], world.draw.randrange(10**6), 20)
         server = Forked(world.fresh()).begin().ready()
-        client = partial(FORK.Process, target=partial(work, config, root, folder, server.link()))
-        process = _begun(client)
+        client = partial(work, config, root, folder, server.link())
+        process = torture.started(client)
         for _ in range(3):
             process.join(world.draw.uniform(0, 3))
             if not process.is_alive() or done + hits == n:
@@ -150,18 +150,12 @@ def killed(world: World, n: int, victim: str) -> Trials:
             else:
                 process.kill()
                 process.join()
-                process = _begun(client)
+                process = torture.started(client)
         process.join(600)
         told = lost(config, root, folder, server)
         server.end()
         yield from [told] * hits
         done += hits
-
-
-def _begun(process: Callable) -> FORK.Process:
-    begun = process()
-    begun.start()
-    return begun
 
 
 def line_cut(world: World, n: int) -> Trials:

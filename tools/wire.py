@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import ports
+
 from pslcore.runs import records
 from psllab.remote import link, service
 
@@ -39,8 +41,7 @@ class Process:
             command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=cloud"
             more = ["-addext", f"subjectAltName=IP:{host}", "-keyout", self.key, "-out", self.certificate]
             subprocess.run([*command.split(), *more], check=True, capture_output=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        (self.port,) = ports.free(1)
         self.url = f"http{'s' * tls}://{host}:{self.port}"
         self.log.touch()
         self.tokens = {name: service.admit(self.store, name) for name in ("ada", "bob")}
@@ -88,6 +89,18 @@ class Process:
     def faults(self) -> list[str]:
         """Lines of the log that tell of a fault of the server's own."""
         return [line for line in self.log.read_text().splitlines() if re.search(r'"status": 5|"trace"|Traceback', line)]
+
+
+def page(*words: object, **more: str) -> subprocess.Popen:
+    """``pslcore label`` with these words and variables, on a port of its own."""
+    command = [sys.executable, "-m", "pslcore", "label", *words, "--port", str(*ports.free(1))]
+    env = os.environ | {"PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1"} | more
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def link_of(page: subprocess.Popen) -> str:
+    """The link that it prints, perhaps before it listens."""
+    return next(found for line in page.stdout if (found := re.search(r"http://\S+", line)))[0]
 
 
 def said(record: dict) -> dict:

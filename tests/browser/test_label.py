@@ -1,34 +1,24 @@
 """The page of ``pslcore label``: two people label one album at once, each in a browser of their own."""
 
 import os
-import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from psllab.album import Album
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install '.[cloud]'")
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-TOP = Path(__file__).parents[2]
+import wire
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture
 def served(folder, tmp_path, opened):
     """The link of a page on ``folder``, served by a process that is killed at the end."""
     opened(protect={"patterns": ["2-*"]}).close()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    command = ["label", folder, "--out", tmp_path / "out", "--budget", "12", "--port", port]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pslcore", *command], stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    link = next(found for line in process.stdout if (found := re.search(r"http://\S+", line)))[0]
+    process = wire.page(folder, "--out", tmp_path / "out", "--budget", "12")
+    link = wire.link_of(process)
     yield link, process
     process.kill()
     process.wait()

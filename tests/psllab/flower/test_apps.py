@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import ports
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ from flwr.app import Array, ConfigRecord
 from psllab import flower
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machines import BIN, environment, free_ports, processes, until
+from machines import BIN, environment, processes, until
 from table import Table
 
 LIMIT = 240  # seconds; the whole takes about 60
@@ -57,7 +58,7 @@ def healthy(port):
 
 @pytest.mark.slow
 def test_two_supernodes_and_a_superlink_do_the_same_to_the_bit(tmp_path, config, expected):
-    link, *nodes = free_ports(3)
+    link, *nodes = ports.free(3)
     env = environment(tmp_path, f'address = "127.0.0.1:{link}"\ninsecure = true')
     app = flower.bundle(tmp_path / "app", config, tmp_path / "server", timeout=LIMIT)
     final = tmp_path / "server" / f"{config.key}.weights.pt"

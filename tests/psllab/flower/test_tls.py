@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import ports
 import pytest
 import torch
 from PIL import Image
@@ -22,7 +23,7 @@ from psllab import flower
 from psllab.flower import apart
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machines import BIN, environment, free_ports, machines, processes, until
+from machines import BIN, environment, machines, processes, until
 
 PAGE = Path(__file__).parents[3] / "docs" / "federated.md"
 CPU = torch.device("cpu")
@@ -112,7 +113,7 @@ def test_five_misdeeds_and_a_node_without_a_key_change_no_bit(homes):
     config = federated.FederatedConfig.of(SETTINGS)
     protocol = apart.between(config, load("ours", homes / "data"))
     _, expected = federated.serve(protocol, CPU, federated.new_shelf(None, protocol), Without(config, homes))
-    bad, (link, *ports) = homes / "bad", free_ports(CLIENTS + 2)
+    bad, (link, *listen) = homes / "bad", ports.free(CLIENTS + 2)
     bad.mkdir()
     (bad / "sitecustomize.py").write_text(MISDEEDS.replace("LATE", str(LATE)))
     final = homes / "results" / f"{config.key}.weights.pt"
@@ -151,7 +152,7 @@ def test_five_misdeeds_and_a_node_without_a_key_change_no_bit(homes):
                 command = command.replace('"state" root="data"', f'"{homes}/state{number}" root="{home}/data"')
                 command = command.replace('"protected.txt"', f'"{home}/protected.txt"')
                 more = {"PYTHONPATH": f"{bad}:{env['PYTHONPATH']}"} if number == CLIENTS - 1 else {}
-                start(f"node{number}", *at[number + 1], *shlex.split(command), "--port", str(ports[number]), **more)
+                start(f"node{number}", *at[number + 1], *shlex.split(command), "--port", str(listen[number]), **more)
             app = flower.bundle(
                 homes / "app", config, homes / "results", homes / "data", "cpu", 120, LATE, apart=True, nodes=nodes
             )

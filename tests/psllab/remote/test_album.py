@@ -1,17 +1,13 @@
 """An album against a server: what is asked and learned is what it is without one, round by round."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import httpx
 import pytest
-from wire import TOP
+import wire
 
 from psllab.album import Album
 from psllab.remote import replay
@@ -91,27 +87,12 @@ def test_two_pages_label_two_albums_on_one_server_at_once(server, tmp_path, pain
             painted(here / "photos" / f"{place % 2}-{place}.png", place % 2, 20 * number + place)
         rules = {"classes": ("a", "b"), "protect": {"patterns": ["*-1?.png"]}, "learning": LEARNING}
         Album(here / "photos", out=here / "out", warn=False, **rules).close()
-        env = {"PSLCORE_TOKEN": server.tokens[name], "PSLCORE_CERTIFICATE": str(server.certificate), "HOME": str(here)}
-        env |= {"PYTHONPATH": str(TOP), "OMP_NUM_THREADS": "1", "XDG_DATA_HOME": str(here)}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
-        words = [
-            "label",
-            here / "photos",
-            "--out",
-            here / "out",
-            "--budget",
-            "4",
-            "--port",
-            port,
-            "--cloud",
-            server.url,
-        ]
-        command = [sys.executable, "-m", "pslcore", *words]
-        pages[name] = subprocess.Popen(command, env=os.environ | env, stdout=subprocess.PIPE, text=True)
+        own = {"PSLCORE_TOKEN": server.tokens[name], "PSLCORE_CERTIFICATE": str(server.certificate)}
+        words = here / "photos", "--out", here / "out", "--budget", "4", "--cloud", server.url
+        pages[name] = wire.page(*words, **own, HOME=str(here), XDG_DATA_HOME=str(here))
     try:
         for name, page in pages.items():
-            links[name] = next(found for line in page.stdout if (found := re.search(r"http://\S+", line)))[0]
+            links[name] = wire.link_of(page)
         with ThreadPoolExecutor() as pool:
             told = dict(zip(links, pool.map(label, links.values(), links), strict=True))
     finally:
