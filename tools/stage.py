@@ -36,13 +36,14 @@ def main(arguments: list[str]) -> int:
 
 def run_all(scale: str) -> int:
     """Every run of the scale, and a list of their keys; whether a sentence says why that could not be."""
+    from pslcore.runs import records
     from psllab import grid
 
     try:
         with open(os.devnull, "w") as bar, redirect_stderr(bar):  # the one line on the terminal says it
             found = grid.run(grid.ALL, scale)
         keys = sorted(cell.config.key for cell, _ in found.runs)
-        Path("outputs", scale, "runs.json").write_text(json.dumps(keys, indent=0))
+        records.write_bytes(Path("outputs", scale, "runs.json"), json.dumps(keys, indent=0).encode())
     except (ValueError, OSError, grid.GridError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -6,7 +6,6 @@ other weights make another folder.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 from pslcore import data
 from pslcore.data import Bytes, Dataset, Indices, Split, packed
@@ -109,9 +109,8 @@ def load(name: str, root: str | Path = "data", executor: Executor | None = None,
         needed = (backbone.width + 8) * (len(base.train) + len(base.test))
         folder.parent.mkdir(parents=True, exist_ok=True)
         encode = partial(_encode, backbone_name, size)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with ThreadPoolExecutor(cores) as threads:
-            encoded = partial(_encoded, encode, executor or threads, workers or cores)
+        with ThreadPoolExecutor(cpu_count()) as threads:
+            encoded = partial(_encoded, encode, executor or threads, workers or cpu_count())
             packed.install(
                 folder, lambda part: _fill(part, base, encoded, backbone.width, size, signature, note), needed,
                 (size, size), True, advice="or put the folder of the data set on another disk and link to it.",

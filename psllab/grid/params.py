@@ -204,10 +204,11 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
         As ``section``; or if a setting is unknown or impossible.
     """
     if experiment == ALL:
-        names = (name for name in experiments(scale, params) if name != "table2")
-        every = ((name, cell) for name in names for cell in cells(name, scale, params))
-        once = {cell.config.key: Cell(f"{name}: {cell.label}", cell.config) for name, cell in reversed([*every])}
-        return sorted(reversed(once.values()), key=lambda cell: cell.config.seed)
+        once: dict[str, Cell] = {}
+        for name in experiments(scale, params):
+            for cell in cells(name, scale, params) if name != "table2" else ():
+                once.setdefault(cell.config.key, Cell(f"{name}: {cell.label}", cell.config))
+        return sorted(once.values(), key=lambda cell: cell.config.seed)
     base, said = section(experiment, scale, params)
     shared = merge(base, said.config)
     curves: list[tuple[str, Config]] = []
