@@ -4,8 +4,9 @@ In any case: a copy to another system changes the case. What somebody might well
 ``thumbs``, is not on the list.
 """
 
+import re
 import unicodedata
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 LEFTOVERS = {
     "what an archive made on a Mac carries along": ("__macosx", "._*"),
@@ -35,6 +36,8 @@ LEFTOVERS = {
 
 _NAMES = {name: why for why, patterns in LEFTOVERS.items() for name in patterns if not {"*", "["} & set(name)}
 _PATTERNS = {name: why for why, patterns in LEFTOVERS.items() for name in patterns if name not in _NAMES}
+_WHYS = list(_PATTERNS.values())
+_ANY = re.compile("|".join(f"({translate(name)})" for name in _PATTERNS))  # one search: albums have many files
 
 
 def leftover(name: str) -> str:
@@ -43,5 +46,6 @@ def leftover(name: str) -> str:
     Whatever is hidden, by a dot in front of its name, is left out as well, known or not.
     """
     folded = unicodedata.normalize("NFC", name).lower()
-    why = _NAMES.get(folded) or next((why for pattern, why in _PATTERNS.items() if fnmatchcase(folded, pattern)), "")
+    found = _ANY.match(folded)
+    why = _NAMES.get(folded) or (_WHYS[found.lastindex - 1] if found else "")
     return f"it is {why}" if why else "it is hidden" if name.startswith(".") else ""

@@ -320,7 +320,7 @@ def _put(folder: Path, key: str, files: Files) -> None:
         records.write_bytes(folder / name, files[name])
     for leftover in folder.glob(f"{key}.[pcs]*"):
         if leftover.name not in files:
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
 
 
 def _code() -> str:
