@@ -46,7 +46,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@"$(PYTHON)" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" || \
 	{ echo "Python 3.11 to 3.14 is needed; '$(PYTHON)' is none: name one with make PYTHON=/path/to/python." >&2; exit 1; }
 	@"$(PYTHON)" -m venv "$(VENV)"
-	@PIP_ROOT_USER_ACTION=ignore $(INSTALL) --constraint requirements.lock --editable ".[dev]"
+	@VIRTUAL_ENV="$(BIN:/bin=)" PIP_ROOT_USER_ACTION=ignore $(INSTALL) --constraint requirements.lock --editable ".[dev]"
 	@touch $@
 
 # The page is no output, so dvc does not miss it.
