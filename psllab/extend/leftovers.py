@@ -6,7 +6,7 @@ In any case: a copy to another system changes the case. What somebody might well
 
 import re
 import unicodedata
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 
 LEFTOVERS = {
     "what an archive made on a Mac carries along": ("__macosx", "._*"),
@@ -36,8 +36,7 @@ LEFTOVERS = {
 
 _NAMES = {name: why for why, patterns in LEFTOVERS.items() for name in patterns if not {"*", "["} & set(name)}
 _PATTERNS = {name: why for why, patterns in LEFTOVERS.items() for name in patterns if name not in _NAMES}
-_WHYS = list(_PATTERNS.values())
-_ANY = re.compile("|".join(f"({translate(name)})" for name in _PATTERNS))  # one search: albums have many files
+_ANY = re.compile("|".join(map(translate, _PATTERNS)))  # albums have many files, and few match
 
 
 def leftover(name: str) -> str:
@@ -46,6 +45,7 @@ def leftover(name: str) -> str:
     Whatever is hidden, by a dot in front of its name, is left out as well, known or not.
     """
     folded = unicodedata.normalize("NFC", name).lower()
-    found = _ANY.match(folded)
-    why = _NAMES.get(folded) or (_WHYS[found.lastindex - 1] if found else "")
+    why = _NAMES.get(folded, "")
+    if not why and _ANY.match(folded):
+        why = next(why for pattern, why in _PATTERNS.items() if fnmatchcase(folded, pattern))
     return f"it is {why}" if why else "it is hidden" if name.startswith(".") else ""
