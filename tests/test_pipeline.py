@@ -42,7 +42,6 @@ class Copy:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder / "home"),
             "PYTHONPATH": str(self.top),  # the copy, not what the environment has installed
-            "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
             "DVC_SITE_CACHE_DIR": str(folder / "site"),
             "DVC_NO_ANALYTICS": "1",
