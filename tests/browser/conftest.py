@@ -6,13 +6,13 @@ light and a dark page.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import ports
 import pytest
 
 TOP = Path(__file__).parents[2]
@@ -46,17 +46,11 @@ def browser():
         running.close()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Lab:
     """JupyterLab on a folder of its own: the notebooks, ``params.yaml``, and nobody's settings."""
 
     def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+        self.folder, (self.port,) = folder, ports.free(1)
         (folder / "notebooks").mkdir(parents=True)
         shutil.copy(TOP / "params.yaml", folder)
         for notebook in (TOP / "notebooks").glob("*.ipynb"):
