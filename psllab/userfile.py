@@ -1,6 +1,6 @@
-"""A user's file, named by its path: loaded as a module named by the hash of its bytes, or refused in one sentence.
+"""A user's file: Python, loaded as a module named by the hash of its bytes, or YAML; or refused in one sentence.
 
-A file that is loaded is run, with all rights of its user.
+A Python file that is loaded is run, with all rights of its user.
 """
 
 import hashlib
@@ -12,7 +12,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 _PREFIX = "pslcore_file_"
+
+
+class Once(yaml.SafeLoader):
+    """YAML in which no name stands twice: the second one would silently replace the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)  # before anything is merged into it
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    why = f"{key.value!r} is written twice; write all of it in one place, numbers with a point (0.5)"
+                    raise yaml.constructor.ConstructorError(problem=why, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 def split(name: str) -> tuple[Path, str]:

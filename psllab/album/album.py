@@ -134,6 +134,9 @@ class Album(Labelling):
         learner, index = self.task_learner(), self._index
         if learner is None:
             return []
+        if self.unread:  # what cannot be decoded, or resembles a protected one, is found now
+            index.read(self._state.asked, index.unread())
+            self._rewrite()
         out = {index.at[key] for key in self._state.answers() if key in index.at}
         rest = [n for n in range(len(index.pictures)) if n not in out and (protected or n not in index.protected)]
         found = zip(rest, learner.probabilities(index.images(rest)), strict=True)
@@ -169,7 +172,10 @@ class Album(Labelling):
             gone=sum(key not in index.at for key in state.answers()),
             features=self.learning.features,
             forecast=self._forecast(),
-            protected_since=sum(index.at.get(key) in index.protected for key in state.uploaded),
+            protected_since=sum(
+                key.digest in self._protection.contents or index.at.get(key) in index.protected
+                for key in state.uploaded
+            ),
             people=state.people(),
             disagreements=disagreements,
             classes=dict(Counter(index.answers(state).values())),

@@ -14,20 +14,18 @@ from PIL import Image
 
 from psllab.album.pictures import Picture, Seen, decode, glance, opened
 from psllab.album.store import Store
-from psllab.album.taken import Taken
+from psllab.album.taken import SIDECAR, Taken
 from psllab.album.walk import File
 from psllab.features import backbones
 
 Progress = Callable[[int, int], object]
 
-_VERSION = 3
+_VERSION = 4
 _TABLE = """create table if not exists pictures (
     name text primary key, stamp text, digest text, pixels blob, thumbnail blob, hash blob,
     dates text, lat real, lon real, date_doubt text, place_doubt text, reason text, bits integer, shown integer)"""
 _TOLD = "digest, dates, lat, lon, date_doubt, place_doubt, reason, bits"
 _AT_ONCE = 64
-_SIDECAR = 1 << 20
-"""Bytes that are read of a file beside a picture."""
 
 
 class Cache(Store):
@@ -48,6 +46,7 @@ class Cache(Store):
     def __init__(self, path: Path, size: int, features: str = ""):
         self._backbone, _, side = features.rpartition("@")
         self._size = int(side or size)
+        self._real: dict[str, str] = {}  # a name that is not UTF-8 leads nowhere
         kind = hashlib.sha256(features.encode()).hexdigest()[:12] if features else size
         super().__init__(path.with_name(f"{path.stem}-{kind}{path.suffix}"))
         if self._run("pragma user_version") != [(_VERSION,)]:
@@ -57,13 +56,12 @@ class Cache(Store):
         self._run("create index if not exists unread on pictures (name) where pixels is null")
 
     def look(
-        self, folder: Path, files: Iterable[File], beside: Mapping[str, list[File]], progress: Progress | None = None
+        self, files: Iterable[File], beside: Mapping[str, list[File]], progress: Progress | None = None
     ) -> tuple[list[Seen], dict[str, str]]:
-        """Pictures as they are now; new ones are hashed and what tells when and where is read, no more.
+        """Files as they are now; new ones are hashed and what tells when and where is read, no more.
 
         Parameters
         ----------
-        folder : path
         files : list of File
         beside : mapping
             Path to the sidecar files of a picture.
@@ -73,29 +71,31 @@ class Cache(Store):
         Returns
         -------
         (list of Seen, dict)
-            In the order given; path to the reason why the others are left out.
+            In the order given, all of known content, ``hidden`` those that are left out; path to the reason why.
 
         Raises
         ------
         OSError
             If the cache cannot be written, in one sentence.
         """
+        self._real = {file.path: file.real for file in files}
         known = {row[0]: row[1:] for row in self._run(f"select name, stamp, {_TOLD} from pictures")}
         named = {file.path: _key(file.path) for file in files}
         stamps = {file.path: _stamp(file, beside.get(file.path, ())) for file in files}
-        stale = [path for path, key in named.items() if known.get(key, ("",))[0] != stamps[path]]
+        stale = {file.path: file for file in files if known.get(named[file.path], ("",))[0] != stamps[file.path]}
 
         def work(path: str) -> tuple | None:
-            return _glanced(folder, path, [one.path for one in beside.get(path, ())])
+            return _glanced(stale[path], beside.get(path, ()))
 
-        for path, row in self._each(stale, work, progress):
+        for path, row in self._each(list(stale), work, progress):
             known.pop(named[path], None)
             if row is not None:
-                self._run(
-                    f"insert or replace into pictures (name, stamp, {_TOLD}) values (?,?,?,?,?,?,?,?,?,?)",
-                    (named[path], stamps[path], *row),
-                )
                 known[named[path]] = (stamps[path], *row)
+                if row[0]:  # else it could not be read, and perhaps can be the next time
+                    self._run(
+                        f"insert or replace into pictures (name, stamp, {_TOLD}) values (?,?,?,?,?,?,?,?,?,?)",
+                        (named[path], *known[named[path]]),
+                    )
         for key in known.keys() - set(named.values()):
             self._run("delete from pictures where name = ?", (key,))
         # Of more than 8 bits, brought to 8 by those of the folder, which may be others by now.
@@ -109,10 +109,11 @@ class Cache(Store):
             _, digest, dates, lat, lon, date_doubt, place_doubt, reason, _ = known[named[file.path]]
             if reason:
                 left_out[file.path] = reason
-                continue
-            days = tuple(date.fromisoformat(day) for day in dates.split())
-            when = Taken(days, None if lat is None else (lat, lon), date_doubt, place_doubt)
-            seen.append(Seen(Picture(file.path, digest), file.routes, when, file.hidden))
+            if digest:
+                days = tuple(date.fromisoformat(day) for day in dates.split())
+                when = Taken(days, None if lat is None else (lat, lon), date_doubt, place_doubt)
+                out = file.hidden or bool(file.reason or reason)
+                seen.append(Seen(Picture(file.path, digest), file.routes, when, out))
         return seen, left_out
 
     def view(self, folder: Path, picture: Picture, side: int) -> Image.Image:
@@ -158,20 +159,23 @@ class Cache(Store):
             backbones.backbone(self._backbone)  # once, before several threads ask for it
 
         def work(path: str) -> tuple:
-            pixels, *rest = _decoded(folder, by_path[path], self._size, bits)
-            return (b"" if by_path[path] in outside else self._encoded(pixels), *rest)
+            real = self._real.get(path, folder / path)
+            pixels, *rest = _decoded(real, by_path[path].digest, self._size, bits)
+            return (b"" if pixels and by_path[path] in outside else self._encoded(pixels), *rest)
 
         for path, (pixels, thumbnail, fingerprint, reason) in self._each(list(by_path), work, progress):
+            if reason:
+                lost[path] = reason
+            if pixels is None:
+                continue
             self._run(
                 "update pictures set pixels = ?, thumbnail = ?, hash = ?, reason = ?, shown = ? "
                 "where name = ? and digest = ?",
                 (pixels, thumbnail, fingerprint, reason, bits, _key(path), by_path[path].digest),
             )
-            if reason:
-                lost[path] = reason
         return lost
 
-    def _encoded(self, pixels: bytes) -> bytes:
+    def _encoded(self, pixels: bytes | None) -> bytes | None:
         """Features in place of pixels, each picture by itself: none has a say in those of another."""
         if not self._backbone or not pixels:
             return pixels
@@ -238,29 +242,30 @@ def _stamp(file: File, beside: Iterable[File]) -> str:
     return " ".join(str(part) for one in (file, *beside) for part in one.stamp)
 
 
-def _glanced(folder: Path, path: str, beside: list[str]) -> tuple | None:
+def _glanced(file: File, beside: Iterable[File]) -> tuple | None:
     try:
-        payload = (folder / path).read_bytes()
+        payload = Path(file.real).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         return ("", "", None, None, "", "", f"it cannot be read ({error.strerror})", 0)
     sidecars = {}
-    for name in beside:
-        with suppress(OSError):
-            sidecars[os.path.basename(name)] = (folder / name).read_bytes()[:_SIDECAR]
+    for one in beside:
+        with suppress(OSError), open(one.real, "rb") as other:
+            sidecars[one.path] = other.read(SIDECAR)
     got = glance(payload, sidecars)
     days = " ".join(day.isoformat() for day in got.taken.dates)
     place = got.taken.place or (None, None)
     return (got.digest, days, *place, got.taken.date_doubt, got.taken.place_doubt, got.reason, got.bits)
 
 
-def _decoded(folder: Path, picture: Picture, size: int, bits: int) -> tuple[bytes, bytes, bytes, str]:
+def _decoded(path: str | Path, digest: str, size: int, bits: int) -> tuple[bytes | None, bytes, bytes, str]:
+    """Pixels, thumbnail, hash, what is wrong; no pixels where that may be another the next time."""
     try:
-        payload = (folder / picture.path).read_bytes()
+        payload = Path(path).read_bytes()
     except OSError as error:
-        return b"", b"", b"", f"it cannot be read ({error.strerror})"
-    if hashlib.sha256(payload).hexdigest() != picture.digest:
-        return b"", b"", b"", "it changed while it was read"
+        return None, b"", b"", f"it cannot be read ({error.strerror})"
+    if hashlib.sha256(payload).hexdigest() != digest:
+        return None, b"", b"", "it changed while it was read"
     got = decode(payload, size, bits)
     return got.pixels, got.thumbnail, got.hash, got.reason

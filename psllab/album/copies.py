@@ -6,7 +6,9 @@ lacks a twentieth at any side is found as well.
 """
 
 import io
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,13 @@ class Copies(Store):
             self._run("insert or ignore into protected (digest, views) values (?,?)", (digest, views(thumbnail)))
         self._commit()
 
+    def take(self, path: Path) -> None:
+        """Keep what another album's file of views holds as well; one that cannot be read adds nothing."""
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
+            for row in other.execute("select digest, views from protected"):
+                self._run("insert or ignore into protected (digest, views) values (?,?)", row)
+        self._commit()
+
     def forget(self, digests: Iterable[str]) -> None:
         """Of pictures that were released: what resembles them is compared anew."""
         for digest in digests:
@@ -104,9 +113,8 @@ class Copies(Store):
         for at in range(0, len(todo), _ROWS):
             part = todo[at : at + _ROWS]
             for digest, view in zip(part, _nearest(_words(b"".join(hashes[one] for one in part)), kept), strict=True):
-                near = "" if view < 0 else rows[owner[view]][1]
-                if near and near != digest:
-                    found[digest] = near
+                if view >= 0:
+                    found[digest] = rows[owner[view]][1]
                 self._run("insert or replace into compared values (?,?,?)", (digest, found.get(digest, ""), last))
         self._commit()
         return found

@@ -17,11 +17,11 @@ from pslcore.runs import records
 from pslcore.settings import short
 from psllab.album import sheets, studio, written
 from psllab.album.album import Album
-from psllab.album.pictures import Picture
+from psllab.album.pictures import Picture, digest_of
 from psllab.album.report import sentences
 from psllab.album.sheets import LEARNER, NOT_SURE, SKIP, Line
 from psllab.album.state import RESPONSES
-from psllab.album.written import MARK
+from psllab.album.written import MARK, check
 
 _PAGE = Path(__file__).with_name("ask.html")
 
@@ -56,8 +56,9 @@ class Imported:
 def ask_csv(album: Album, pictures: list[Picture], path: str | Path) -> None:
     """What to label: ``file``, ``label`` (to fill in), ``content`` (digest of the picture that is meant).
 
-    Labels of these pictures that somebody typed into such a file before stay.
+    Labels of these pictures that somebody typed into such a file before stay. Raises what ``Album.check_answer`` does.
     """
+    check(album, pictures)
     path = written.note(album, path, "table")
     rows = sheets.read(path, sheets.text_of(path)).named() if path.is_file() else []
     typed = {row.get("content", ""): row.get("label", "") for _, row in rows}
@@ -78,7 +79,8 @@ def suggestions_csv(album: Album, path: str | Path) -> None:
 
 
 def ask_page(album: Album, pictures: list[Picture], path: str | Path) -> None:
-    """One HTML page with thumbnails, in need of nothing else: choose labels and save them as CSV."""
+    """One HTML page with thumbnails, in need of nothing else: choose labels and save them as CSV. Raises the same."""
+    check(album, pictures)
     options = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in album.classes)
     options = f'<option value=""></option>{options}<option value="{NOT_SURE}">not sure</option>'
     options += f'<option value="{SKIP}">skip</option>'
@@ -223,18 +225,16 @@ def tree(album: Album, folder: str | Path, how: Literal["copy", "link"] = "copy"
     Raises
     ------
     ValueError
-        If the folder holds something else, or lies in the folder of pictures.
+        If the folder holds something else, or lies in the folder of pictures; if a picture has changed.
     """
     if how not in ("copy", "link"):
         raise ValueError(f"how = {how!r} is unknown: choose copy or link.")
     folder = Path(folder).resolve()
-    if folder.is_relative_to(album.folder):
-        raise ValueError(f"{folder} lies in the folder of pictures, which stays as it is: choose another.")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).exists())):
         raise ValueError(f"{folder} holds something else: choose an empty folder.")
     written.note(album, folder, "tree")
     labelled = album._labelled()
-    new = folder.with_name(f".{folder.name}.new")
+    new = written.building(folder)
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir(parents=True)
@@ -245,12 +245,15 @@ def tree(album: Album, folder: str | Path, how: Literal["copy", "link"] = "copy"
             target = new / label / picture.path
             target.parent.mkdir(parents=True, exist_ok=True)
             put(album.folder / picture.path, target)
+            if digest_of(target) != picture.digest:
+                raise ValueError(f"{picture.path} has changed: look at the folder again (refresh).")
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(new, folder)
     except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
         raise OSError(f"{folder} could not be written ({error.strerror}): free some space.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return len(labelled)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from pslcore.runs import records
+from psllab.album.copies import Copies
 from psllab.album.journal import read
 from psllab.album.protection import Protection
 
@@ -22,11 +23,14 @@ class Home:
     inode: tuple[int, int]
 
     def contents(self) -> tuple[set[str], dict[str, str]]:
-        """Digests of all pictures that its journal names, and of those that stay protected, with the reason."""
-        try:
-            events, _ = read(self.path / "journal.jsonl")
-        except (OSError, ValueError):
-            return set(), {}
+        """Digests of all pictures that its journal names, and of those that stay protected, with the reason.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the journal is damaged or cannot be read.
+        """
+        events, _ = read(self.path / "journal.jsonl")
         protection = Protection(events)
         asked = {digest for event in events if event["what"] == "asked" for _, digest in event["pictures"]}
         return asked | protection.contents.keys(), protection.contents
@@ -93,32 +97,51 @@ def remember(home: Path, folder: Path) -> None:
         return
 
 
-def check(home: Path, folder: Path, digests: set[str], protection: Protection, new: bool, chosen: bool) -> None:
+def check(
+    home: Path, folder: Path, digests: set[str], protection: Protection, copies: Copies, new: bool, chosen: bool
+) -> set[str]:
     """Before anything is done with an album's pictures: which other album knows them?
 
-    A new one takes over what others protect of them, where the person said ``new``; where they chose its place
-    (``chosen``), it stands alone.
+    A new one takes over what others protect of them, where the person said ``new``, and what they know copies by; where
+    they chose its place (``chosen``), it stands alone.
+
+    Returns
+    -------
+    set of str
+        Digests of the pictures that other albums protect.
 
     Raises
     ------
     KnownPictures
         If others know some of them, and the person said nothing.
     ValueError
-        If the album is of another folder, and none of its pictures is here.
+        If the album is of another folder, and none of its pictures is here; or if another's journal is damaged, so that
+        nobody knows what a new one should protect.
     """
-    known = list(_known())
-    if protection.journal_is_empty:
-        for other in known if not chosen or new else []:
+    first, shielded = protection.journal_is_empty, set[str]()
+    for other in list(_known()):
+        if other.path == home and (first or other.folder == folder):
+            continue
+        try:
             pictures, protected = other.contents()
-            if other.path != home and (common := pictures & digests):
-                if not new:
-                    raise KnownPictures(folder, other, len(common), len(common & protected.keys()))
-                protection.keep({(one, ""): protected[one] for one in common & protected.keys()})
-        return
-    for other in known:
-        if other.path == home and other.folder != folder and not other.contents()[0] & digests:
+        except (OSError, ValueError) as error:
+            if first and not chosen:
+                raise ValueError(
+                    f"what the album of {other.folder} protects cannot be told: {error} Or move {other.path} away, "
+                    "if it is not needed any more."
+                ) from None
+            continue
+        if other.path == home and not pictures & digests:
             raise ValueError(f"{home} is the album of {other.folder}, and none of its pictures is in {folder}: "
                              "begin another album (new=True), or name another `out`.")  # fmt: skip
+        if other.path != home and (common := pictures & digests):
+            if first and not new and not chosen:
+                raise KnownPictures(folder, other, len(common), len(common & protected.keys()))
+            if first and new:
+                protection.keep({(one, ""): protected[one] for one in common & protected.keys()})
+                copies.take(other.path / "copies.db")
+            shielded |= common & protected.keys()
+    return shielded
 
 
 def _known() -> Iterator[Home]:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from psllab.album.pictures import Picture, Seen, digest_of, strange
 from psllab.album.protection import HELD_BACK, Protection
 from psllab.album.rules import BY_HAND, Protect, hidden, plain
 from psllab.album.state import State
-from psllab.album.taken import SIDECARS
+from psllab.album.taken import beside, sidecar_of
 from psllab.album.walk import File, walk
 
 _FEW = 500
 """So many new pictures are decoded when a folder is opened; of more, those that are asked about, and before a training
 the rest. A large album asks its first question after each file was hashed and its EXIF read."""
+
+_LARGE = 1 << 27
+"""Bytes. A larger file that a rule names, and that is no picture by its name, is read if a picture has its size."""
 
 
 class Index:
@@ -40,8 +44,11 @@ class Index:
 
     def __init__(self, folder: Path, cache: Cache, copies: Copies, protect: Protect, protection: Protection):
         self._folder, self._cache, self._copies = folder, cache, copies
-        self._protect, self._protection = protect, protection
+        names = tuple(str(Path(name)).removeprefix(f"{folder}/") for name in protect.by_hand)
+        self._protect, self._protection = protect.but(by_hand=names), protection
         self._files: list[File] = []
+        self._unseen: list[str] = []  # left out by their names, though rules name them
+        self._lost: set[str] = set()  # could not be decoded since the last look
         self._seen: list[Seen] = []
         self._hidden: list[Seen] = []
         self._reasons: dict[Seen, str] = {}  # what rules alone say of what was seen
@@ -64,13 +71,17 @@ class Index:
         """
         self._files, self.left_out = walk(self._folder, strange)
         self._check_by_hand()
-        usable = [file for file in self._files if not file.reason]
-        wanted = [file for file in usable if not file.hidden or self._named(file)]
-        found, lost = self._cache.look(self._folder, wanted, _sidecars(self._files), progress)
+        out = {file.path for file in self._files if (file.reason or file.hidden) and not self._named(file.routes)}
+        sizes = {file.stamp[0] for file in self._files if not file.reason}
+        wanted = [file for file in self._files if file.path not in out and file.regular
+                  and (not file.reason or file.stamp[0] < _LARGE or file.stamp[0] in sizes)]  # fmt: skip
+        self._lost = set()
+        self._unseen = [file.path for file in self._files if file.reason and file.path not in out]
+        found, lost = self._cache.look(wanted, _sidecars(self._files), progress)
         lost |= {file.path: file.reason for file in self._files if file.reason and not file.hidden}
         self.left_out = dict(sorted((self.left_out | lost).items()))
         self._seen = [one for one in found if not one.hidden]
-        self._hidden = [one for one in found if one.hidden]
+        self._hidden = [one for one in found if one.hidden and self._named(one.routes)]
 
     def contents(self) -> set[str]:
         """Digests of all that was read."""
@@ -101,10 +112,12 @@ class Index:
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
         lost = self._cache.read(self._folder, pictures, progress, self.outside())
-        named = {seen.picture.path: lost[seen.picture.path] for seen in self._seen if seen.picture.path in lost}
-        self.left_out = dict(sorted((self.left_out | named).items()))
+        self._lost |= lost.keys()
+        gone = [seen for seen in self._seen if seen.picture.path in lost]
+        why = {one.picture.path: lost[one.picture.path] for one in gone}
+        self.left_out = dict(sorted((self.left_out | why).items()))
         self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
-        self._hidden = [seen for seen in self._hidden if seen.picture.path not in lost]
+        self._hidden += [replace(seen, hidden=True) for seen in gone if seen.picture.path in self._ruled]
         self._settle(asked)
 
     def compare(
@@ -127,7 +140,7 @@ class Index:
         return hidden_ones.union(self.pictures[number] for number in self.protected)
 
     def outside(self) -> set[Picture]:
-        """What is left out with its folder, and is looked at only since a rule names it."""
+        """What is left out, and is looked at only since a rule names it."""
         return {seen.picture for seen in self._hidden}
 
     def unread(self) -> list[Picture]:
@@ -136,7 +149,8 @@ class Index:
         return sorted(self._unread(), key=lambda one: one not in first)
 
     def _unread(self) -> list[Picture]:
-        return self._cache.unread(seen.picture for seen in (*self._seen, *self._hidden))
+        every = (seen.picture for seen in (*self._seen, *self._hidden))
+        return self._cache.unread(picture for picture in every if picture.path not in self._lost)
 
     def images(self, numbers: Iterable[int]) -> np.ndarray:
         """Pixels, uint8 [N, 3, size, size]; ``ValueError`` if one cannot be read by now."""
@@ -145,8 +159,14 @@ class Index:
             raise ValueError(f"{path}: {why}. Look at the folder again (refresh).")
         return self._cache.pixels(wanted)
 
-    def _named(self, file: File) -> bool:
-        return bool(self._protect.route(file.routes)) or self._protection.by_hand(file.routes)
+    def blind(self) -> int:
+        """How many protected pictures cannot be decoded: copies that are not the same to the bit are not recognised."""
+        known, unread = self._cache.hashes(), set(self._unread())
+        shown = {one for one in self._shielded() if not strange(one.path.rpartition("/")[2])}
+        return len({one.digest for one in shown - unread} - known.keys())
+
+    def _named(self, routes: Sequence[str]) -> bool:
+        return bool(self._protect.route(routes)) or self._protection.by_hand(routes)
 
     def _check_by_hand(self) -> None:
         there = {plain(route) for file in self._files for route in file.routes} if self._protect.by_hand else ()
@@ -164,12 +184,13 @@ class Index:
     def _settle(self, asked: Collection[Picture]) -> None:
         self.pictures = [seen.picture for seen in self._seen]
         self._numbers = {picture.path: number for number, picture in enumerate(self.pictures)}
+        self._undecoded = len(self._unread())
+        self.protected, self.near_copies, self.earlier = {}, {}, []
+        self.place(asked)
         if not self.pictures:
             more = f" ({len(self.left_out)} files are left out)" if self.left_out else ""
             raise ValueError(f"{self._folder} holds no picture that can be read{more}: name another folder.")
         self._judge()
-        self._undecoded = len(self._unread())
-        self.place(asked)
 
     def _judge(self) -> None:
         """What is protected, what is held back; and write both down."""
@@ -182,6 +203,7 @@ class Index:
             if number not in found and (digest in contents or digest in shielded):
                 found[number] = "a copy of a protected picture"
         if len(found) == len(digests):  # what earlier rules protect can be released in an album that is open
+            self.protected = found  # who goes on all the same is asked about nothing
             why, count = Counter(found.values()).most_common(1)[0]
             raise ValueError(f"all {len(digests)} pictures are protected ({why}: {count}): loosen the rules.")
         rest = [(number, digest) for number, digest in enumerate(digests) if number not in found]
@@ -211,9 +233,8 @@ class Index:
         paths = {one.picture.digest: one.picture.path for one in self._hidden}
         paths |= {self.pictures[number].digest: self.pictures[number].path for number in sorted(firm, reverse=True)}
         stems = {_stem(self.pictures[number].path): self.pictures[number].path for number in sorted(firm, reverse=True)}
-        for file in self._files:
-            if file.reason and self._named(file):
-                stems.setdefault(_stem(file.path), file.path)
+        for path in (*self._unseen, *(one.picture.path for one in self._hidden)):
+            stems.setdefault(_stem(path), path)
         for number in rest:
             picture = self.pictures[number]
             if picture.digest in near:
@@ -349,17 +370,17 @@ def _stem(path: str) -> str:
 
 
 def _sidecars(files: Iterable[File]) -> dict[str, list[File]]:
-    """Path of a picture to the files that a photo manager wrote beside it: ``a.jpg.xmp``, ``a.xmp``, ``a.jpg.json``."""
-    found: defaultdict[str, list[File]] = defaultdict(list)
+    """Path of a picture to the files that photo managers wrote beside it, by any route to either."""
+    found: defaultdict[str, dict[str, File]] = defaultdict(dict)
     for file in files:
-        name = plain(file.path)
-        for ending in SIDECARS:
-            if name.endswith(ending):
-                found[name.removesuffix(ending)].append(file)
+        for name in [name for route in file.routes for name in sidecar_of(plain(route))] if file.regular else ():
+            found[name][file.path] = file
     if not found:
         return {}
-    return {
-        file.path: beside
-        for file in files
-        if not file.reason and (beside := found.get(plain(file.path), []) + found.get(_stem(file.path), []))
-    }
+    given = {}
+    for file in files:
+        names = {name for route in file.routes for name in beside(plain(route))}
+        some = {one.path: one for name in sorted(names) for one in found.get(name, {}).values()}
+        if some:
+            given[file.path] = list(some.values())
+    return given

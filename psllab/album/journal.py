@@ -77,7 +77,7 @@ def read(path: Path) -> tuple[list[Event], int]:
         except (ValueError, KeyError, AttributeError, TypeError):
             digest = None
         if digest is None or digest != _digest(event) or event["n"] != number - 1:
-            raise ValueError(f"{path}: line {number} is damaged: mend or remove it, the others are whole.")
+            raise ValueError(f"{path}: line {number} is damaged: bring the file back from a copy of before.")
         events.append(event)
     if events and events[-1].get("until", 0) > events[-1]["n"]:  # the last of what ``add_all`` was writing is missing
         until = events[-1]["until"]

@@ -72,7 +72,7 @@ class Labelling(OpenAlbum):
         if self._starts_typical():
             self._index.refresh(self._state.asked, progress, whole=True)
             self._rewrite()
-        ahead = 0
+        ahead, judged = 0, self._index.protected
         while True:
             askable, asks = self._askable(), self._state.asks
             if n > len(askable):
@@ -83,7 +83,9 @@ class Labelling(OpenAlbum):
             if not self._index.compare(self._state.asked, picked, more, progress):
                 break
             self._rewrite()  # one is damaged or held back: draw without it
-            ahead = max(n, 2 * ahead)  # where many are, few more turns are needed
+            ahead, judged = max(n, 2 * ahead), self._index.protected  # where many are, few more turns are needed
+        if self._index.protected is not judged:  # others are held back
+            self._rewrite()
         named = [[picture.path, picture.digest] for picture in picked]
         self._state.add(self._journal.add("asked", pictures=named, held_out=held))
         self._index.place(self._state.asked)

@@ -52,7 +52,7 @@ class OpenAlbum:
         self._checkpoints = Checkpoints(self.home)
         if self.home in _OPEN:
             _OPEN[self.home].close()  # a cell of the same notebook that is run again
-        self._parts = ExitStack()
+        self._parts, before = ExitStack(), set[str]()
         self._lock: Lock | None = Lock(self.home, f"the album of {self.folder}")
         try:
             self._journal = self._parts.enter_context(closing(Journal(self.home / "journal.jsonl")))
@@ -62,14 +62,18 @@ class OpenAlbum:
             self._cache = self._parts.enter_context(closing(cache))
             copies = self._parts.enter_context(closing(Copies(self.home / "copies.db")))
             self._protection = Protection(self._journal.events, self._journal)
+            before = copies.known() if self._protection.journal_is_empty else set()
             self._index = Index(self.folder, cache, copies, self._choices.protect, self._protection)
             self._index.look(progress)
-            homes.check(self.home, self.folder, self._index.contents(), self._protection, new, out is not None)
+            self._elsewhere = homes.check(
+                self.home, self.folder, self._index.contents(), self._protection, copies, new, out is not None
+            )
+            self._protection.keep({(digest, ""): "before the journal was lost" for digest in before})
             self._index.refresh(self._state.asked, progress, looked=True)
             self._choices.keep(self._journal)
         except BaseException as error:
             self.close()
-            if isinstance(error, KnownPictures):
+            if isinstance(error, KnownPictures) and not before:
                 shutil.rmtree(self.home, ignore_errors=True)
             raise
         homes.remember(self.home, self.folder)
@@ -133,6 +137,11 @@ class OpenAlbum:
             [paths[number] for number in index.earlier],
             index.idle(),
             *index.missing(),
+            index.blind(),
+            sum(
+                picture.digest in self._elsewhere and number not in index.protected
+                for number, picture in enumerate(index.pictures)
+            ),
         )
 
     def release(self, pictures: Iterable[Picture | str]) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from psllab.album.copies import perceptual
 from psllab.album.taken import Taken, taken
 from psllab.extend.depth import Range
-from psllab.extend.pictures import as_rgb, range_of, silence_pillow
+from psllab.extend.pictures import as_rgb, formats, range_of, silence_pillow
 
 try:
     from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
@@ -25,6 +25,7 @@ else:
     HEIC = True
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif")
+_JPEG, _END = b"\xff\xd8", b"\xff\xd9"
 THUMBNAIL = 160
 """Pixels of a thumbnail's longer side."""
 
@@ -49,7 +50,8 @@ class Picture:
 class Seen:
     """A picture, and what rules look at: the routes that lead to it (see ``walk.File``), when and where it was taken.
 
-    ``hidden`` is one that is left out with its folder: rules may name it, nothing else is done with it.
+    ``hidden`` is one that is left out, with its folder or by itself: rules may name it, and then copies of it are
+    protected; nothing else is done with it.
     """
 
     picture: Picture
@@ -71,7 +73,10 @@ class Glance:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture squared to [size, size, 3] bytes, a small JPEG without metadata, its perceptual hash; or why not."""
+    """A picture squared to [size, size, 3] bytes, a small JPEG without metadata, its perceptual hash; or why not.
+
+    Of a JPEG that ends too early there are the last two as well, so that whole copies of it are recognised.
+    """
 
     pixels: bytes = b""
     thumbnail: bytes = b""
@@ -127,7 +132,10 @@ def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
     try:
         picture = opened(payload, max(THUMBNAIL, size), bits)
     except Exception as error:
-        return Decoded(reason=_damaged(error))
+        whole = Decoded()
+        if payload.startswith(_JPEG) and not payload.endswith(_END):
+            whole = decode(payload + _END, size, bits)
+        return Decoded(thumbnail=whole.thumbnail, hash=whole.hash, reason=_damaged(error))
     view = picture.copy()
     view.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
     large = view if min(view.size) >= 2 * size else picture
@@ -140,7 +148,7 @@ def decode(payload: bytes, size: int, bits: int = 0) -> Decoded:
 @contextmanager
 def _opened(payload: bytes) -> Iterator[Image.Image]:
     silence_pillow()
-    with Image.open(io.BytesIO(payload)) as file:
+    with Image.open(io.BytesIO(payload), formats=formats()) as file:
         yield file
 
 

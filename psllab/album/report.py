@@ -44,6 +44,10 @@ class Preview:
         Rules that fit no picture.
     gone, names_gone : int
         Pictures that were protected and are not here any more; names protected by hand that fit no file any more.
+    blind : int
+        Protected pictures that cannot be decoded.
+    elsewhere : int
+        Pictures that another album of this machine protects, and this one does not.
     """
 
     protected: dict[str, str]
@@ -54,6 +58,8 @@ class Preview:
     idle: list[str]
     gone: int
     names_gone: int
+    blind: int = 0
+    elsewhere: int = 0
 
     @property
     def notices(self) -> list[str]:
@@ -65,6 +71,8 @@ class Preview:
                 (len(self.earlier), "are protected by earlier rules alone, until you release them."),
                 (self.gone, "that were protected are not here any more: moved away, changed or deleted."),
                 (self.names_gone, "names that were protected by hand fit no file any more: renamed or deleted?"),
+                (self.blind, "protected ones cannot be decoded: protect what shows the same as well."),
+                (self.elsewhere, "are protected in another album of this machine, and not in this one."),
             ),
         ]
 

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pslcore.settings import Real, Settings, short
 from psllab.album.pictures import Seen
 from psllab.album.taken import Taken
+from psllab.userfile import Once
 
 BY_HAND = "by hand"
 
@@ -173,7 +174,7 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
     with open(given, "rb") as file:
         payload = file.read()
     try:
-        content = yaml.load(payload, _Once)
+        content = yaml.load(payload, Once)
     except Exception as error:  # PyYAML's constructors raise whatever they meet
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -188,21 +189,9 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
     return found
 
 
-class _Once(yaml.SafeLoader):
-    """YAML in which no name stands twice: the second one would silently replace the first."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                problem = f"{name!r} is written twice; write all of it in one place, numbers with a point (0.5)"
-                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def plain(text: str) -> str:
     """Text in one case and one way of coding: file systems differ in both."""
-    return unicodedata.normalize("NFC", text).casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def _inside(path: str, folder: str) -> bool:

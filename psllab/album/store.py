@@ -47,4 +47,6 @@ class Store:
     def _unwritten(self, error: sqlite3.Error) -> OSError:
         with suppress(sqlite3.Error):
             self._base.rollback()
-        return OSError(f"{self._path} could not be written ({error}): free some space.")
+        if isinstance(error, sqlite3.OperationalError):
+            return OSError(f"{self._path} could not be written ({error}): free some space.")
+        return OSError(f"{self._path} is damaged ({error}): move it away, and it is made anew.")

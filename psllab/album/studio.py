@@ -48,8 +48,10 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     Raises
     ------
     ValueError, OSError
-        In one sentence: ``pictures`` holds something else, a picture has changed, the disk is full.
+        In one sentence: a picture may not be asked about, ``pictures`` holds something else, a picture has changed,
+        the disk is full.
     """
+    written.check(album, pictures)
     alone = path is not None and Path(path).suffix.lower() == ".json"
     root = album.home / "label-studio" if path is None or alone else Path(path).resolve()
     if root.is_relative_to(album.folder):
@@ -60,6 +62,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     held = written.copies(folder)
     if len(list(folder.iterdir())) > len(held) or not set(held) <= {key.digest for key in album._state.asked}:
         raise ValueError(f"{folder} holds something else, which Label Studio would see: choose another folder.")
+    tasks = written.note(album, tasks, "tasks")
     written.note(album, folder, "copies")
     for picture in pictures:
         if picture.digest not in held:
@@ -68,7 +71,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
         {"data": {"image": f"/data/local-files/?d=pictures/{p.digest}.jpg", "file": p.path, "content": p.digest}}
         for p in pictures
     ]
-    records.write_bytes(written.note(album, tasks, "tasks"), written.tasks_text(listed))
+    records.write_bytes(tasks, written.tasks_text(listed))
     records.write_bytes(root / "interface.xml", f"{label_config(album)}\n".encode())
     return root
 

@@ -10,16 +10,18 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-SIDECARS = (".xmp", ".json", ".supplemental-metadata.json")
-"""What stands in place of a picture's ending, or behind its name, in files that photo managers write beside it."""
+SIDECAR = 1 << 20
+"""Bytes that are read of a file beside a picture."""
 
+_CUT = 46
+"""Characters to which Google Takeout cuts the names of its files, the ending ``.json`` left aside."""
+
+_VALUE = rb"(?!\w)(?:\s*=\s*[\"']|[^<>]*>)\s*([^\"'<\s][^\"'<]*)"
 _XMP_DAYS = re.compile(
-    rb"(?:exif:DateTimeOriginal|exif:DateTimeDigitized|xmp:CreateDate|photoshop:DateCreated)"
-    rb"(?:\s*=\s*[\"']|\s*>\s*)(\d{4}-\d{2}-\d{2})"
+    rb"(?:exif:DateTimeOriginal|exif:DateTimeDigitized|xmp:CreateDate|photoshop:DateCreated)" + _VALUE
 )
-_XMP_PLACE = re.compile(
-    rb"exif:GPSL(atitude|ongitude)(?:\s*=\s*[\"']|\s*>\s*)([0-9.]+),([0-9.]+)(?:,([0-9.]+))?([NSEW])"
-)
+_XMP_PLACE = re.compile(rb"exif:GPSL(atitude|ongitude)" + _VALUE)
+_ANGLE = re.compile(rb"([0-9.]+),([0-9.]+)(?:,([0-9.]+))?([NSEW])")
 _NEAR = 0.01
 """Degrees, about a kilometre: places further apart contradict each other."""
 
@@ -63,17 +65,51 @@ def taken(file: Image.Image, beside: dict[str, bytes] | None = None) -> Taken:
     return Taken(tuple(every), here, _date_doubt(first, days, sources), _place_doubt(gps, place, sources))
 
 
+def sidecar_of(path: str) -> list[str]:
+    """Of a file's path in lower case: paths, the ending perhaps left out, of the pictures that it may belong to.
+
+    What photo managers write is ``a.jpg.xmp`` and ``a.xmp``; Google Takeout's is ``a.jpg.json`` or
+    ``a.jpg.supplemental-metadata.json``, cut anywhere behind the dot, and ``a.jpg(1).json`` of ``a(1).jpg``.
+    """
+    folder, _, name = path.rpartition("/")
+    stem, _, ending = name.rpartition(".")
+    if ending == "json":
+        found = re.fullmatch(r"(.*?)(\(\d+\))?", stem, re.DOTALL)
+        assert found is not None
+        base, number = found[1], found[2] or ""
+        head, dot, last = base.rpartition(".")
+        if dot and "supplemental-metadata".startswith(last):
+            base = head
+        head, dot, last = base.rpartition(".")
+        stem = f"{head}{number}.{last}" if dot else base + number
+    elif ending != "xmp":
+        return []
+    return [f"{folder}/{stem}" if folder else stem] if stem else []
+
+
+def beside(path: str) -> set[str]:
+    """Of a picture's path in lower case: what ``sidecar_of`` may call it."""
+    folder, slash, name = path.rpartition("/")
+    stem, dot, ending = name.rpartition(".")
+    origin = stem.removesuffix("-edited")  # which has the sidecar of the picture that was edited
+    return {f"{folder}{slash}{one}" for one in (name, name[:_CUT], stem, f"{origin}{dot}{ending}", origin) if one}
+
+
 @dataclass(frozen=True)
 class Source:
-    """What something other than EXIF's own dates says."""
+    """What something other than EXIF's own dates says; ``no_day`` and ``no_place``: something that cannot be read."""
 
     name: str
     days: list[date]
     place: tuple[float, float] | None = None
+    no_day: bool = False
+    no_place: bool = False
 
 
 def _date_doubt(first: list[date], days: list[date], sources: list[Source]) -> str:
     for one in sources:
+        if one.no_day:
+            return f"{one.name} tells a date that is no day"
         for day in one.days:
             if all(abs(day - other) > timedelta(1) for other in days):  # a day apart is a time zone
                 return f"{one.name} tells another date" if days else f"only {one.name} tells a date"
@@ -93,6 +129,8 @@ def _place_doubt(gps: dict, place: tuple[float, float] | None, sources: list[Sou
     if str(gps.get(ExifTags.GPS.GPSStatus, "")).strip("\0 ").upper() == "V":
         return "its GPS had no fix"
     for one in sources:
+        if one.no_place:
+            return f"{one.name} tells a place that cannot be read"
         if one.place and place is None:
             return f"only {one.name} tells a place"
         if one.place and place and max(abs(one.place[axis] - place[axis]) for axis in (0, 1)) > _NEAR:
@@ -124,23 +162,34 @@ def _place(tags: dict) -> tuple[float, float] | None:
 
 
 def _beside(name: str, content: bytes) -> Source:
-    if PurePath(name).suffix.lower() != ".json":
+    ending = PurePath(name).suffix.lower()
+    name = f"the {ending} file beside it"  # whose own name would tell the picture's where reasons are written down
+    if ending != ".json":
         return _xmp(name, content)
-    days, place, found = list[date](), None, {}
-    with suppress(ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
+    days, places, found = list[date](), list[tuple[float, float]](), None
+    with suppress(ValueError, RecursionError):
         found = json.loads(content)  # as Google Takeout writes it
+    if not isinstance(found, dict):
+        return Source(name, [], no_day=len(content) == SIDECAR, no_place=len(content) == SIDECAR)
+    with suppress(ValueError, TypeError, KeyError, OverflowError, OSError):
         days.append(datetime.fromtimestamp(int(found["photoTakenTime"]["timestamp"]), UTC).date())
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        there = (float(found["geoData"]["latitude"]), float(found["geoData"]["longitude"]))
-        place = None if there == (0.0, 0.0) else there
-    return Source(name, days, place)
+    for data in ("geoData", "geoDataExif"):
+        with suppress(ValueError, TypeError, KeyError):
+            places.append((float(found[data]["latitude"]), float(found[data]["longitude"])))
+    place = next((one for one in places if one != (0.0, 0.0)), None)
+    return Source(name, days, place, no_day="timestamp" in str(found.get("photoTakenTime")) and not days)
 
 
 def _xmp(name: str, content: bytes) -> Source:
-    days = _days([day.decode() for day in _XMP_DAYS.findall(content)])
-    found: dict[bytes, float] = {}
-    for axis, degrees, minutes, seconds, side in _XMP_PLACE.findall(content):
-        with suppress(ValueError):
-            value = float(degrees) + float(minutes) / 60 + float(seconds or 0) / 3600
-            found[axis] = -value if side in b"SW" else value
-    return Source(name, days, (found[b"atitude"], found[b"ongitude"]) if len(found) == 2 else None)
+    cut = len(content) == SIDECAR
+    content = content.replace(b"\0", b"")  # of UTF-16
+    told = [day.decode(errors="replace") for day in _XMP_DAYS.findall(content)]
+    days = _days(told)
+    axes, found = _XMP_PLACE.findall(content), dict[bytes, float]()
+    for axis, text in axes:
+        if angle := _ANGLE.match(text):
+            with suppress(ValueError):
+                value = float(angle[1]) + float(angle[2]) / 60 + float(angle[3] or 0) / 3600
+                found[axis] = -value if angle[4] in b"SW" else value
+    place = (found[b"atitude"], found[b"ongitude"]) if len(found) == 2 else None
+    return Source(name, days, place, cut or len(days) < len(told), cut or (bool(axes) and place is None))

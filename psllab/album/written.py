@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from html import unescape
 from pathlib import Path
@@ -13,6 +14,7 @@ from psllab.album import sheets
 from psllab.album.pictures import Picture, Seen
 
 if TYPE_CHECKING:
+    from psllab.album.labelling import Labelling
     from psllab.album.opening import OpenAlbum
 
 MARK = ".made-by-pslcore-album"
@@ -29,13 +31,27 @@ _FIGURE = re.compile(r'<figure\b.*?data-file="([^"]*)" data-content="([0-9a-f]*)
 
 
 def note(album: "OpenAlbum", path: str | Path, kind: Kind) -> Path:
-    """Keep in the journal that a file or folder is about to be written; gives its path."""
+    """Keep in the journal that a file or folder is about to be written; gives its path.
+
+    Raises
+    ------
+    ValueError
+        If it lies in the folder of pictures.
+    """
     album._alive()
     path = Path(path).resolve()
+    if path.is_relative_to(album.folder):
+        raise ValueError(f"{path} lies in the folder of pictures, which stays as it is: choose another.")
     name = str(path.relative_to(album.home)) if path.is_relative_to(album.home) else str(path)
     if _known(album).get(name) != kind:  # what was ever written stays known, were it moved away and back
         album._journal.add("wrote", path=name, kind=kind)
     return path
+
+
+def check(album: "Labelling", pictures: Iterable[Picture]) -> None:
+    """Raise what ``check_answer`` does of a picture that nobody may be asked about, before any of them is shown."""
+    for picture in pictures:
+        album.check_answer(picture)
 
 
 def shows(album: "OpenAlbum") -> Shows:
@@ -74,6 +90,7 @@ def refresh_written(album: "OpenAlbum") -> list[str]:
     may, notices = shows(album), []
     for name, kind in _known(album).items():
         path = album.home / name
+        unfinished(path, kind)
         if not path.exists():
             continue
         try:
@@ -103,6 +120,20 @@ def refresh_written(album: "OpenAlbum") -> list[str]:
     return notices
 
 
+def building(folder: Path) -> Path:
+    """Where a tree is made, before it takes its place."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def unfinished(path: Path, kind: Kind) -> None:
+    """Remove what a killed process left beside a file or tree of ours."""
+    if kind == "tree":
+        shutil.rmtree(building(path), ignore_errors=True)
+    elif path.parent.is_dir():
+        with suppress(OSError):
+            records.prepare(path.parent)
+
+
 def _known(album: "OpenAlbum") -> dict[str, Kind]:
     return _ALWAYS | {event["path"]: event["kind"] for event in album._journal.events if event["what"] == "wrote"}
 
@@ -112,6 +143,8 @@ def _known(album: "OpenAlbum") -> dict[str, Kind]:
 
 def _table(album: "OpenAlbum", path: Path, may: Shows) -> tuple[int, int]:
     sheet = sheets.read(path, sheets.text_of(path))
+    if not {"file", "content"} & set(sheet.head):
+        raise ValueError("nothing tells which pictures it names")
     allowed = [may(named.get("file", ""), named.get("content", "").strip()) for _, named in sheet.named()]
     kept = [row for (_, row), fine in zip(sheet.rows, allowed, strict=True) if fine]
     out = len(sheet.rows) - len(kept)

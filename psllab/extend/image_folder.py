@@ -17,7 +17,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -76,18 +75,10 @@ def read(root: Path, name: str, size: tuple[int, int] | None = None) -> Parts:
 # Reading one picture
 
 
-@cache
-def _formats() -> list[str]:
-    """In the order that Pillow tries them in: the usual ones first takes half the time of small pictures."""
-    Image.init()
-    usual = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
-    return sorted((kind for kind in Image.OPEN if kind != "EPS"), key=lambda kind: (kind not in usual, kind))
-
-
 def _size(path: Path) -> tuple[int, int] | None:
     """Height and width as the picture lies, or None."""
     try:
-        with Image.open(path, formats=_formats()) as file:
+        with Image.open(path, formats=pictures.formats()) as file:
             return pictures.upright_size(file)
     except Exception:  # whatever it is, it is reported when the picture is read
         return None
@@ -99,7 +90,7 @@ def decode(
     """The picture as uint8 [3, H, W] and the height and width that it had, or why it cannot be had; ``among`` as of
     ``pictures.as_rgb``."""
     try:
-        with Image.open(path, formats=_formats()) as file:
+        with Image.open(path, formats=pictures.formats()) as file:
             lying = file.size
             file.draft("RGB", (2 * max(size),) * 2)
             reduced = file.size != lying
@@ -135,7 +126,7 @@ class _Depth:
 
 def _range(path: Path) -> Range | None:
     try:
-        with Image.open(path, formats=_formats()) as file:
+        with Image.open(path, formats=pictures.formats()) as file:
             return pictures.range_of(file)
     except (Exception, MemoryError):  # it is reported when the picture is read
         return None

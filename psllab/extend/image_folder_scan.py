@@ -18,6 +18,7 @@ from PIL import Image
 from pslcore.data.splits import SPLITS, WORDS, chosen, split_of
 from pslcore.losses import VOID
 from psllab.extend.leftovers import leftover
+from psllab.extend.pictures import formats
 
 _FORMAT = 2
 """Part of the signature: where pictures are read in another way, all are packed again."""
@@ -178,9 +179,8 @@ def _below(path: str | Path, base: Path) -> str:
 
 @cache
 def endings() -> frozenset[str]:
-    """Of the files that Pillow can open; PostScript is a program, which would be run."""
-    Image.init()
-    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind != "EPS")
+    """Of the files that Pillow can open."""
+    return frozenset(end for end, kind in Image.registered_extensions().items() if kind in formats())
 
 
 def _unnamed(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 from PIL import Image
 
@@ -14,6 +15,17 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 """What sets a picture of each orientation upright."""
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """What Pillow can read; the usual ones first, which it tries in this order: half the time of small pictures.
+
+    Not PostScript, which is a program and would be run, whatever the file is called.
+    """
+    Image.init()
+    usual = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+    return tuple(sorted((kind for kind in Image.OPEN if kind != "EPS"), key=lambda kind: (kind not in usual, kind)))
 
 
 def silence_pillow() -> None:

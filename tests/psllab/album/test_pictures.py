@@ -23,7 +23,7 @@ def read(tmp_path):
         try:
             files, left_out = walk(folder, strange)
             left_out |= {file.path: file.reason for file in files if file.reason}
-            seen, lost = cache.look(folder, [file for file in files if not file.reason], {}, **options)
+            seen, lost = cache.look([file for file in files if not file.reason], {}, **options)
             left_out |= lost | cache.read(folder, [one.picture for one in seen])
             seen = [one for one in seen if one.picture.path not in left_out]
             return seen, cache.pixels(one.picture for one in seen), left_out
@@ -93,7 +93,7 @@ def test_the_thumbnail_is_as_dark_as_the_training_picture(tmp_path):
     for value in (1000, 4095):
         Image.fromarray(np.full((20, 20), value, np.uint16)).save(folder / f"{value}.png")
     cache = Cache(tmp_path / "cache.db", 8)
-    seen, _ = cache.look(folder, walk(folder, strange)[0], {})
+    seen, _ = cache.look(walk(folder, strange)[0], {})
     shown = np.asarray(Image.open(io.BytesIO(cache.thumbnail(folder, seen[0].picture))))
     cache.close()
     assert np.abs(shown.astype(int) - 1000 * 255 // 4095).max() <= 2
@@ -177,7 +177,7 @@ def test_thumbnails_are_small_and_have_no_metadata(tmp_path, painted):
     exif[0x010E] = "a secret"
     painted(tmp_path / "photos" / "a.jpg", 0, 0, side=400, exif=exif)
     cache = Cache(tmp_path / "cache.db", 8)
-    seen, _ = cache.look(tmp_path / "photos", walk(tmp_path / "photos", strange)[0], {})
+    seen, _ = cache.look(walk(tmp_path / "photos", strange)[0], {})
     small = cache.thumbnail(tmp_path / "photos", seen[0].picture)
     cache.close()
     assert b"secret" not in small

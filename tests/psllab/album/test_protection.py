@@ -14,7 +14,17 @@ import yaml
 from PIL import Image
 
 from pslcore.__main__ import main
-from psllab.album import Album, KnownPictures, ProtectionWarning, ask_csv, ask_page, labels_csv, tree
+from psllab.album import (  # fmt: skip
+    Album,
+    KnownPictures,
+    ProtectionWarning,
+    ask_csv,
+    ask_page,
+    labels_csv,
+    studio_tasks,
+    suggestions_csv,
+    tree,
+)
 from psllab.album.index import Index
 from psllab.desk.desk import Desk
 
@@ -155,6 +165,65 @@ class Copy_of_what_is_hidden(Case):
         self.protect = {"folders": [".private"]}
 
 
+class Copy_of_what_is_left_out(Case):
+    """By its name, not with its folder: hidden, of another ending, not UTF-8, a link to the same file."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        (self.folder / "zoo").mkdir()
+        names = (".NAME.png", "._NAME.png", ".trashed-1-NAME.png", "NAME.png_original", "NAME", "NAME.gif", "NAME.tif")
+        for number, name in enumerate((*names, b"Stra\xdfe NAME.png")):
+            marks = self.plant("zoo/NAME.png")
+            copy = os.path.join(os.fsencode(self.folder / "private"), os.fsencode(name).replace(b"NAME", b"x"))
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            (shutil.copy if number % 2 else os.link)(self.folder / self.name(marks, "zoo"), copy)
+        self.protect = {"folders": ["private"]}
+
+
+class Copy_of_what_is_left_out_by_hand(Case):
+    def __init__(self, *given):
+        super().__init__(*given)
+        marks = self.plant("zoo/NAME.png")
+        shutil.copy(self.folder / self.name(marks, "zoo"), self.folder / "x.gif")
+        self.protect = {"by_hand": [str(self.folder / "x.gif"), f"./{self.name(self.plant('zoo/NAME.png'), 'zoo')}"]}
+
+
+class Damaged(Case):
+    """Names alone are searched for: a JPEG without its end and a whole copy of it, one of nothing and another of its
+    shot, one that cannot be read at first."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        draw = np.random.default_rng(1)
+        private, zoo = self.folder / "private", self.folder / "zoo"
+        private.mkdir()
+        zoo.mkdir()
+        marks = self.plant("zoo/NAME.png")
+        (self.folder / self.name(marks, "zoo")).unlink()
+        large = Image.fromarray(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize(
+            (96, 72), Image.Resampling.BICUBIC
+        )
+        large.save(zoo / f"{marks[0]}.jpg", quality=95)
+        (private / "cut.jpg").write_bytes((zoo / f"{marks[0]}.jpg").read_bytes()[:-200])
+        other = self.plant("zoo/NAME.png")
+        (zoo / f"{other[0]}.jpg").write_bytes(b"nothing")
+        self.protect = {"folders": ["private"], "by_hand": [f"zoo/{other[0]}.jpg"]}
+
+
+class Linked_step_by_step(Case):
+    """Through a link, or a folder, that lies outside and between two others."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        store, away = self.folder.parent / "store", self.folder.parent / "away"
+        (away / "private").mkdir(parents=True)
+        for number, marks in enumerate([self.plant(store / "NAME.png"), self.plant(store / "deep" / "NAME.png")]):
+            between = away / "private" / f"l{number}"
+            between.symlink_to(store / "deep" if number else store / f"{marks[0]}.png")
+            (self.folder / f"l{number}{'' if number else '.png'}").symlink_to(f"../away/private/l{number}")
+        self.protect = {"folders": ["private"]}
+
+
 class Rules_misspelt_later(Case):
     def __init__(self, *given):
         super().__init__(*given)
@@ -217,6 +286,30 @@ class Dates_in_doubt(Case):
         for day in (None, "2000:01:01 00:00:03", "2024:07:03 10:00:00", "1970:01:01 00:00:00"):
             self.plant("some/NAME.png", day=day)
         self.protect = {"dates": [{"first": "2024-07-01", "last": "2024-07-14"}]}
+
+
+class Dates_beside(Dates_in_doubt):
+    """As Google Takeout names its files, by a link, and what no date can be read from."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        june, july = "2024:06:01 10:00:00", '{"photoTakenTime": {"timestamp": "1720000000"}}'
+        (self.folder / "meta").mkdir()
+        for name, beside, content in (
+            ("NAME.png", "NAME.png.supplemental-meta.json", july), ("NAME.png", "NAME.png.s.json", july),
+            ("NAME(1).png", "NAME.png(1).json", july), ("NAME-edited.png", "NAME.png.json", july),
+            (f"NAME{'x' * 50}.png", "CUT.json", july),
+            ("NAME.png", "../meta/x.xmp", '<x xmp:CreateDate="2024-07-03"/>'),
+            ("NAME.png", "NAME.xmp", '<x xmp:CreateDate="2024-07"/>'),
+            ("NAME.png", "NAME.xmp", '<x xmp:CreateDate="2024-07-03"/>'.encode("utf-16")),
+        ):  # fmt: skip
+            marks = self.plant(f"beside/{name}", day=june)
+            path = (
+                self.folder / "beside" / beside.replace("NAME", marks[0]).replace("CUT", f"{marks[0]}{'x' * 50}"[:46])
+            )
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            if "meta" in beside:
+                (self.folder / "beside" / f"{marks[0]}.xmp").symlink_to("../meta/x.xmp")
 
 
 CASES = [case for case in globals().values() if isinstance(case, type) and issubclass(case, Case) and case is not Case]
@@ -387,6 +480,85 @@ def test_names_by_hand_are_checked_and_written_as_hashes(tmp_path, planted):
         assert len(album.preview().protected) == 1
 
 
+def test_where_all_become_protected_nothing_is_asked_taken_or_written(tmp_path, planted):
+    case = Rules_misspelt_later(tmp_path / "photos", planted)
+    with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
+        first = album.next(2)
+        for path in (case.folder / "open").iterdir():
+            path.rename(case.folder / "private" / path.name)
+        with pytest.raises(ValueError, match="all 10 pictures are protected"):
+            album.refresh()
+        assert not album.waiting
+        assert not album.preview().safe
+        assert album.report().protected == 10
+        for ask in (lambda: album.next(1), lambda: album.answer(first[0], "red"), album.train,
+                    lambda: ask_page(album, first, album.home / "ask.html")):  # fmt: skip
+            with pytest.raises(ValueError, match=r"are left|is protected|is no picture|all 10 pictures"):
+                ask()
+        assert not (album.home / "ask.html").exists()
+        for path in (case.folder / "private").iterdir():
+            if path.is_dir():
+                path.rename(case.folder / "open" / path.name)
+        album.refresh()
+        assert album.waiting == first
+
+
+def test_what_may_not_be_asked_about_is_in_no_file(tmp_path, planted):
+    case = Renamed(tmp_path / "photos", planted)
+    with Album(case.folder, CLASSES, learning=QUICK) as album:
+        given = album.next(10)
+        for number, picture in enumerate(given):
+            album.answer(picture, CLASSES[number % 3])
+        album.train()
+    with Album(case.folder, protect=case.protect) as album:
+        new = case.plant("open/8/NAME.png", secret=False)
+        album.refresh()
+        (unasked,) = [one.picture for one in album.suggestions() if new[0] in one.picture.path]
+        secret = next(picture for picture in given if picture.path == case.protect["by_hand"][0])
+        fine = next(picture for picture in given if picture.path not in case.protect["by_hand"])
+        for picture, why in ((secret, "is protected: nobody is asked about it"), (unasked, "was not asked about")):
+            for write in (ask_csv, ask_page, studio_tasks):
+                with pytest.raises(ValueError, match=why):
+                    write(album, [fine, picture], tmp_path / "out")
+            assert not (tmp_path / "out").exists()
+        uploaded = album.report().protected_since
+        assert uploaded > 0
+        shutil.rmtree(case.folder / case.old)
+        album.refresh()
+        assert album.report().protected_since == uploaded
+        for write in (labels_csv, suggestions_csv):
+            with pytest.raises(ValueError, match="lies in the folder of pictures"):
+                write(album, case.folder / "table.csv")
+
+
+def test_suggestions_are_made_of_what_was_compared(tmp_path, planted, monkeypatch):
+    monkeypatch.setattr("psllab.album.index._FEW", 0)
+    case = Saved_again(tmp_path / "photos", planted)
+    with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
+        for number, picture in enumerate(album.next(6)):
+            album.answer(picture, CLASSES[number % 3])
+        album.train()
+        case.happens()
+        album.refresh()
+        assert case.secret[0][0] not in "".join(one.picture.path for one in album.suggestions())
+
+
+def test_pipes_and_programs_among_the_files(tmp_path, planted, monkeypatch):
+    ran = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *given: ran.append(given))
+    case = Case(tmp_path / "photos", planted)
+    os.mkfifo(case.folder / f"open/0/{case.open[0][0]}.xmp")
+    os.mkfifo(case.folder / "pipe.png")
+    (case.folder / "program.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with Album(case.folder, CLASSES, {"patterns": ["*.xmp", "pipe*", "program*"]}, learning=QUICK) as album:
+        assert len(album.preview().safe) == 7  # the one beside the pipe has the name of a protected file
+        assert "1 protected ones cannot be decoded" in "\n".join(album.preview().notices)
+        album.next(7)
+    assert not ran
+
+
 def test_an_album_is_found_again_from_anywhere(tmp_path, planted, monkeypatch):
     case = Rules_misspelt_later(tmp_path / "photos", planted)
     with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
@@ -408,8 +580,19 @@ def test_an_album_is_found_again_from_anywhere(tmp_path, planted, monkeypatch):
     with Album(tmp_path / "copied", CLASSES, new=True, learning=QUICK) as album:
         assert album.home != home
         assert len(album.preview().protected) == 2
-    with Album(tmp_path / "copied", out=tmp_path / "own", classes=CLASSES, learning=QUICK) as album:  # as it is said
+    with (
+        pytest.warns(ProtectionWarning, match="2 are protected in another album of this machine"),
+        Album(tmp_path / "copied", out=tmp_path / "own", classes=CLASSES, learning=QUICK) as album,  # as it is said
+    ):
         assert not album.preview().protected
+    with (home / "journal.jsonl").open("r+b") as file:
+        file.write(b"?")
+    with pytest.raises(ValueError, match=r"what the album of .*moved protects cannot be told: .*line 1 is damaged"):
+        Album(tmp_path / "part", CLASSES, new=True)
+    os.remove(home / "journal.jsonl")  # what it protected is known by its copies
+    with Album(moved, CLASSES, out=home, learning=QUICK) as album:
+        assert set(album.preview().protected.values()) == {"was protected before: before the journal was lost"}
+        assert len(album.preview().protected) == 2
     shutil.rmtree(moved)
     other = tmp_path / "other"
     Renamed(other, lambda path, number, **more: planted(path, number + 200, **more))

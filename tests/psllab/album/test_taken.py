@@ -88,7 +88,7 @@ def test_xmp_counts_and_contradicts(where, form):
         packet = XMP % (form % day)
         return told(exif, {"a.xmp": packet}) if where == "beside" else told(exif, xmp=packet)
 
-    name = "a.xmp" if where == "beside" else "its XMP"
+    name = "the .xmp file beside it" if where == "beside" else "its XMP"
     found = both(b"2024-07-03T10:00:00", exif_of("2024:05:01 10:00:00"))
     assert set(found.dates) == {date(2024, 5, 1), date(2024, 7, 3)}
     assert found.date_doubt == f"{name} tells another date"
@@ -101,9 +101,12 @@ def test_places_beside_a_picture():
     here = b'exif:GPSLatitude="52,30.0N" exif:GPSLongitude="13,24.0E"'
     assert told(exif_of(place=BERLIN), {"a.xmp": here}).place_doubt == ""
     found = told(exif_of(place=BERLIN), {"a.xmp": here.replace(b"13,", b"14,")})
-    assert found.place_doubt == "a.xmp tells another place"
+    assert found.place_doubt == "the .xmp file beside it tells another place"
     found = told(exif_of(), {"a.xmp": here})
-    assert (found.place, found.place_doubt) == (pytest.approx((52.5, 13.4)), "only a.xmp tells a place")
+    assert (found.place, found.place_doubt) == (
+        pytest.approx((52.5, 13.4)),
+        "only the .xmp file beside it tells a place",
+    )
 
 
 def test_takeout_counts_and_strange_files_are_passed_over():

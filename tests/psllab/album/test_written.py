@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from pslcore.__main__ import main
+from pslcore.runs import records
 from psllab.album import (  # fmt: skip
     ask_csv,
     ask_page,
@@ -17,7 +18,7 @@ from psllab.album import (  # fmt: skip
     tree,
 )
 
-SECRET = "CANARY-0042"
+SECRET, COLOURS = "CANARY-0042", ("red", "green", "blue")
 
 pytestmark = pytest.mark.filterwarnings("ignore::psllab.album.ProtectionWarning")
 
@@ -161,3 +162,32 @@ def test_both_commands_clean_before_anything_can_fail(opened, folder, tmp_path, 
     assert main(command) == 2  # none is left to ask about
     assert "are left" in capsys.readouterr().err
     assert "1-0" not in (out / "ask.html").read_text()
+
+
+def test_what_a_killed_process_left_is_swept_and_a_strange_table_is_told(opened, folder, tmp_path):
+    album, outside = opened(), tmp_path / "outside"
+    pictures = album.next(10)
+    for number, picture in enumerate(pictures):
+        album.answer(picture, COLOURS[number % 3])
+    outside.mkdir()
+    ask_csv(album, pictures, outside / "ask.csv")
+    tree(album, outside / "sorted")
+    shutil.copytree(outside / "sorted", outside / ".sorted.new")
+    left = outside / f".writing-{records._machine()}-999999999-x"
+    left.write_text(pictures[0].path)
+    head, rest = (outside / "ask.csv").read_text().split("\n", 1)
+    (outside / "ask.csv").write_text(f"sep=,\n{head}\n{rest}")
+    album = opened(protect=[pictures[0].path])
+    assert not left.exists()
+    assert not (outside / ".sorted.new").exists()
+    assert any("ask.csv is not as it was written" in told for told in album.rewritten)
+
+
+def test_a_tree_of_pictures_that_changed_is_not_made(opened, folder, tmp_path, painted):
+    album = opened()
+    for number, picture in enumerate(album.next(10)):
+        album.answer(picture, COLOURS[number % 3])
+    painted(folder / picture.path, 1, 999)
+    with pytest.raises(ValueError, match=f"{picture.path} has changed"):
+        tree(album, tmp_path / "sorted")
+    assert not [path for path in tmp_path.iterdir() if "sorted" in path.name]
