@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         bad_input = isinstance(error, (ValueError, OSError))
         if options.traceback or not (bad_input or isinstance(error, GridError)):
             raise
-        print(f"pslcore: {error}", file=sys.stderr)
+        print(f"pslcore: {shell.sentence(error)}", file=sys.stderr)
         return 2 if bad_input else 1
 
 
@@ -97,7 +97,7 @@ def _all(*marks: Mark) -> Mark:
 
 
 def _scale(**options) -> Mark:
-    return _takes("--scale", complete=SCALE, help="a scale of params.yaml: quick, digits, laptop, paper", **options)
+    return _takes("--scale", complete=SCALE, help="a scale of params.yaml, such as quick, digits, features", **options)
 
 
 def _out(help: str) -> Mark:
@@ -129,7 +129,7 @@ _BEGINS = _all(
 )
 _LISTENS = _all(
     _takes("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)"),
-    _takes("--port", type=int, default=8443, help="port to listen on (8443)"),
+    _takes("--port", type=shell.within(1, 65535), default=8443, help="port to listen on (8443)"),
     _takes("--cert", help="certificate, a PEM file; without it on the loopback alone"),
     _takes("--key", help="its private key, a PEM file"),
 )
@@ -201,10 +201,11 @@ def _audit(options: argparse.Namespace) -> None:
 @_command("merge", "take in records that were made elsewhere", "merge results --scale paper")
 @_takes("folder", complete=FOLDER, help="what `grid --out` wrote there")
 @_WHICH_SCALE
-@_out("records go to OUT/SCALE/runs")
+@_places("records go to OUT/SCALE/runs")
 def _merge(options: argparse.Namespace) -> None:
     from psllab import grid
 
+    grid.experiments(options.scale, options.params)  # which there are
     taken = grid.take_in(options.folder, options.scale, options.out)
     print(f"{len(taken)} records taken into {options.out}/{options.scale}/runs.")
 
@@ -212,7 +213,7 @@ def _merge(options: argparse.Namespace) -> None:
 @_command("pack", "bring the finished records of a scale into one small file", "pack --scale digits")
 @_WHICH_SCALE
 @_out("where the records are")
-@_takes("--seeds", type=int, metavar="N",
+@_takes("--seeds", type=shell.within(1, 10**6), metavar="N",
         help="keep what the first N seeds picked, and of the others a hash (default: keep all)")  # fmt: skip
 def _pack(options: argparse.Namespace) -> None:
     from psllab import grid
@@ -286,7 +287,7 @@ def _new(options: argparse.Namespace) -> None:
           "benchmark mine.py --dataset pets+efficientnet_lite0@128")  # fmt: skip
 @_takes("file", help="a Python file with one Strategy, or FILE:NAME; it runs with your rights")
 @_takes("--experiment", complete=EXPERIMENT, default="fig3a", help="a published experiment (fig3a)")
-@_takes("--scale", complete=SCALE, default="digits", help="a published scale: digits or laptop")
+@_takes("--scale", complete=SCALE, default="digits", help="a published scale, such as digits or features")
 @_takes("--dataset", help="features of your own instead, FOLDER+BACKBONE@PIXELS; the other methods run here too")
 @_takes("--looks", type=int, default=1, help="go on to this interim analysis (1, the first)")
 @_takes("--until-settled", action="store_true", help="go on until all is decided, or to the last analysis")
@@ -389,8 +390,7 @@ def _tell(options: argparse.Namespace) -> int:
     return commands.tell(options)
 
 
-@_command("completion", "print what makes a shell complete these commands",
-          'completion bash >> ~/.bashrc', "completion zsh >> ~/.zshrc")  # fmt: skip
+@_command("completion", "print what makes a shell complete these commands", "completion bash >> ~/.bashrc")
 @_takes("shell", choices=("bash", "zsh", "tcsh", "fish"))
 def _completion(options: argparse.Namespace) -> None:
     print(shell.script(options.shell))

@@ -15,7 +15,7 @@ def _indented(spaces: int) -> Completer:
 
     def names(**_: object) -> list[str]:
         path = Path("params.yaml")
-        text = path.read_text() if path.is_file() else ""
+        text = path.read_text("utf-8") if path.is_file() else ""
         return sorted({*re.findall(rf"^ {{{spaces}}}([\w.-]+):", text, re.M)} - {"base"})
 
     return names
@@ -32,6 +32,27 @@ def FOLDER(**given: str) -> list[str]:
     from argcomplete.completers import DirectoriesCompleter
 
     return list(DirectoriesCompleter()(**given))
+
+
+def within(low: int, high: int) -> Callable[[str], int]:
+    """A whole number of the command line from ``low`` to ``high``."""
+
+    def number(text: str) -> int:
+        try:
+            if low <= int(text) <= high:
+                return int(text)
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is none of the numbers from {low} to {high}")
+
+    return number
+
+
+def sentence(error: Exception) -> str:
+    """What an error says; of one of the system itself, which file it is about."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename} cannot be used ({error.strerror}): mend it, or name another."
+    return str(error)
 
 
 def complete(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ _OWN = ("pslcore", "psllab")
 
 
 # The code that runs, not what somebody makes of its files while it does.
-_IMPORTED = {file: file.read_text() for file in Path(__file__).parents[1].rglob("*.py")}
+_IMPORTED = {file: file.read_text("utf-8") for file in Path(__file__).parents[1].rglob("*.py")}
 
 
 class DamagedRecord(ValueError):
@@ -191,7 +191,7 @@ def source_fingerprint(files: Iterable[Path]) -> str:
 
     What can change a number, and no more: of imports from our own packages the names count, not the modules.
     """
-    texts = (_IMPORTED.get(file) or file.read_text() for file in map(Path, files))
+    texts = (_IMPORTED.get(file) or file.read_text("utf-8") for file in map(Path, files))
     digests = sorted(hashlib.sha256(_bare(text).encode()).hexdigest() for text in texts)
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pslcore.runs import prepare_process
 from psllab import userfile
 from psllab.analysis import decision, machines
 from psllab.benchmark import comparison, own_data, published, tryout, verify
@@ -29,10 +30,14 @@ def attempt(options: argparse.Namespace) -> int:
     if not options.limit > 0:
         raise ValueError(f"--limit {options.limit} is no length of time: give seconds above 0.")
     interim = experiment.interim or (len(experiment.seeds),)
-    if options.looks < 1:
+    if not 1 <= options.looks <= len(interim):
         raise ValueError(f"--looks {options.looks} is no interim analysis: give 1 to {len(interim)}.")
-    page = Path(options.page or userfile.split(options.file)[0].with_suffix(".html").name)
+    page = Path(options.page or f"{userfile.split(options.file)[0].stem}.html")
     tryout.may_write(page)
+    prepare_process(options.device)
+    tryout.processes(options.jobs, 1)
+    labels = [label.strip() for label in (options.with_rivals or "").split(";") if label.strip()]
+    tryout.check_rivals(experiment, labels)
     print(f"{options.file} is checked ... (the file runs with all your rights)", flush=True)
     method = tryout.look(options.file, _given(options.set), experiment.shared, options.data, options.limit)
     _show_method(method)
@@ -55,10 +60,8 @@ def attempt(options: argparse.Namespace) -> int:
             flush=True,
         )
         own = tryout.run(method, experiment, seeds, *where, options.limit)
-        if options.with_rivals is not None:
-            rivals = options.with_rivals.split(";") if options.with_rivals else tryout.unpaired(experiment, own)
-            if rivals:
-                tryout.run_rivals(experiment, [label.strip() for label in rivals], seeds, *where)
+        if options.with_rivals is not None and (rivals := labels or tryout.unpaired(experiment, own)):
+            tryout.run_rivals(experiment, rivals, seeds, *where)
         found = comparison.judge(own[0][0].label, experiment, own)
         tryout.write_page(found, method, page)
         _show(found)
@@ -78,7 +81,8 @@ def attempt(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """``pslcore verify``: 0 if the run stands, 1 if not."""
     if bool(options.record) == options.cheapest:
-        raise ValueError("say which run is to be made again: a key, a record's file, or --cheapest.")
+        raise ValueError("say which run is to be made again: either a key or a record's file, or --cheapest.")
+    prepare_process(options.device)
     chosen = verify.cheapest(options.out) if options.cheapest else verify.choose(options.record, options.out)
     hardware = chosen.record["hardware"]
     processor, capability = hardware["processor"], str(hardware.get("capability"))

@@ -170,6 +170,14 @@ def folder(method: Method, experiment: Published, out: str | Path = "outputs") -
     return Path(out) / experiment.scale / "tried" / method.digest
 
 
+def check_rivals(experiment: Published, wanted: Collection[str]) -> None:
+    """``ValueError`` if one of the labels is no published method of the experiment."""
+    known = experiment.methods
+    if unknown := [label for label in wanted if label not in known]:
+        words = "; ".join(known)
+        raise ValueError(f"{unknown[0]!r} is no published method of {experiment.experiment}: choose from {words}.")
+
+
 def run_rivals(
     experiment: Published, wanted: Collection[str], seeds: Collection[int], out: str | Path = "outputs",
     root: str | Path = "data", jobs: int | None = None, device: str = "auto",
@@ -181,9 +189,7 @@ def run_rivals(
     ValueError
         If a label is unknown, or a run fails.
     """
-    known = experiment.methods
-    if unknown := [label for label in wanted if label not in known]:
-        raise ValueError(f"{unknown[0]!r} is no published method of {experiment.experiment}: {', '.join(known)}.")
+    check_rivals(experiment, wanted)
     chosen = [cell for cell, _ in experiment.results.runs if cell.label in wanted and cell.config.seed in seeds]
     here = Path(out) / experiment.scale / "tried" / "rivals" / "runs"
     found = _runs(
@@ -206,11 +212,13 @@ def minutes(experiment: Published, n: int, jobs: int | None = None) -> float:
     """What so many runs may take, by those of Random that were published."""
     runs = [record for cell, record in experiment.results.runs if cell.label == ceiling.BASELINE]
     runs = runs or [record for _, record in experiment.results.runs]
-    return float(np.median([grid.seconds_of(record) for record in runs])) * n / 60 / _jobs(jobs, n)
+    return float(np.median([grid.seconds_of(record) for record in runs])) * n / 60 / processes(jobs, n)
 
 
 def may_write(path: Path) -> None:
-    """``ValueError`` if something else than such a page stands there; it is left alone."""
+    """``ValueError`` if something else than such a page stands there, or no folder for it; nothing is changed."""
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is no folder: make it, or name another place with --page.")
     if path.exists() and (not path.is_file() or _MARK not in path.read_text(errors="replace")[:2000]):
         raise ValueError(f"{path} is there and was not written by `pslcore benchmark`: name another with --page.")
 
@@ -230,7 +238,7 @@ def _runs(
 ) -> list[Record]:  # fmt: skip
     """Configs, with the precision each is settled in, as finished records in that order."""
     records.prepare(folder)
-    workers = _jobs(jobs, len(wanted))
+    workers = processes(jobs, len(wanted))
     orders = [
         {"task": "run", "file": file, "options": None, "configs": [config for config, _ in part],
          "precisions": [precision for _, precision in part], "folder": str(folder), "root": str(root), "device": device}
@@ -251,7 +259,8 @@ def _runs(
     return [schema.read(folder / f"{keys[number]}.json") for number in range(len(wanted))]
 
 
-def _jobs(jobs: int | None, n: int) -> int:
+def processes(jobs: int | None, n: int) -> int:
+    """How many processes run ``n`` runs; ``ValueError`` if ``jobs`` is no number of them."""
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs} processes cannot run anything: give a whole number from 1.")
     return max(1, min(jobs or cpu_count(), n))

@@ -6,6 +6,7 @@ must lie as near to the published one as two runs of one method lie to each othe
 seeds); and what rounding has no part in (config, data, pools, labels, what crossed) must be equal all the same.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,12 @@ def choose(what: str, out: str | Path = "outputs") -> Chosen:
         If there is none, or it is damaged.
     """
     path = Path(what)
+    if path.suffix == ".json" and not path.exists():
+        raise ValueError(f"there is no record {path}: give a file, or a key of 16 hexadecimal digits.")
+    if not re.fullmatch("[0-9a-f]{16}", path.stem):
+        raise ValueError(f"{what!r} is no run: give a record's file, or a key of 16 hexadecimal digits.")
     listed = published.find(path.stem)
     if path.suffix == ".json":
-        if not path.exists():
-            raise ValueError(f"there is no record {path}: give a file, or a key of 16 hexadecimal digits.")
         return _chosen(str(path), grid.read(path), listed)
     for folder in [each / "runs" for each in sorted(Path(out).glob("*")) if each.is_dir()]:
         if (found := grid.stored(what, folder)) is not None:

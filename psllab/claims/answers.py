@@ -66,4 +66,4 @@ def answer(question: Question, rows: Iterable[dict]) -> dict | None:
 def published(scale: str, out: str | Path = "outputs") -> dict[str, list[dict]]:
     """The rows of the published scales but this one, by what a reader calls them, as ``verdicts.write`` left them."""
     files = {told: Path(out) / name / "claims.json" for name, told in PUBLISHED.items() if name != scale}
-    return {told: json.loads(path.read_text()) for told, path in files.items() if path.exists()}
+    return {told: json.loads(path.read_text("utf-8")) for told, path in files.items() if path.exists()}

@@ -122,7 +122,7 @@ def _left(evidence: Evidence, choice: Choice, avoid: frozenset[tuple[str, int]])
 def _read(path: Path) -> list[Choice]:
     """The choices so far; none where they cannot be read: they follow from the records anyhow."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
         return [Choice(each["claim"], each["seed"], tuple((a, b) for a, b in each["runs"])) for each in found]
     except FileNotFoundError:
         return []

@@ -78,7 +78,7 @@ FILE = Path(__file__).with_name("claims.yaml")
 
 def load(path: str | Path = FILE) -> list[Claim]:
     """The claims; ``ValueError`` with one sentence at the first entry that is not what it should be."""
-    entries = yaml.safe_load(Path(path).read_text())
+    entries = yaml.safe_load(Path(path).read_text("utf-8"))
     if not isinstance(entries, list):
         raise ValueError(f"{path}: {short(entries)} must be a list of claims.")
     claims: dict[str, Claim] = {}

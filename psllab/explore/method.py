@@ -149,7 +149,7 @@ class Sketch:
 
         self._report("Held to the contract …")
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(self._text)
+        self._file.write_text(self._text, "utf-8")
         options = {self.option: round(self.slider.value, 6)} if self.option else {}
         method = tryout.look(str(self._file), options, self.experiment.shared, self._root)
         own = tryout.run(method, self.experiment, self._seeds, self._out, self._root, self._jobs, told=finished)

@@ -156,7 +156,7 @@ def _record(out: Path, config: Config) -> Record | None:
     path = out / _SCALE / "runs" / f"{config.key}.json"
     if not path.exists():
         return None
-    return records.read(path) | {"weights": Path(f"{path}.weights").read_text()}
+    return records.read(path) | {"weights": Path(f"{path}.weights").read_text("utf-8")}
 
 
 def _method(config: Config) -> str:
@@ -212,7 +212,7 @@ def _append(path: Path, sha: str, findings: list[Finding]) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_text("utf-8")) if path.exists() else []
 
 
 @cache

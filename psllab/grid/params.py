@@ -1,6 +1,6 @@
 """``params.yaml``: every experiment at every scale. Its form, what an experiment amounts to, and its JSON schema."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +14,7 @@ from pslcore import federated, runs
 from pslcore.federated import FederatedConfig
 from pslcore.runs import CloudOf, Config, Record
 from pslcore.settings import Name, Settings, Whole, sentence
+from psllab.userfile import Once
 
 BASE = "base"
 """The section of a scale that all of its experiments start from."""
@@ -129,9 +130,11 @@ def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
         If the file is missing or not what it should be.
     """
     try:
-        content = deepcopy(_parsed(Path(params).read_text()))  # whoever has it may change it
+        content = deepcopy(_parsed(Path(params).read_text("utf-8")))  # whoever has it may change it
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{params} is missing: run from the top of the repository.") from error
+        raise FileNotFoundError(f"{params} is missing: run from the top of the repository, or name one.") from error
+    except OSError as error:
+        raise OSError(f"{params} cannot be read ({error.strerror}): name a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{params} cannot be read ({' '.join(str(error).split())}): mend that line.") from error
     try:
@@ -143,7 +146,7 @@ def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Any:
     """The same text is parsed once: it takes a third of a second, and every claim asks for it."""
-    return yaml.safe_load(text)
+    return yaml.load(text, Once)
 
 
 def experiments(scale: str, params: str | Path = "params.yaml") -> list[str]:
@@ -253,9 +256,13 @@ def run_one(
     return federated.run(config, root, folder, device, deadline)
 
 
-def check(config: Config, root: str | Path) -> None:
-    """Raise ``ValueError`` or ``OSError`` if the config cannot be run on its data set."""
-    _ = federated.resolve(config, root) if isinstance(config, FederatedConfig) else runs.resolve(config, root)
+def check(runs_of: Iterable[Cell], root: str | Path, where: str) -> None:
+    """Raise ``ValueError`` or ``OSError`` if one of the runs cannot be made on its data set."""
+    for cell in runs_of:
+        try:
+            _ = (federated if isinstance(cell.config, FederatedConfig) else runs).resolve(cell.config, root)
+        except ValueError as error:
+            raise ValueError(f"{where}: {cell.label}: {error}") from None
 
 
 def source(config: Config) -> str:

@@ -169,14 +169,13 @@ def run(
     deadline = None if minutes is None else time.time() + 60 * minutes
     folder = runs_folder(out, scale)
     before = collect(experiment, scale, params, out)
-    records.prepare(folder)
-    archive.sweep(folder, {cell.config.key for cell, _ in before.fresh})
     kept, again = (before.runs, []) if keep_stale else (before.fresh, before.stale)
     if again:
         print(f"{len(again)} of {len(before.runs)} records were made by other code than today's: they are run again.")
     todo = [cell for cell in before.unfinished + again if only is None or (cell.label, cell.config.seed) in only]
-    for cell in todo:  # bad input is found before anything runs
-        parameters.check(cell.config, root)
+    parameters.check(todo, root, f"{params}: {scale}.{experiment}")
+    records.prepare(folder)
+    archive.sweep(folder, {cell.config.key for cell, _ in before.fresh})
     known, failures = {cell.label: seconds_of(record) for cell, record in kept}, []
     sets = {cell.config.dataset for cell in todo}
     with closing(executors.of(cluster if todo else "", jobs or cpu_count(), root, device, sets)) as executor:

@@ -288,7 +288,7 @@ def _identity(remote: Remote, key: str) -> tuple[str, bytes]:
         return fresh
     path = remote.folder / f"{key}.cloud.json"
     try:
-        kept = json.loads(path.read_text())
+        kept = json.loads(path.read_text("utf-8"))
         if kept["url"] == remote.link.url:
             return str(kept["album"]), bytes.fromhex(kept["secret"])
     except (OSError, ValueError, KeyError, TypeError):

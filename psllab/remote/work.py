@@ -183,4 +183,4 @@ def digest(token: str) -> str:
 def clients(store: Path) -> dict[str, str]:
     """The digest of every token, and whose it is."""
     file = store / "clients.json"
-    return json.loads(file.read_text()) if file.exists() else {}
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}

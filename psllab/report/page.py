@@ -27,7 +27,7 @@ from psllab.report import embedded
 def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
     """Each exhibit and the stage of the pipeline that makes it."""
     found = {}
-    for name, stage in yaml.safe_load(Path(pipeline).read_text())["stages"].items():
+    for name, stage in yaml.safe_load(Path(pipeline).read_text("utf-8"))["stages"].items():
         for item in stage.get("foreach", ()):
             found[item] = f"{name}@{item}"
         for out in stage.get("outs", ()):
@@ -43,7 +43,7 @@ def section(page: str | Path, title: str) -> str:
     ValueError
         If there is no such section.
     """
-    parts = re.split(rf"^##? {re.escape(title)}\n", Path(page).read_text(), maxsplit=1, flags=re.M)
+    parts = re.split(rf"^##? {re.escape(title)}\n", Path(page).read_text("utf-8"), maxsplit=1, flags=re.M)
     if len(parts) < 2:
         raise ValueError(f"{page} has no section {title!r}.")
     return str(mistune.html(parts[1].partition("\n## ")[0]))

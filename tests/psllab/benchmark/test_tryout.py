@@ -249,7 +249,7 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
         (MARGIN.replace("return", "import time; time.sleep(99); return"), ["--limit", "1"], "took more than 1 seconds"),
         (MARGIN, ["--set", "bananas"], "--set bananas: write it as name=value."),
         (MARGIN, ["--experiment", "no"], "'no' is not published at 'little': choose one of fig."),
-        (MARGIN, ["--with-rivals", "BADGE"], "'BADGE' is no published method of fig: Random, Entropy."),
+        (MARGIN, ["--with-rivals", "BADGE"], "'BADGE' is no published method of fig: choose from Random; Entropy."),
         (MARGIN, ["--looks", "0"], "--looks 0 is no interim analysis"),
     ],
 )
