@@ -124,13 +124,13 @@ def titles() -> dict[str, str]:
 
 
 def _paper() -> dict[str, dict]:
-    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
+    return yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text("utf-8"))
 
 
 def read(path: str | Path) -> Exhibit:
     """Read what ``Exhibit.write`` wrote; without the file of its cost, that is not known."""
     cost = Path(path).with_suffix(".cost.json")
-    parts = [json.loads(file.read_text()) for file in (Path(path), cost) if file == Path(path) or file.exists()]
+    parts = [json.loads(file.read_text("utf-8")) for file in (Path(path), cost) if file == Path(path) or file.exists()]
     return Exhibit(**{name: value for part in parts for name, value in part.items()})
 
 

@@ -95,7 +95,8 @@ def heading(results: Results) -> str:
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """One row a method: seeds, metric at the first and last budget, area under the curve, what the cloud saw."""
+    """One row a method: seeds, metric at the first and last budget, area under the curve, what the cloud saw; of all
+    that is measured the mean with its 95 % interval."""
     table = frame(results)
     metric = results.runs[0][1]["metric"]
     area = statistics.areas(table)
@@ -106,16 +107,11 @@ def summary(results: Results) -> pd.DataFrame:
         ends = (metrics.index.min(), metrics.index.max())
         rows.append(
             {"method": method, "seeds": runs["seed"].nunique(),
-             **{f"{metric} at {end:,} labels (%)": spread(metrics.loc[[end]]) for end in ends},
-             "area under the curve (%, 95 % interval)": format_interval(under.mean(), statistics.interval(under)),
+             **{f"{metric} at {end:,} labels (%)": _interval(metrics.loc[[end]]) for end in ends},
+             "area under the curve (%, 95 % interval)": _interval(under),
              "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}"}
         )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def spread(values: pd.Series) -> str:
-    """``mean ± standard deviation``, one digit."""
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else f"{values.mean():.1f}"
 
 
 def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
@@ -124,12 +120,19 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
     rows = statistics.against(frame(results), method)
     halves = zip(100 * rows["difference"], 100 * rows["half"], strict=True)
     points = [format_interval(difference, half, "+") for difference, half in halves]
-    tests = {name: [format_number(p, 3) for p in rows[column]] for name, column in _TESTS.items()}
+    tests = {
+        name: ["< 0.001" if p < 0.0005 else format_number(p, 3) for p in rows[column]]
+        for name, column in _TESTS.items()
+    }
     shown = {f"{method} against": rows["other"], "difference in area (points, 95 % interval)": points}
     return pd.DataFrame(shown | {"seeds": rows["seeds"]} | tests)
 
 
 _TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}
+
+
+def _interval(values: pd.Series) -> str:
+    return format_interval(values.mean(), statistics.interval(values))
 
 
 def format_interval(mean: float, half: float, sign: str = "") -> str:

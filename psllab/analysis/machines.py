@@ -93,7 +93,7 @@ def publish(
 
 def _read(file: str | Path) -> dict[str, dict[str, dict[str, list]]]:
     """Scale → kind of machine → key → digest and area."""
-    return json.loads(Path(file).read_text()) if Path(file).exists() else {}
+    return json.loads(Path(file).read_text("utf-8")) if Path(file).exists() else {}
 
 
 def _text(known: dict) -> str:
