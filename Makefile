@@ -76,8 +76,7 @@ check: lint
 	pytest -m "$(QUICK)" $(PARALLEL)
 
 test: lint
-	pytest -m "not pipeline" $(PARALLEL)
-	pytest -m pipeline
+	pytest $(PARALLEL)
 
 lab: env
 	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB) notebooks

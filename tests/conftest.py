@@ -55,6 +55,11 @@ def layered(base: dict, changes: dict) -> Config:
     return Config.of(base | changes | {"recipe": base["recipe"] | recipe if isinstance(recipe, dict) else recipe})
 
 
+def pytest_collection_modifyitems(items):
+    """The pipeline first: begun last, its minutes would have the other workers wait."""
+    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+
+
 _HOMES = count()
 
 HANG = """

@@ -22,12 +22,14 @@ from datetime import date
 from functools import partial
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 import numpy as np
 import ports
 import torch
 import yaml
+from tqdm import tqdm
 
 from pslcore import data, runs, strategies
 from pslcore.runs import records
@@ -287,8 +289,10 @@ def stage_killed(world: World, n: int) -> Trials:
             hit += 1
             os.killpg(repro.pid, 9)
             repro.wait()
-            code = subprocess.run(["dvc", "repro"], check=False, **options).returncode
-            yield f"dvc repro ended with {code}" if code else world.lost("plain", here / "out", again=False)
+            options |= {"stdout": PIPE, "stderr": STDOUT, "text": True}
+            again = subprocess.run(["dvc", "repro"], check=False, **options)
+            told = f"dvc repro ended with {again.returncode}: {again.stdout[-500:]}"
+            yield told if again.returncode else world.lost("plain", here / "out", again=False)
         else:
             seconds = time.monotonic() - begun
 
@@ -492,12 +496,18 @@ def main(arguments: list[str], kinds: Kinds = KINDS) -> int:
         world = World(Path(folder), options.seed)
         for kind in options.only:
             trials, counted, share = kinds[kind]
-            found = list(trials(world, max(1, round(share * getattr(options, counted)))))
+            wanted, found, stopped = max(1, round(share * getattr(options, counted))), list[str](), True
+            with suppress(KeyboardInterrupt):
+                for told in tqdm(trials(world, wanted), kind, wanted, leave=False):
+                    found.append(told)
+                stopped = False
             lost = [told for told in found if told]
             bad += len(lost)
             print(f"| {kind} | {len(found)} | {len(found) - len(lost)} | {len(lost)} |", flush=True)
             for told in lost[:5]:
                 print(f"{kind}: {told}", file=sys.stderr, flush=True)
+            if stopped:
+                return 130
     return min(bad, 1)
 
 
