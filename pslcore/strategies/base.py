@@ -168,13 +168,15 @@ def top(query: Query, scores: Floats | None) -> Indices:
 
     Raises
     ------
+    ValueError
+        If there is not one score per safe image.
     FloatingPointError
         If a score is NaN.
     """
-    assert scores is not None
-    if np.isnan(scores).any():
-        image = query.safe[np.isnan(scores)][0]
-        raise FloatingPointError(f"the score of image {image} is not a number: the training has diverged; lower `lr`.")
+    if (scores := np.asarray(scores)).shape != query.safe.shape:
+        raise ValueError(f"{len(query.safe)} safe images have scores of the shape {scores.shape}: give one each.")
+    if len(bad := query.safe[np.isnan(scores)]):
+        raise FloatingPointError(f"the score of image {bad[0]} is not a number: the training has diverged; lower `lr`.")
     low, rows = -scores, np.arange(len(scores))
     if 0 < query.budget < len(rows):  # a look at all, and those that may be picked are sorted
         rows = np.flatnonzero(low <= np.partition(low, query.budget - 1)[query.budget - 1])

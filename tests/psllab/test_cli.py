@@ -130,7 +130,7 @@ def test_records_are_merged(here):
     assert here("merge", "elsewhere", "--scale", "quick").out.startswith("0 records taken")
     assert here.grid("--minutes", "0").status == 0
     assert "holds no record" in one_line(here("merge", "nowhere", "--scale", "quick"))
-    assert "scale '../../x' is no name" in one_line(here("merge", "elsewhere", "--scale", "../../x"))
+    assert "unknown scale '../../x': choose one of quick." in one_line(here("merge", "elsewhere", "--scale", "../../x"))
 
 
 @pytest.mark.slow
@@ -218,10 +218,11 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     [
         (["fig9"], "unknown experiment 'fig9' at scale 'quick': choose one of fig."),
         (["fig", "--scale", "huge"], "unknown scale 'huge': choose one of quick."),
-        (["fig", "--params", "none.yaml"], "none.yaml is missing: run from the top of the repository."),
+        (["fig", "--params", "none.yaml"], "none.yaml is missing: run from the top of the repository, or name one."),
         (["fig", "--out", "params.yaml"], "cannot be written to"),
         (["fig", "--device", "tpu"], "tpu"),
         (["fig", "--out", ""], "out = '' is no folder"),
+        (["fig", "--params", "data"], "data cannot be read (Is a directory): name a YAML file."),
         (["fig", "--jobs", "0"], "jobs = 0 processes cannot run anything"),
         (["fig", "--jobs", "-1"], "jobs = -1 processes cannot run anything"),
         (["fig", "--minutes", "nan"], "--minutes nan is no length of time: give a number from 0."),
@@ -238,14 +239,14 @@ def test_arguments_that_are_wrong(here, arguments, sentence):
         ({"dataset": "tinny"}, "unknown data set 'tinny': choose one of digits"),
         ({"method": "bagde"}, "unknown method 'bagde'"),
         ({"recipe": {"lr": "1e-3"}}, "params.yaml: quick.fig: R: recipe.lr = '1e-3' must be a valid number"),
-        ({"initial": 3}, "initial = 3 labelled images are fewer than the 4 classes"),
+        ({"initial": 3}, "params.yaml: quick.fig: R: initial = 3 labelled images are fewer than the 4 classes"),
         ({"final": 31}, "final = 31 labelled images cannot be reached"),
     ],
 )
 def test_configs_that_are_wrong(here, config, sentence):
     here.params(**config)
     assert sentence in one_line(here.grid())
-    assert not here.runs.exists() or not list(here.runs.iterdir())
+    assert not here.runs.exists()
 
 
 def test_parameters_that_are_no_yaml(here):
@@ -271,6 +272,22 @@ def images(*shape):
 def test_data_sets_that_are_wrong(here, new_set, arrays, sentence):
     new_set(here.folder / "data" / "tiny", **arrays)
     assert sentence in one_line(here.grid())
+
+
+def test_numbers_and_scales_that_there_cannot_be(here):
+    for words, said in (
+        (
+            ["pack", "--scale", "quick", "--seeds", "-1"],
+            "argument --seeds: '-1' is none of the numbers from 1 to 1000000",
+        ),
+        (["cloud", "--store", "s", "--port", "99999"], "'99999' is none of the numbers from 1 to 65535"),
+        (["label", "data", "--port", "x"], "'x' is none of the numbers from 1 to 65535"),
+    ):
+        result = here(*words)
+        assert result.status == 2
+        assert said in result.err
+    assert one_line(here("merge", ".", "--scale", "huge")) == "pslcore: unknown scale 'huge': choose one of quick."
+    assert {path.name for path in here.folder.iterdir()} == {"data", "params.yaml", "out", "err"}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing"])

@@ -139,6 +139,12 @@ def test_a_score_that_is_no_number_is_refused():
         PSL().pick(query([0, 1, np.nan, 3, 4, 5, 6, 7]))
 
 
+@pytest.mark.parametrize("scores", [[0, 1], [0] * 9, [[0] * 8], 5.0, None])
+def test_scores_of_other_images_are_refused(scores):
+    with pytest.raises(ValueError, match=r"8 safe images have scores of the shape .*: give one each"):
+        PSL().pick(query(scores))
+
+
 # Study
 
 

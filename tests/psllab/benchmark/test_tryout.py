@@ -250,7 +250,12 @@ def test_from_a_file_to_a_verdict(made, here, capsys, monkeypatch):
         (MARGIN, ["--set", "bananas"], "--set bananas: write it as name=value."),
         (MARGIN, ["--experiment", "no"], "'no' is not published at 'little': choose one of fig."),
         (MARGIN, ["--with-rivals", "BADGE"], "'BADGE' is no published method of fig: choose from Random; Entropy."),
-        (MARGIN, ["--looks", "0"], "--looks 0 is no interim analysis"),
+        ("x = 1", ["--with-rivals", "Random;no"], "'no' is no published method of fig"),
+        ("x = 1", ["--looks", "0"], "--looks 0 is no interim analysis"),
+        ("x = 1", ["--looks", "9"], "--looks 9 is no interim analysis: give 1 to 2."),
+        ("x = 1", ["--jobs", "0"], "jobs = 0 processes cannot run anything"),
+        ("x = 1", ["--device", "tpu"], "unknown device 'tpu'"),
+        ("x = 1", ["--page", "none/x.html"], "none is no folder: make it, or name another place with --page."),
     ],
 )
 def test_what_cannot_be_tried_is_refused_and_touches_nothing(made, here, capsys, text, arguments, said):
@@ -345,6 +350,7 @@ def test_verify_what_is_not_there(here, capsys):
     for line, said in [
         (["verify", "0" * 16], "is neither a record's file nor the key of one"),
         (["verify", "no.json"], "there is no record no.json"),
+        (["verify", "nokey"], "'nokey' is no run: give a record's file, or a key of 16 hexadecimal digits."),
         (["verify"], "say which run"),
         (["verify", "x", "--cheapest"], "say which run"),
     ]:

@@ -86,6 +86,7 @@ def test_unknown_names(here, experiment, scale, sentence):
         (None, FileNotFoundError, r"params\.yaml is missing: run from the top of the repository"),
         ("scales: [", ValueError, r"params\.yaml cannot be read .*: mend that line"),
         ("", ValueError, r"params\.yaml: None must be a mapping of settings"),
+        ("scales: {q: {f: {seeds: 1, seeds: 2}}}", ValueError, r"'seeds' is written twice.* line 1.*: mend that line"),
         ("[1]", ValueError, r"params\.yaml: \[1\] must be a mapping of settings"),
         ("scale: quick", ValueError, r"params\.yaml: `scales` is missing"),
         ("scales: [quick]", ValueError, r"params\.yaml: scales = \['quick'\] must be a valid dictionary"),
