@@ -48,7 +48,7 @@ class Index:
         self._protect, self._protection = protect.but(by_hand=names), protection
         self._files: list[File] = []
         self._unseen: list[str] = []  # left out by their names, though rules name them
-        self._lost: set[str] = set()  # could not be decoded since the last look
+        self._lost: dict[str, str] = {}  # could not be decoded since the last look, and why
         self._seen: list[Seen] = []
         self._hidden: list[Seen] = []
         self._reasons: dict[Seen, str] = {}  # what rules alone say of what was seen
@@ -75,7 +75,7 @@ class Index:
         sizes = {file.stamp[0] for file in self._files if not file.reason}
         wanted = [file for file in self._files if file.path not in out and file.regular
                   and (not file.reason or file.stamp[0] < _LARGE or file.stamp[0] in sizes)]  # fmt: skip
-        self._lost = set()
+        self._lost = {}
         self._unseen = [file.path for file in self._files if file.reason and file.path not in out]
         found, lost = self._cache.look(wanted, _sidecars(self._files), progress)
         lost |= {file.path: file.reason for file in self._files if file.reason and not file.hidden}
@@ -111,14 +111,17 @@ class Index:
 
     def read(self, asked: Collection[Picture], pictures: Iterable[Picture], progress: Progress | None = None) -> None:
         """Decode pictures, and judge; those that cannot be decoded are left out from now on."""
-        lost = self._cache.read(self._folder, pictures, progress, self.outside())
-        self._lost |= lost.keys()
-        gone = [seen for seen in self._seen if seen.picture.path in lost]
-        why = {one.picture.path: lost[one.picture.path] for one in gone}
+        self.decode(pictures, progress)
+        gone = [seen for seen in self._seen if seen.picture.path in self._lost]
+        why = {one.picture.path: self._lost[one.picture.path] for one in gone}
         self.left_out = dict(sorted((self.left_out | why).items()))
-        self._seen = [seen for seen in self._seen if seen.picture.path not in lost]
+        self._seen = [seen for seen in self._seen if seen.picture.path not in self._lost]
         self._hidden += [replace(seen, hidden=True) for seen in gone if seen.picture.path in self._ruled]
         self._settle(asked)
+
+    def decode(self, pictures: Iterable[Picture], progress: Progress | None = None) -> None:
+        """Decode pictures, without judging yet."""
+        self._lost = self._lost | self._cache.read(self._folder, pictures, progress, self.outside())
 
     def compare(
         self, asked: Collection[Picture], pictures: list[Picture], more: list[Picture], progress: Progress | None = None

@@ -176,7 +176,7 @@ class OpenAlbum:
     def read(self, progress: Progress | None = None) -> None:
         """Decode the rest; may run in a thread while people label. What ``progress`` raises ends it."""
         self._alive()
-        self._cache.read(self.folder, self._index.unread(), progress, self._index.outside())
+        self._index.decode(self._index.unread(), progress)
 
     @property
     def uncompared(self) -> int:

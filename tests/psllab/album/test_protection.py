@@ -20,6 +20,7 @@ from psllab.album import (  # fmt: skip
     ProtectionWarning,
     ask_csv,
     ask_page,
+    cache,
     labels_csv,
     studio_tasks,
     suggestions_csv,
@@ -541,6 +542,29 @@ def test_suggestions_are_made_of_what_was_compared(tmp_path, planted, monkeypatc
         case.happens()
         album.refresh()
         assert case.secret[0][0] not in "".join(one.picture.path for one in album.suggestions())
+
+
+def test_what_cannot_be_read_for_once_is_read_the_next_time(tmp_path, planted, monkeypatch):
+    case = Saved_again(tmp_path / "photos", planted)
+    case.happens()
+    path, decoded = next(case.folder.glob("beach/*")), cache._decoded
+
+    def broken(real, *given):
+        return (
+            (None, b"", b"", "it cannot be read (Input/output error)") if real == str(path) else decoded(real, *given)
+        )
+
+    monkeypatch.setattr(cache, "_decoded", broken)
+    monkeypatch.setattr("psllab.album.index._FEW", 0)
+    with Album(case.folder, CLASSES, {"folders": ["beach"]}, learning=QUICK) as album:
+        album.read()
+        assert album.uncompared == 0  # nobody waits for it for ever
+        assert len(album.next(2)) == 2
+        assert album.left_out[path.relative_to(case.folder).as_posix()] == "it cannot be read (Input/output error)"
+        assert "1 protected ones cannot be decoded" in "\n".join(album.preview().notices)
+        monkeypatch.undo()
+        album.refresh()
+        assert len(album.preview().held_back) == 4
 
 
 def test_pipes_and_programs_among_the_files(tmp_path, planted, monkeypatch):

@@ -107,7 +107,7 @@ def test_bad_rules_are_one_sentence(rule, told):
         ("places: [{lat: 52,52, lon: 13,40, km: 5}]", r"52 is no name .* a point \(0.5\), not a comma"),
         ("places: [{lat: 52,5, lon: 13,5, km: 5}]", r"'5' is written twice.* a point \(0.5\)"),
         ("places: {1: 2}", "1 is no name"),
-        ("folders: [a]\nfolders: [b]", "line 1 .* 'folders' is written twice"),  # the first would be lost silently
+        ("folders: [a]\nfolders: [b]", "line 2 .* 'folders' is written twice"),  # the first would be lost silently
         ("dates: [", "line 1 is no YAML"),
         ("dates: [{first: 2024-02-30, last: 2024-03-01}]", "day is out of range"),
         ("everything: !!bool maybe", "no YAML"),
