@@ -188,7 +188,8 @@ class Index:
         self.pictures = [seen.picture for seen in self._seen]
         self._numbers = {picture.path: number for number, picture in enumerate(self.pictures)}
         self._undecoded = len(self._unread())
-        self.protected, self.near_copies, self.earlier = {}, {}, []
+        self.protected = dict.fromkeys(range(len(self.pictures)), "it was not judged yet")  # were this to fail
+        self.near_copies, self.earlier = {}, []
         self.place(asked)
         if not self.pictures:
             more = f" ({len(self.left_out)} files are left out)" if self.left_out else ""

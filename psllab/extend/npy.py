@@ -58,10 +58,12 @@ def read(folder: Path) -> Parts:
         splits[split] = images, _labels(labels, paths[-1])
     names = folder / "names.txt"
     try:
-        listed = names.read_text(encoding="utf-8-sig").split("\n") if names.exists() else None
+        listed = names.read_text(encoding="utf-8-sig").rstrip().split("\n") if names.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{names} cannot be read as text ({error}): save it in UTF-8.") from error
-    classes = None if listed is None else [name.strip() for name in listed if name.strip()]
+    classes = None if listed is None else [name.strip() for name in listed]
+    if classes and not all(classes):
+        raise ValueError(f"{names}, line {classes.index('') + 1} is empty: name a class on each line, from label 0 on.")
     if classes is not None and len(set(classes)) < len(classes):
         raise ValueError(f"{names} holds a name twice: give each class a name of its own.")
     return {

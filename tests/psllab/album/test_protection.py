@@ -504,6 +504,22 @@ def test_where_all_become_protected_nothing_is_asked_taken_or_written(tmp_path, 
         assert album.waiting == first
 
 
+def test_where_judging_fails_nothing_is_asked(tmp_path, planted, monkeypatch):
+    case = Rules_misspelt_later(tmp_path / "photos", planted)
+
+    def full(*_):
+        raise OSError("the disk is full")
+
+    with Album(case.folder, CLASSES, case.protect, learning=QUICK) as album:
+        case.plant("private/NAME.png")
+        monkeypatch.setattr("psllab.album.copies.Copies.add", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            album.refresh()
+        assert not album.preview().safe
+        with pytest.raises(ValueError, match="0 pictures are left"):
+            album.next(1)
+
+
 def test_what_may_not_be_asked_about_is_in_no_file(tmp_path, planted):
     case = Renamed(tmp_path / "photos", planted)
     with Album(case.folder, CLASSES, learning=QUICK) as album:

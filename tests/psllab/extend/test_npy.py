@@ -77,6 +77,9 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path):
     save(tmp_path / "a", images, labels, ["x", "x"], split="test")
     with pytest.raises(ValueError, match=r"names\.txt holds a name twice"):
         npy.read(tmp_path / "a")
+    save(tmp_path / "a", images, labels, ["x", "", "z"], split="test")
+    with pytest.raises(ValueError, match=r"names\.txt, line 2 is empty: name a class on each line"):
+        npy.read(tmp_path / "a")
     np.save(tmp_path / "a" / "train-labels.npy", np.array([{}] * 9), allow_pickle=True)
     with pytest.raises(ValueError, match=r"train-labels\.npy is damaged or no \.npy file"):
         data.load("a", tmp_path)
