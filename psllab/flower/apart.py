@@ -92,7 +92,9 @@ def own(name: str, root: str | Path, shape: Sequence[int]) -> tuple[Dataset, Pla
     for row, file in enumerate(files):
         for place in (path := PurePosixPath(_plain(file)), *path.parents):
             places[str(place)].append(row)
-    return dataset, places | {_plain(file): [] for file in packed.index_of(folder).left_out or ()}
+    # A folder that is left out leads to others, by a link: whoever lists it means pictures that have another path here.
+    out = [file for file in packed.index_of(folder).left_out or () if not (Path(root) / base / file).is_dir()]
+    return dataset, places | {_plain(file): [] for file in out}
 
 
 def _plain(file: str) -> str:

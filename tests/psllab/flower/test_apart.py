@@ -179,9 +179,11 @@ def test_pictures_in_folders_take_part_and_those_that_a_list_names_stay(albums):
         assert not set(site.session.client.pools.labelled) & set(site.session.client.pools.protected)
 
 
-@pytest.mark.parametrize("line", ["train/ant/gone.png", "train/an", "ant", "../mine/train", "60", "test/ant"])
+@pytest.mark.parametrize("line", ["train/ant/gone.png", "train/an", "ant", "../mine/train", "60", "test/ant",
+                                  "train/ant/up"])  # fmt: skip
 def test_a_line_that_is_no_training_picture_is_refused(albums, line):
     home, _ = albums
+    (home / "home0" / "mine" / "train" / "ant" / "up").symlink_to("../../train/ant")  # a way to what was seen already
     own = node(home, 0)
     dataset, places = apart.own("mine", own["root"], [3, 8, 8])
     (home / "home0" / "kept.txt").write_text(line)
