@@ -139,9 +139,9 @@ class Protect(Settings):
 
     def idle(self, pictures: list[Seen]) -> list[str]:
         """Rules that fit no picture, as they were written: perhaps misspelt."""
-        given = [({"folders": (word,)}, word) for word in self.folders]
-        given += [({"patterns": (word,)}, word) for word in self.patterns]
-        unused = [word for rule, word in given if not any(Protect.of(rule).route(one.routes) for one in pictures)]
+        given = [(Protect(folders=(word,)), word) for word in self.folders]
+        given += [(Protect(patterns=(word,)), word) for word in self.patterns]
+        unused = [word for rule, word in given if not any(rule.route(one.routes) for one in pictures)]
         unused += [f"{s.first} to {s.last}" for s in self.dates if not any(s.holds(one.taken) for one in pictures)]
         for place in self.places:
             if not any(place.holds(one.taken) for one in pictures):
@@ -191,6 +191,8 @@ def rules(given: "Protect | dict[str, Any] | str | Iterable[str]") -> Protect:
 
 def plain(text: str) -> str:
     """Text in one case and one way of coding: file systems differ in both."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
