@@ -303,6 +303,8 @@ def pack(scale: str, out: str | Path = "outputs", seeds: int | None = None) -> i
         If a file or the archive is damaged; then nothing is changed.
     """
     folder = runs_folder(out, scale)
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"{folder} holds no record (<key>.json): run something first.")
     with packed.alone(folder):  # of two at once the second would write what the first had not added yet
         content = {part: dict(archive.sealed(part)) for part in archive.parts(folder)}
         files: dict[Path, list[tuple[Path, os.stat_result]]] = {}

@@ -286,6 +286,7 @@ def test_numbers_and_scales_that_there_cannot_be(here):
         result = here(*words)
         assert result.status == 2
         assert said in result.err
+    assert "none/quick/runs holds no record" in one_line(here("pack", "--scale", "quick", "--out", "none"))
     assert one_line(here("merge", ".", "--scale", "huge")) == "pslcore: unknown scale 'huge': choose one of quick."
     assert {path.name for path in here.folder.iterdir()} == {"data", "params.yaml", "out", "err"}
 
