@@ -91,6 +91,9 @@ class RemoteCloud(Cloud):
         except Refused as error:
             if error.status != 404:
                 raise
+        except (ValueError, KeyError, TypeError):
+            told = "does not say what it holds of the album"
+            raise Refused(f"{self._link.url} {told}: is it a server of `pslcore cloud`?") from None
 
     def _send(self, message: messages.Message, **arrays: np.ndarray) -> str:
         """Have the server receive a message, if it has not; its name."""
@@ -106,12 +109,18 @@ class RemoteCloud(Cloud):
             self._held.add(name)
         return name
 
-    def _ask(self, method: str, what: str, kind: str, question: Question | Exam | None = None) -> messages.Arrays:
+    def _ask(
+        self, method: str, what: str, kind: str, question: Question | Exam | None = None, wanted: tuple[str, ...] = ()
+    ) -> messages.Arrays:  # fmt: skip
+        """What it answers; with the arrays ``wanted``, if some are."""
         body = question.model_dump_json().encode() if question else b""
         path = f"/albums/{self._album}/orders/{self._ordered}/{what}"
         reply = self._link.send(method, path, self.ledger, kind, body)
         self._seal = reply.headers.get("log-head", "")
-        return messages.arrays_of(reply.content, finite=False)  # of a training that diverges they are not
+        found = messages.arrays_of(reply.content, finite=False)  # of a training that diverges they are not
+        if wanted and found.keys() != set(wanted):
+            raise Refused(f"{self._link.url} sent other arrays as {kind} than {', '.join(wanted)}.")
+        return found
 
     # The door
 
@@ -198,6 +207,8 @@ class RemoteCloud(Cloud):
     def _fetch(self, epoch: int) -> None:
         """The lessons from that epoch on that are there; waits for one at least."""
         told = self._ask("GET", f"epochs/{epoch}", "logits")
+        if told.keys() != set(map(str, range(len(told)))) or (self._order.taught and not told):
+            raise Refused(f"{self._link.url} sent no logits of epoch {epoch}.")
         self._lessons = {epoch + number: told[str(number)] for number in range(len(told))}
         wanted = sum(map(len, self._plans[epoch])) if self._order.taught else 0
         for lesson in self._lessons.values():
@@ -237,7 +248,7 @@ class RemoteCloud(Cloud):
 
     def head(self) -> tuple[np.ndarray, np.ndarray]:
         """As ``Cloud.head``."""
-        told = self._ask("GET", "head", "last layer")
+        told = self._ask("GET", "head", "last layer", wanted=("weight", "bias"))
         weight, bias = told["weight"], told["bias"]
         self.ledger.enter("down: weights of the last layer", len(weight), weight.nbytes + bias.nbytes)
         return weight, bias
@@ -249,7 +260,7 @@ class RemoteCloud(Cloud):
             self._send(Pictures(kind="test"), images=images[part], labels=np.asarray(labels[part]))
             for part in messages.parts(images)
         ]
-        matrix = self._ask("POST", "exam", "metrics", Exam(test=names))["matrix"]
+        matrix = self._ask("POST", "exam", "metrics", Exam(test=names), ("matrix",))["matrix"]
         if matrix.shape != (num_classes, num_classes) or matrix.dtype != np.int64:
             raise Refused(
                 f"{self._link.url} sent a confusion matrix of shape {matrix.shape}, not of {num_classes} classes."

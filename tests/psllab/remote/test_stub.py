@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -63,6 +64,17 @@ def test_other_settings_cross_as_well(server, tiny, root, changes):
     config = tiny(**changes)
     there = runs.run(config, root, None, "cpu", None, stub.Remote(server.link()))
     assert said(there) == said(runs.run(config, root, None, "cpu"))
+
+
+@pytest.mark.parametrize("method", ["psl", "badge"])
+@pytest.mark.parametrize("sent", [{}, {"x": np.zeros((4, 4), np.float32)}])
+def test_a_server_that_sends_something_else_is_one_sentence(server, tiny, root, monkeypatch, method, sent):
+    monkeypatch.setattr(stub.messages, "arrays_of", lambda *_, **__: sent)
+    with pytest.raises(stub.Refused, match=r"sent no logits of epoch 0|sent other arrays as metrics than matrix"):
+        runs.run(tiny(method=method), root, None, "cpu", None, stub.Remote(server.link()))
+    monkeypatch.setattr(link.Link, "send", lambda *_: SimpleNamespace(json=lambda: ["held"]))
+    with pytest.raises(stub.Refused, match="does not say what it holds of the album: is it a server"):
+        runs.run(tiny(method=method), root, None, "cpu", None, stub.Remote(server.link()))
 
 
 def test_the_command_line_takes_a_server_for_runs_and_none_for_federations(server, root, settings_of_tiny, tmp_path):
@@ -272,6 +284,7 @@ def test_what_is_forgotten_cannot_be_trained_and_the_chain_stays(copy):
 CLIENT = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from pslcore import runs
 from psllab.remote import link, stub
 config, root, folder, way = eval(sys.argv[1])
