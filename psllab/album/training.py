@@ -183,6 +183,8 @@ def train(
         If ``stop`` said so.
     FloatingPointError
         If the training diverged.
+    ValueError
+        If a server sends weights of another network.
     """
     device, config = prepare_process(learning.device), learning.config()
     recipe = config.recipe.on(device)
@@ -206,6 +208,10 @@ def train(
     session.train(Watched(learner, epoch=after), cycle)
     # Down come the task learner's weights, so that no picture has to go up to be answered for.
     weights = {name.removeprefix("0."): tensor for name, tensor in session.cloud.weights().items()}
+    try:
+        TaskLearner(learning, len(classes), weights)
+    except (RuntimeError, StopIteration, IndexError):
+        raise ValueError(f"what came down are no weights of {learning.teacher}: nothing was learned.") from None
     n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     session.cloud.ledger.enter("down: the task learner's weights", 1, n_bytes)
     ranking = np.empty(0, np.int64)

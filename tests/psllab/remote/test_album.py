@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import httpx
 import pytest
+import torch
 import wire
 
 from psllab.album import Album
-from psllab.remote import replay
+from psllab.remote import replay, stub
 from psllab.remote.log import Log
 
 LEARNING = {"size": 8, "recipe": {"epochs": 1, "batch_size": 8, "lr": 0.05, "padding": 1}}
@@ -42,6 +43,21 @@ def test_rounds_are_those_of_an_album_alone(server, folder, tmp_path, labelled, 
     images = b"".join(path.read_bytes() for path in there.rglob("*.safetensors"))
     assert images
     assert b"28.png" not in images
+
+
+@pytest.mark.parametrize("sent", [{}, {"0 conv.weight": torch.zeros(3, 3)}, {"0 x": torch.zeros(1)}])
+def test_weights_of_another_network_are_not_kept(server, folder, tmp_path, labelled, monkeypatch, sent):
+    monkeypatch.setenv("PSLCORE_TOKEN", server.tokens["bob"])
+    monkeypatch.setenv("PSLCORE_CERTIFICATE", str(server.certificate))
+    given = {"classes": ("red", "green", "blue"), "learning": LEARNING, "cloud": server.url, "warn": False}
+    with Album(folder, out=tmp_path / "out", **given) as album:
+        labelled(album, 6)
+        with monkeypatch.context() as patch:
+            patch.setattr(stub.RemoteCloud, "weights", lambda _: {name.partition(" ")[2]: one for name, one in sent.items()})
+            with pytest.raises(ValueError, match="what came down are no weights of resnet8: nothing was learned"):
+                album.train()
+        assert album.report().rounds == 0
+        assert album.train().rounds == 1
 
 
 def test_without_a_token_the_album_says_so(folder, tmp_path, monkeypatch):
