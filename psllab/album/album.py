@@ -134,8 +134,8 @@ class Album(Labelling):
         learner, index = self.task_learner(), self._index
         if learner is None:
             return []
-        if self.unread:  # what cannot be decoded, or resembles a protected one, is found now
-            index.read(self._state.asked, index.unread())
+        if unread := index.unread():  # what cannot be decoded, or resembles a protected one, is found now
+            index.read(self._state.asked, unread)
             self._rewrite()
         out = {index.at[key] for key in self._state.answers() if key in index.at}
         rest = [n for n in range(len(index.pictures)) if n not in out and (protected or n not in index.protected)]

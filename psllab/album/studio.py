@@ -53,9 +53,7 @@ def studio_tasks(album: Album, pictures: list[Picture], path: str | Path | None 
     """
     written.check(album, pictures)
     alone = path is not None and Path(path).suffix.lower() == ".json"
-    root = album.home / "label-studio" if path is None or alone else Path(path).resolve()
-    if root.is_relative_to(album.folder):
-        raise ValueError(f"{root} lies in the folder of pictures, which stays as it is: choose another.")
+    root = written.outside(album, album.home / "label-studio" if path is None or alone else path)
     tasks = Path(path) if alone and path is not None else root / "tasks.json"
     folder = root / "pictures"
     folder.mkdir(parents=True, exist_ok=True)

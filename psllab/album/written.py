@@ -30,18 +30,18 @@ _COPY = re.compile(r"([0-9a-f]{64})\.jpg")
 _FIGURE = re.compile(r'<figure\b.*?data-file="([^"]*)" data-content="([0-9a-f]*)".*?</figure>\n?', re.DOTALL)
 
 
-def note(album: "OpenAlbum", path: str | Path, kind: Kind) -> Path:
-    """Keep in the journal that a file or folder is about to be written; gives its path.
-
-    Raises
-    ------
-    ValueError
-        If it lies in the folder of pictures.
-    """
-    album._alive()
+def outside(album: "OpenAlbum", path: str | Path) -> Path:
+    """A path, resolved; ``ValueError`` if it lies in the folder of pictures."""
     path = Path(path).resolve()
     if path.is_relative_to(album.folder):
         raise ValueError(f"{path} lies in the folder of pictures, which stays as it is: choose another.")
+    return path
+
+
+def note(album: "OpenAlbum", path: str | Path, kind: Kind) -> Path:
+    """Keep in the journal that a file or folder is about to be written; gives its path, see ``outside``."""
+    album._alive()
+    path = outside(album, path)
     name = str(path.relative_to(album.home)) if path.is_relative_to(album.home) else str(path)
     if _known(album).get(name) != kind:  # what was ever written stays known, were it moved away and back
         album._journal.add("wrote", path=name, kind=kind)
@@ -87,10 +87,10 @@ def refresh_written(album: "OpenAlbum") -> list[str]:
         A sentence for each file that was changed, or that should be and could not.
     """
     album._alive()
-    may, notices = shows(album), []
-    for name, kind in _known(album).items():
+    may, notices, known = shows(album), [], _known(album)
+    _sweep(album, known)
+    for name, kind in known.items():
         path = album.home / name
-        unfinished(path, kind)
         if not path.exists():
             continue
         try:
@@ -125,13 +125,14 @@ def building(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.new")
 
 
-def unfinished(path: Path, kind: Kind) -> None:
-    """Remove what a killed process left beside a file or tree of ours."""
-    if kind == "tree":
-        shutil.rmtree(building(path), ignore_errors=True)
-    elif path.parent.is_dir():
-        with suppress(OSError):
-            records.prepare(path.parent)
+def _sweep(album: "OpenAlbum", known: dict[str, Kind]) -> None:
+    """Remove what a killed process left beside files and trees of ours; the album's home is swept as it is opened."""
+    for name in (name for name, kind in known.items() if kind == "tree"):
+        shutil.rmtree(building(album.home / name), ignore_errors=True)
+    for folder in {(album.home / name).parent for name in known} - {album.home}:
+        if folder.is_dir():
+            with suppress(OSError):
+                records.prepare(folder)
 
 
 def _known(album: "OpenAlbum") -> dict[str, Kind]:
