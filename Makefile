@@ -1,6 +1,6 @@
 # make repro   the whole paper at the scale that params.yaml names, from nothing to outputs/<scale>/report.html;
-#              make repro SCALE=laptop names another scale there first; make repro CLUSTER=tcp://HOST:PORT runs on the
-#              workers of a Dask cluster (docs/batch.md)
+#              make repro SCALE=laptop names another scale there first, make repro SEEDS=20 the seeds to stop at;
+#              make repro CLUSTER=tcp://HOST:PORT runs on the workers of a Dask cluster (docs/batch.md)
 # make report  that page from the records that are there, without running anything (make report SCALE=laptop)
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
@@ -55,10 +55,14 @@ ifdef SCALE
 	@grep -q '^  $(SCALE):$$' params.yaml || { echo "params.yaml has no scale '$(SCALE)': name one of its sections." >&2; exit 2; }
 	@sed 's/^scale: .*/scale: $(SCALE)/' params.yaml > params.new && mv params.new params.yaml
 endif
-	@PSL_LAST=here dvc repro
+ifdef SEEDS
+	@sed 's/^seeds: [^ ]*/seeds: $(SEEDS)/' params.yaml > params.new && mv params.new params.yaml
+endif
 	@scale=$$(sed -n 's/^scale: *\([^ ]*\).*/\1/p' params.yaml); page=outputs/$$scale/report.html; \
-	{ test -e $$page || PSL_LAST=here dvc repro --force --single-item report; } && \
-	echo && python tools/machine.py --compare $$scale && echo "The page: $$page"
+	if python tools/stage.py lacking $$scale; then \
+		PSL_LAST=here dvc repro && { test -e $$page || PSL_LAST=here dvc repro --force --single-item report; } && \
+		echo && python tools/machine.py --compare $$scale && echo "The page: $$page"; \
+	else python -m pslcore grid all --scale $$scale && python tools/page.py $$scale; fi
 
 report: env
 	@python tools/page.py $(SCALE)

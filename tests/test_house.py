@@ -208,7 +208,7 @@ def test_the_pipeline_is_no_longer_than_a_page(pipeline):
     assert set(paths(runs.deps[:2], folder)) == {"pslcore", "psllab/grid"}
     # Without an output a clone, which has the lock, would pass it over.
     assert paths(runs.outs, folder) == {f"outputs/{scale}/runs.json"}
-    assert [dep.params for dep in runs.deps[2:]] == [[f"scales.{scale}"]]
+    assert [dep.params for dep in runs.deps[2:]] == [["seeds", f"scales.{scale}"]]
     for stage in stages:
         if stage is runs:
             continue
@@ -227,6 +227,9 @@ def test_every_parameter_of_a_stage_is_there(pipeline):
     for stage in stages:
         for dep in stage.deps if stage.name != "runs" else ():
             for name in dep.params if isinstance(dep, ParamsDependency) else ():
+                if name == "seeds":
+                    assert name in PARAMS
+                    continue
                 top, within, section = name.split(".")
                 assert (top, within) == ("scales", scale)
                 assert section in PARAMS["scales"][scale], (stage.addressing, name)

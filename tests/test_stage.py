@@ -73,8 +73,10 @@ def test_one_line_on_a_terminal_nothing_elsewhere(file):
     assert pipe.getvalue() == ""
 
 
-def test_make_repro_sets_the_scale_runs_the_pipeline_and_names_the_page(tmp_path):
-    text = "# a word\nscale: quick  \n\nscales:\n  quick:\n    base: {}\n  laptop:\n    base: {}\n"
+def test_make_repro_sets_scale_and_seeds_runs_the_pipeline_and_names_the_page(tmp_path):
+    text = (
+        "# a word\nscale: quick  \nseeds: 200  # at most\n\nscales:\n  quick:\n    base: {}\n  laptop:\n    base: {}\n"
+    )
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "bin").mkdir()
     for name in ("dvc", "python"):  # tell what they were called with
@@ -101,13 +103,37 @@ def test_make_repro_sets_the_scale_runs_the_pipeline_and_names_the_page(tmp_path
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.returncode, [line for line in done.stdout.splitlines() if line], done.stderr
 
-    again, compared = "dvc repro --force --single-item report", "python tools/machine.py --compare"
-    assert repro()[:2] == (0, ["dvc repro", again, f"{compared} quick", "The page: outputs/quick/report.html"])
+    asked, again = "python tools/stage.py lacking", "dvc repro --force --single-item report"
+    compared, page = "python tools/machine.py --compare", "The page: outputs/"
+    assert repro()[:2] == (
+        0, [f"{asked} quick", "dvc repro", again, f"{compared} quick", f"{page}quick/report.html"]
+    )  # fmt: skip
     assert (tmp_path / "params.yaml").read_text() == text
     (tmp_path / "outputs/laptop").mkdir(parents=True)
     (tmp_path / "outputs/laptop/report.html").touch()
-    assert repro("SCALE=laptop")[1] == ["dvc repro", f"{compared} laptop", "The page: outputs/laptop/report.html"]
-    assert (tmp_path / "params.yaml").read_text() == text.replace("scale: quick  ", "scale: laptop")
+    assert repro("SCALE=laptop")[1] == [
+        f"{asked} laptop", "dvc repro", f"{compared} laptop", f"{page}laptop/report.html"
+    ]  # fmt: skip
+    text = text.replace("scale: quick  ", "scale: laptop")
+    assert (tmp_path / "params.yaml").read_text() == text
+    assert repro("SEEDS=20")[0] == 0
+    assert (tmp_path / "params.yaml").read_text() == text.replace("seeds: 200", "seeds: 20")
     status, said, error = repro("SCALE=base")
     assert (status, said) == (2, [])
     assert "params.yaml has no scale 'base': name one of its sections" in error
+    (tmp_path / "bin/python").write_text('#!/bin/sh\necho python "$@"\n[ $2 != lacking ]\n')
+    assert repro()[:2] == (
+        0, [f"{asked} laptop", "python -m pslcore grid all --scale laptop", "python tools/page.py laptop"]
+    )  # fmt: skip
+
+
+def test_a_scale_without_all_experiments_is_kept_from_the_pipeline(monkeypatch, capsys):
+    monkeypatch.chdir(TOOLS.parent)
+    for scale in ("quick", "laptop", "paper"):
+        assert stage.main(["lacking", scale]) == 0
+    assert capsys.readouterr().err == ""
+    assert stage.main(["lacking", "features"]) == 1
+    lacks = "Scale features has no fig4a, fig4b, fig8_dirichlet, table2: "
+    assert capsys.readouterr().err == f"{lacks}`make repro` makes its runs and its page without dvc.\n"
+    assert stage.main(["runs", "small"]) == 1  # before hours of runs that end in dvc's refusal
+    assert "Scale small has no fig3a_low, fig3d, fig3e, fig3f, …: " in capsys.readouterr().err

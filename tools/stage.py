@@ -1,7 +1,7 @@
 """A stage of the pipeline: papermill runs a notebook, and the terminal says how far it is.
 
 ``python tools/stage.py notebooks/some.ipynb outputs/quick/notebooks/some.ipynb -y "{scale: quick}"``, as for papermill;
-``python tools/stage.py runs quick`` makes all runs of a scale.
+``python tools/stage.py runs quick`` makes all runs of a scale; ``lacking quick`` says what keeps it from the pipeline.
 """
 
 import argparse
@@ -17,10 +17,14 @@ from pathlib import Path
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebook", help="or `runs`")
-    parser.add_argument("output", help="the executed notebook; of `runs` the scale")
+    parser.add_argument("notebook", help="or `runs`, `lacking`")
+    parser.add_argument("output", help="the executed notebook; of `runs` and `lacking` the scale")
     parser.add_argument("-y", "--parameters", default="{}", help="YAML")
     options = parser.parse_args(arguments)
+    if lacks := lacking(options.output) if options.notebook in ("runs", "lacking") else "":
+        print(lacks, file=sys.stderr)
+    if lacks or options.notebook == "lacking":
+        return bool(lacks)
     with tempfile.TemporaryDirectory(prefix="psl-") as private:
         os.environ["PSL_PROGRESS"] = f"{private}/progress"
         os.environ["JUPYTER_RUNTIME_DIR"] = private  # sockets' paths must be short, and nobody else may look into it
@@ -32,6 +36,22 @@ def main(arguments: list[str]) -> int:
     if Path(options.notebook).stem == "report" and sys.stderr.isatty() and "PSL_LAST" not in os.environ:
         print(f"The page: {page}", file=sys.stderr)
     return 0
+
+
+def lacking(scale: str) -> str:
+    """A sentence, if the pipeline has stages of experiments that the scale does not have."""
+    import yaml
+
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values()
+    followed = [
+        name.replace("${item}", item).split(".")[2]
+        for stage in stages for item in stage.get("foreach", [""]) for name in stage.get("do", stage).get("params", ())
+        if name.startswith("scales.${scale}.")
+    ]  # fmt: skip
+    there = yaml.safe_load(Path("params.yaml").read_text())["scales"].get(scale, {})
+    lacks = [name for name in dict.fromkeys(followed) if name not in there]
+    some = ", ".join([*lacks[:4], *["…"] * (len(lacks) > 4)])
+    return f"Scale {scale} has no {some}: `make repro` makes its runs and its page without dvc." if lacks else ""
 
 
 def run_all(scale: str) -> int:

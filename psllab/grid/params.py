@@ -80,7 +80,7 @@ class Experiment(Settings):
     methods : dict
         The label of each curve, and what is its own: ``method`` and ``options`` at least.
     seeds : int
-        Runs of each method, with the seeds from 0.
+        Runs of each method, with the seeds from 0; fewer if the ``seeds`` at the top of the file are.
     ceiling : bool
         One more run a seed, ``all safe images labelled``: the task learner on all that may leave the client.
     """
@@ -115,9 +115,13 @@ def top() -> Path:
 
 
 class Scales(Settings):
-    """The file: the ``scale`` in use, and of each scale its ``base`` and its experiments."""
+    """The file: the ``scale`` in use, and of each scale its ``base`` and its experiments.
+
+    ``seeds`` cuts every experiment to its first ones, so that a scale can be stopped at an interim analysis.
+    """
 
     scale: Name = "quick"
+    seeds: Whole | None = Field(default=None, ge=1)
     scales: dict[Name, dict[Name, Any]] = Field(min_length=1)
 
 
@@ -129,6 +133,10 @@ def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
     FileNotFoundError, ValueError
         If the file is missing or not what it should be.
     """
+    return _content(params).scales
+
+
+def _content(params: str | Path) -> Scales:
     try:
         content = deepcopy(_parsed(Path(params).read_text("utf-8")))  # whoever has it may change it
     except FileNotFoundError as error:
@@ -138,7 +146,7 @@ def scales(params: str | Path = "params.yaml") -> dict[str, dict[str, Any]]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{params} cannot be read ({' '.join(str(error).split())}): mend that line.") from error
     try:
-        return Scales.of(content).scales
+        return Scales.of(content)
     except ValueError as error:
         raise ValueError(f"{params}: {error}") from None
 
@@ -224,9 +232,8 @@ def cells(experiment: str, scale: str, params: str | Path = "params.yaml") -> li
     except ValueError as error:
         raise ValueError(f"{params}: {scale}.{experiment}: {label}: {error}") from None
     # A curve is checked once: nothing but the seed is another in its other runs.
-    return [
-        Cell(label, config.model_copy(update={"seed": seed})) for seed in range(said.seeds) for label, config in curves
-    ]
+    seeds = range(said.seeds)[: _content(params).seeds]
+    return [Cell(label, config.model_copy(update={"seed": seed})) for seed in seeds for label, config in curves]
 
 
 def _ceiling(shared: Mapping[str, Any]) -> Config:

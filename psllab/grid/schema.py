@@ -43,6 +43,7 @@ def json_schema() -> dict[str, Any]:
         "required": ["scales"],
         "properties": {
             "scale": {"type": "string", "description": "The scale that `dvc repro` works at."},
+            "seeds": {"type": "integer", "minimum": 1, "description": "The most seeds that an experiment runs."},
             "scales": {"type": "object", "additionalProperties": {
                 "type": "object", "properties": {BASE: {"$ref": "#/$defs/Shared"}, LOOKS: interim},
                 "additionalProperties": {"$ref": "#/$defs/Experiment"},

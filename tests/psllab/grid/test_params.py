@@ -90,7 +90,11 @@ def test_unknown_names(here, experiment, scale, sentence):
         ("[1]", ValueError, r"params\.yaml: \[1\] must be a mapping of settings"),
         ("scale: quick", ValueError, r"params\.yaml: `scales` is missing"),
         ("scales: [quick]", ValueError, r"params\.yaml: scales = \['quick'\] must be a valid dictionary"),
-        ("{scales: {quick: {fig: {}}}, more: 3}", ValueError, "unknown setting 'more': choose from scale, scales"),
+        (
+            "{scales: {quick: {fig: {}}}, more: 3}",
+            ValueError,
+            "unknown setting 'more': choose from scale, seeds, scales",
+        ),
         ("scales: {../x: {fig: {}}}", ValueError, "is no name"),
         ("scales: {quick: {a/b: {}}}", ValueError, "is no name"),
         ("scales: {quick: }", ValueError, r"params\.yaml: scales.quick = None must be a valid dictionary"),
@@ -156,6 +160,17 @@ def test_a_parameter_file_that_is_none(here, text, error, sentence):
 
 
 # Looks and the ceiling
+
+
+def test_every_experiment_stops_at_the_seeds_of_the_file(here):
+    content = yaml.safe_load(here.params_file.read_text())
+    for most, kept in ((1, [0, 0]), (2, [0, 0, 1, 1]), (3, [0, 0, 1, 1])):
+        here.params_file.write_text(yaml.safe_dump(content | {"seeds": most}))
+        assert [cell.config.seed for cell in params.cells("fig", "quick", here.params_file)] == kept
+    for wrong in (0, -1, "two", 1.5, True):
+        here.params_file.write_text(yaml.safe_dump(content | {"seeds": wrong}))
+        with pytest.raises(ValueError, match=rf"params\.yaml: seeds = {wrong!r} "):
+            params.cells("fig", "quick", here.params_file)
 
 
 def test_looks_are_of_a_scale_and_no_experiment(here):
