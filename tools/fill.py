@@ -11,7 +11,7 @@ Nothing is run; ``--pictures`` draws the figures anew as well (kaleido, which ne
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -67,11 +67,11 @@ def none(scale: str, *experiments: str) -> str:
     return f"*Nothing of {', '.join(experiments)} at `{scale}` has been run yet.*\n"
 
 
-def _opening(page: Path, results: grid.Results, name: str, shows: str) -> list[str]:
+def _opening(page: Path, shown: Sequence[grid.Results], name: str, shows: str) -> list[str]:
     """Picture and protocol."""
-    picture = _picture(results.scale, name)
+    picture = _picture(shown[0].scale, name)
     parts = [f"![{shows}, {name}]({_relative(picture, page)})\n"] if picture.exists() else []
-    return [*parts, f"{protocol(results)} {figures.provenance(results)}\n"]
+    return [*parts, f"{protocol(shown[0])} {figures.provenance(*shown)}\n"]
 
 
 def curves(page: Path, scale: str, experiment: str, shows: str = "accuracy against labels") -> str:
@@ -79,7 +79,7 @@ def curves(page: Path, scale: str, experiment: str, shows: str = "accuracy again
     results = collected(scale, experiment)
     if not results.runs:
         return none(scale, experiment)
-    parts = [*_opening(page, results, experiment, shows), markdown(figures.summary(results))]
+    parts = [*_opening(page, [results], experiment, shows), markdown(figures.summary(results))]
     if len({cell.label for cell, _ in results.runs}) > 1:
         parts.append(markdown(figures.paired_tests(results)))
     room = ceiling.headroom(results)
@@ -116,7 +116,7 @@ def summary(page: Path, scale: str, experiment: str) -> str:
     results = collected(scale, experiment)
     if not results.runs:
         return none(scale, experiment)
-    opening = _opening(page, results, experiment, "accuracy against labels")
+    opening = _opening(page, [results], experiment, "accuracy against labels")
     return "\n".join([*opening, markdown(figures.summary(results))])
 
 
@@ -125,7 +125,7 @@ def groups(page: Path, scale: str, experiment: str) -> str:
     results = collected(scale, experiment)
     if not results.runs:
         return none(scale, experiment)
-    opening = _opening(page, results, experiment, "test images by discrepancy, with and without consensus")
+    opening = _opening(page, [results], experiment, "test images by discrepancy, with and without consensus")
     return "\n".join([*opening, markdown(consensus.accuracy(consensus.table(results)))])
 
 
@@ -141,13 +141,8 @@ def noise(page: Path, scale: str, experiment: str) -> str:
     view = noisy(scale)
     if view is None:
         return none(scale, *exhibits.NOISY)
-    points = view.plot()
-    told = points["metric"].map("{:.1f}".format) + " ± " + points["sd"].map("{:.1f}".format)
-    table = points.assign(told=told, noise=points["noise"].map("{:.0f} % wrong".format))
-    table = table.pivot_table(index="curve", columns="noise", values="told", aggfunc="first", sort=False)
-    table = table.dropna().rename_axis("method", axis=0).reset_index()
-    opening = _opening(page, view.results, experiment, "accuracy at the last budget against wrong labels")
-    return "\n".join([*opening, markdown(table)])
+    opening = _opening(page, view.shown, experiment, "accuracy at the last budget against wrong labels")
+    return "\n".join([*opening, markdown(view.ends)])
 
 
 def found(page: Path, scale: str) -> str:
@@ -171,11 +166,13 @@ def _named(row: dict) -> str:
 
 def counts(page: Path, *scales: str) -> str:
     """How many claims have each verdict, a line for each scale."""
-    told = {
-        scale: ", ".join(f"{count} {verdict}" for verdict, count in verdicts.counts(judged(scale)).items() if count)
-        for scale in scales
-    }
-    return "".join(f"* `{scale}`: {verdict}.\n" for scale, verdict in told.items())
+    told = []
+    for scale in scales:
+        verdict = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.counts(judged(scale)).items() if n)
+        decided = [row for row in judged(scale) if row["verdict"] in (SUPPORTED, CONTRADICTED, NEGLIGIBLE)]
+        other = sum(row["basis"].startswith("same comparison") for row in decided)
+        told.append(f"* `{scale}`: {verdict}{f' ({other} decided on other data than the paper had)' * bool(other)}.\n")
+    return "".join(told)
 
 
 def claims(page: Path, *scales: str) -> str:

@@ -19,8 +19,8 @@ def ceiling(results: Results) -> pd.Series:
 def headroom(results: Results) -> pd.DataFrame:
     """What there is to gain by choice at the last budget, and each method's share of it; empty without a ceiling.
 
-    Headroom is the ceiling minus Random, seed by seed: no choice from that pool can gain more, since at most all of it
-    is labelled. A share is the mean lead over Random as a part of the mean headroom, over the seeds that all three
+    Headroom is the ceiling minus Random, seed by seed: what all of the pool is worth, though a well chosen part may come
+    out as good or a little better. A share is the mean lead over Random as a part of the mean headroom, over the seeds that all three
     have; below 0 is below Random. It is given at the last budget alone: at the others, and in area, a ceiling of 5,000
     labels for 500 would be no bound that anything could come near to. Where the paper reports a lead over Random that
     is larger than the headroom here, the row of the headroom says so.
@@ -41,12 +41,12 @@ def headroom(results: Results) -> pd.DataFrame:
         shown = figures.format_number(three[:, 0].mean()) if len(three) else "–"
         rows.append((label, len(three), shown, gain, figures.format_number(share, 0), note))
 
-    row(CEILING, top, "the ceiling of any choice from this pool")
+    row(CEILING, top, "the whole pool, of which any choice is a part")
     rooms = 100 * (top - metric[BASELINE]).dropna()
     paper = exhibit.paper_lead(results.experiment)
     note = f"{CEILING} minus {BASELINE}"
     if paper is not None and len(rooms) and rooms.mean() < paper:
-        note += f"; smaller than the lead of {paper} points that the paper reports, which could not be had here"
+        note += f"; smaller than the lead of {paper} points that the paper reports"
     room = figures.format_interval(rooms.mean(), statistics.interval(rooms), "+") if len(rooms) else "–"
     rows.append(("headroom", len(rooms), "–", room, "100" if len(rooms) else "–", note))
     for method in metric.columns:
@@ -64,7 +64,7 @@ def draw(figure: go.Figure, results: Results) -> go.Figure:
     top = 100 * ceiling(results)
     if len(top):
         axis = sorted(figures.frame(results)["labelled"].unique())
-        figure.layout.meta["alt"] += f" {CEILING}, the ceiling of any choice: {top.mean():.1f} %."
+        figure.layout.meta["alt"] += f" {CEILING}, the whole pool: {top.mean():.1f} %."
         figure.add_scatter(
             x=[int(axis[0]), int(axis[-1])], y=[top.mean()] * 2, name=CEILING, mode="lines",
             line={"color": "#555555", "width": 1.5, "dash": "dash"},

@@ -256,14 +256,9 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
 
     Mean and standard deviation, of the methods that every rate was run with.
     """
-    last_cycles = (frame(results).groupby(["method", "seed"], sort=False).last() for results in all_results)
-    rates = [100 * results.runs[0][0].config.noise for results in all_results]
-    points = pd.concat(rows.assign(noise=rate) for rows, rate in zip(last_cycles, rates, strict=True))
-    first = all_results[0].runs[0][1]
-    last = points["labelled"].iloc[0]
-    points = points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
+    points, first = _ends(all_results), all_results[0].runs[0][1]
     title = heading(all_results[0]).replace(all_results[0].experiment, "noise", 1)
-    title += f": {first['metric']} at {last:,} labels"
+    title += f": {first['metric']} at {points['labelled'].iloc[0]:,} labels, mean ± standard deviation"
     shown = _points(points, "noise")
     return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
         title_text=title,
@@ -271,6 +266,23 @@ def noise_curves(all_results: list[Results]) -> go.Figure:
         yaxis={"title": f"{first['metric']} on the test set (%)"},
         meta={"alt": f"{title}; from the least noise to the most: {style.format_ends(shown, ' %')}."},
     )
+
+
+def noise_table(all_results: list[Results]) -> pd.DataFrame:
+    """The same with 95 % intervals: a row a method, a column a rate."""
+    points = _ends(all_results)
+    told = (
+        (100 * points.set_index("noise", append=True)["metric"]).groupby(["method", "noise"], sort=False).agg(_interval)
+    )
+    return told.unstack().rename(columns="{:.0f} % wrong".format).rename_axis(None, axis=1).reset_index()
+
+
+def _ends(all_results: list[Results]) -> pd.DataFrame:
+    """The last cycle of every run with its rate of ``noise`` (%), of the methods that every rate was run with."""
+    last_cycles = (frame(results).groupby(["method", "seed"], sort=False).last() for results in all_results)
+    rates = [100 * results.runs[0][0].config.noise for results in all_results]
+    points = pd.concat(rows.assign(noise=rate) for rows, rate in zip(last_cycles, rates, strict=True))
+    return points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
 
 
 def scene(
@@ -315,22 +327,22 @@ def pixel_colours(n: int) -> list[str]:
     return sample_colorscale("Turbo", np.linspace(0.03, 0.97, n)) if n > 1 else ["#0072B2"]
 
 
-def about(results: Results) -> str:
-    """What the numbers are of: scale, data, seeds, and what is missing or stale."""
-    records = [record for _, record in finished(results)]
-    return " ".join([f"{_setting(results)}; {len(records)} runs.", *_remarks(results)])
+def about(*shown: Results) -> str:
+    """What the numbers are of: scale, data, seeds, what is missing or stale. The setting is that of the first."""
+    count = sum(len(finished(results)) for results in shown)
+    return " ".join([f"{_setting(shown[0])}; {count} runs.", *_remarks(shown)])
 
 
-def made(results: Results) -> str:
+def made(*shown: Results) -> str:
     """Where the numbers were made: hardware, versions."""
-    records = [record for _, record in finished(results)]
+    records = [record for results in shown for _, record in finished(results)]
     machines = sorted({f"{r['hardware']['processor']} ({r['hardware']['device']})" for r in records})
     return f"{len(records)} runs on {'; '.join(machines)}; torch {records[0]['versions']['torch']}."
 
 
-def provenance(results: Results) -> str:
+def provenance(*shown: Results) -> str:
     """The sentence under a figure that stands alone: ``about`` and ``made``."""
-    return " ".join([f"{_setting(results)}; {made(results)}", *_remarks(results)])
+    return " ".join([f"{_setting(shown[0])}; {made(*shown)}", *_remarks(shown)])
 
 
 def _setting(results: Results) -> str:
@@ -347,15 +359,20 @@ def _setting(results: Results) -> str:
     )
 
 
-def _remarks(results: Results) -> list[str]:
-    parts = [finished(results)[0][1]["data"]["note"]]
-    shown = {cell.config.seed for cell, _ in results.runs}
-    if missing := sum(cell.config.seed in shown for cell in results.unfinished):  # seeds that nobody has lack nowhere
-        parts.append(f"Missing here, not finished: {missing} of {missing + len(results.runs)} runs.")
-    if results.later:
-        parts.append(f"{len(results.later)} finished runs wait for the next interim analysis.")
-    if results.stale:
-        parts.append(f"{len(results.stale)} runs were made by other code than today's.")
+def _remarks(shown: Sequence[Results]) -> list[str]:
+    runs = [run for results in shown for run in results.runs]
+    missing = [  # seeds that nobody has lack nowhere
+        cell for results in shown for cell in results.unfinished
+        if cell.config.seed in {cell.config.seed for cell, _ in results.runs}
+    ]  # fmt: skip
+    parts = [finished(shown[0])[0][1]["data"]["note"]]
+    if missing:
+        parts.append(f"Missing here, not finished: {len(missing)} of {len(missing) + len(runs)} runs.")
+    if later := sum(len(results.later) for results in shown):
+        parts.append(f"{later} finished {'run waits' if later == 1 else 'runs wait'} for the next interim analysis.")
+    stale = {cell.config.key for results in shown for cell in results.stale} & {cell.config.key for cell, _ in runs}
+    if stale:
+        parts.append(f"{len(stale)} {'run was' if len(stale) == 1 else 'runs were'} made by other code than today's.")
     return [part for part in parts if part]
 
 

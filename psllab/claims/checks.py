@@ -260,22 +260,26 @@ def _every(
 
     It is exact, so that the runs that exist decide, however few; one that ``look`` says nothing of (None) has no part.
     """
-    wrong, missing, seeds = [], [], []  # of every run its seed
+    missing: list[str] = []
+    wrong: dict[str, str] = {}
+    seeds: dict[str, int | None] = {}  # by the key of the run, which experiments may share
     for experiment, method in product(claim.experiments, methods):
         runs, gaps = evidence.found(experiment, method=method)
         missing += gaps
         for cell, record in runs:
+            key = cell.config.key
             try:
                 right = look(experiment, cell, record)
             except ValueError as error:  # its pools are not those of today's code
                 missing.append(str(error).rstrip("."))
                 continue
-            if right is not None:
-                seeds.append(cell.config.seed)
+            seeds[key] = cell.config.seed if right is not None else None
             if right is False:
-                wrong.append(f"{cell.label}, seed {cell.config.seed} of {experiment}")
-    n = len(seeds)
-    return _exact(wrong, f"in {n - len(wrong)} of {n} runs" if n else "", missing, len(set(seeds)))
+                wrong[key] = f"{cell.label}, seed {cell.config.seed} of {experiment}"
+    judged = [seed for seed in seeds.values() if seed is not None]
+    n, silent = len(judged), len(seeds) - len(judged)
+    said = f"in {n - len(wrong)} of {n} runs" + f" ({silent} more keep a hash of their picks)" * bool(silent)
+    return _exact([*wrong.values()], said if n else "", missing, len(set(judged)))
 
 
 @kind

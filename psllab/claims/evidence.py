@@ -239,9 +239,9 @@ class Evidence:
     def basis(self, claim: Claim) -> str:
         """What the runs that were used are of where it is not what the paper ran: frozen features, or a stand-in.
 
-        What is counted exactly, and claims of ours, have no data of the paper's.
+        What is counted exactly holds on any data, but not of another number of clients; our claims name no data.
         """
-        of_paper = claim.source != "ours" and claim.check.kind not in ("seen", "unpicked", "same_pools")
+        counted = claim.check.kind in ("seen", "unpicked", "same_pools")
         frozen, others = False, []
         for name in sorted({name for name, _ in self.used} & set(self.labels)):
             runs = self.results(name).runs  # none of Table 2, which is timed beside them
@@ -250,10 +250,11 @@ class Evidence:
             run = runs[0][1]
             data, clients = run["data"]["name"], run["config"].get("clients")
             frozen |= figures.is_frozen(data)
-            paper = self.of_paper(name) if of_paper else None
-            if paper is not None and (paper.dataset.split("@")[0], paper.settings().get("clients")) != (
-                re.split("[+@]", data)[0], clients
-            ):  # fmt: skip
+            paper = self.of_paper(name) if claim.source != "ours" else None
+            if paper is not None and (
+                paper.settings().get("clients") != clients
+                or (not counted and paper.dataset.split("@")[0] != re.split("[+@]", data)[0])
+            ):
                 others.append(data + f" with {clients} clients" * bool(clients))
         if others:
             return f"same comparison on {' and '.join(dict.fromkeys(others))}"

@@ -140,10 +140,11 @@ def _unfinished(
 
 
 def seconds_a_run(evidence: Evidence, curve: Curve) -> float | None:
-    """Median of the clocked seconds of the finished runs: of the curve, else of its experiment, else of any at hand."""
-    runs = evidence.clocked(curve[0])
-    own = [seconds for label, seconds in runs if label == curve[1]] or [seconds for _, seconds in runs]
-    own = own or [seconds for name in evidence.labels for _, seconds in evidence.clocked(name)]
+    """Median of the clocked seconds of finished runs: of the curve, else of its namesakes in other experiments, else of
+    its experiment, else of any at hand."""
+    here, every = evidence.clocked(curve[0]), [run for name in evidence.labels for run in evidence.clocked(name)]
+    alike = ([seconds for label, seconds in runs if label == curve[1]] for runs in (here, every))
+    own = next(filter(None, (*alike, [seconds for _, seconds in here], [seconds for _, seconds in every])), None)
     return float(np.median(own)) if own else None
 
 

@@ -26,7 +26,7 @@ ALL = "all"
 """Named in place of an experiment: every one of the scale, but Table 2, which is timed and keeps no records."""
 
 CEILING = "all safe images labelled"
-"""The curve of ``ceiling: true``: what any choice from that pool could come to at most."""
+"""The curve of ``ceiling: true``: what the whole pool is worth, of which any choice is a part."""
 
 
 def _without(*names: str) -> AfterValidator:

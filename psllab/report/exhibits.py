@@ -5,6 +5,7 @@ exhibits of a scale from whatever records are there, without any notebook.
 """
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,7 +41,12 @@ class View:
     @property
     def note(self) -> str:
         """Scale, data, seeds, hardware, versions, what is missing."""
-        return figures.provenance(self.results)
+        return figures.provenance(*self.shown)
+
+    @property
+    def shown(self) -> tuple[Results, ...]:
+        """All that the pieces are made of."""
+        return self.all_results
 
     @cached_property
     def curves(self) -> go.Figure:
@@ -64,10 +70,10 @@ class View:
     def exhibit(self) -> Exhibit:
         """All of it, for the page."""
         made = report.exhibit(
-            self.id, f"notebooks/{self.notebook}.ipynb", figures.about(self.results),
+            self.id, f"notebooks/{self.notebook}.ipynb", figures.about(*self.shown),
             sum(figures.cost(results) for results in self.all_results),
         )  # fmt: skip
-        made.records, made.made = digest(*self.all_results), figures.made(self.results)
+        made.records, made.made = digest(*self.all_results), figures.made(*self.shown)
         self.fill(made)
         return made
 
@@ -187,7 +193,8 @@ class Noise(View):
 
     def __init__(self, clean: Results, *noisy: Results):
         super().__init__(*noisy, id="fig6")
-        self.clean = clean
+        compared = {cell.label for results in noisy for cell, _ in results.runs}
+        self.clean = replace(clean, runs=[run for run in clean.runs if run[0].label in compared])
         self.rates = {f"{_rate(results)} of the labels wrong": View(results) for results in noisy}
 
     @cached_property
@@ -203,6 +210,15 @@ class Noise(View):
     def drops(self) -> go.Figure:
         """What noise takes away at the last budget."""
         return figures.noise_curves(self._rising)
+
+    @property
+    def ends(self) -> pd.DataFrame:
+        """The same as numbers, with 95 % intervals."""
+        return figures.noise_table(self._rising)
+
+    @property
+    def shown(self) -> tuple[Results, ...]:
+        return (*self.all_results, *[self.clean] * bool(self.clean.runs))
 
     @property
     def _rising(self) -> list[Results]:

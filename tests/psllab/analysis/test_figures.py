@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pslcore.runs import Config
 from pslcore.sides import protected_setting
@@ -223,6 +224,8 @@ def test_provenance_says_where_the_numbers_are_from():
     note = figures.provenance(made(*results.runs[:3], unfinished=cells[3:], stale=cells[:2]))
     assert "not finished: 1 of 4 runs." in note
     assert "2 runs were made by other code than today's" in note
+    gone = made(*results.runs[:1], stale=cells[:2])  # of a curve that waits for its interim analysis
+    assert "1 run was made by other code than today's" in figures.provenance(gone)
 
 
 def test_what_repeats_is_told_apart_from_where_it_was_made():
@@ -303,10 +306,20 @@ def test_noise_against_the_last_budget():
 
     clean = at(0.0, 0.5, 0.7)
     clean.runs.append(run("Random", metrics=(0.3, 0.9)))  # not run with noise: not shown
-    (line,) = figures.noise_curves([clean, at(0.2, 0.4, 0.4)]).data
+    both = [clean, at(0.2, 0.4, 0.4)]
+    figure = figures.noise_curves(both)
+    (line,) = figure.data
     assert list(line.x) == [0, 20]
     np.testing.assert_allclose(line.y, [60, 40])
     np.testing.assert_allclose(line.error_y.array, [100 * np.std([0.5, 0.7], ddof=1), 0], atol=1e-9)
+    assert "mean ± standard deviation" in figure.layout.title.text
+    half = stats.t.interval(0.95, 1, scale=10 / np.sqrt(1))[1]  # two seeds 20 points apart: a standard error of 10
+    assert figures.noise_table(both).to_dict("records") == [
+        {"method": "PSL", "0 % wrong": f"60.0 ± {half:.1f}", "20 % wrong": "40.0 ± 0.0"}
+    ]
+    assert "3 runs on" in figures.provenance(clean)
+    assert "5 runs on" in figures.provenance(both[1], clean)
+    assert " 5 runs." in figures.about(both[1], clean)
 
 
 def test_a_scene():

@@ -72,6 +72,17 @@ def test_a_verdict_says_what_it_is_on(judged, ran, paper, basis):
     assert rows["fig3b-psl-first"]["basis"] == ""  # not run
 
 
+@pytest.mark.parametrize(("ran", "paper", "basis"), [(3, 3, ""), (3, 10, "same comparison on digits with 3 clients")])
+def test_what_is_counted_holds_on_any_data_but_not_of_another_number_of_clients(world, ran, paper, basis):
+    evidence = world({"fig8": {"PSL": level(70)}}, dataset="digits")
+    for _, record in evidence.results("fig8").runs:
+        record["config"]["clients"] = ran
+    (claim,) = (claim for claim in verdicts.load() if claim.id == "privacy-federated")
+    evidence.of_paper = lambda name: SimpleNamespace(dataset="cifar10", settings=lambda: {"clients": paper})
+    assert evidence.found("fig8")[1] == []
+    assert evidence.basis(claim) == basis
+
+
 def test_without_the_papers_scale_nothing_is_said(judged):
     assert judged({"fig3a": two()})["fig3a-lead-random"]["basis"] == ""
 

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -394,6 +395,30 @@ def test_exact_claims_need_no_seeds_and_no_whole_experiment(world):
         assert (finding.verdict, finding.ours, finding.seeds) == (SUPPORTED, "in 1 of 1 runs", 1)
         assert finding.reason == f"missing: psl of fig3a ({SEEDS - 1} unfinished)"
         assert judged(evidence, kind="unpicked").verdict == SUPPORTED
+
+
+def test_a_run_that_two_experiments_share_counts_once(world, tmp_path):
+    evidence = world({"fig3a": three(78), "fig3b": three(78)})
+    params = tmp_path / "params.yaml"
+    content = yaml.safe_load(params.read_text())
+    sections = content["scales"]["quick"]
+    sections["fig5a"] = sections["fig3a"]
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
+    evidence = type(evidence)("quick", params, tmp_path / "outputs")
+    finding = judged(evidence, "fig3a fig3b fig5a", **SEEN)
+    assert (finding.verdict, finding.ours, finding.seeds) == (SUPPORTED, "in 10 of 10 runs", SEEDS)
+
+
+def test_runs_without_their_picks_are_counted_apart(world):
+    def brief(experiment, cell, record):
+        if cell.config.seed:
+            record["content"] = "0" * 16
+
+    evidence = world({"fig3a": three(78)}, change=brief)
+    finding = judged(evidence, kind="unpicked")
+    n = len(three(78))
+    silent = f" ({n * (SEEDS - 1)} more keep a hash of their picks)"
+    assert (finding.verdict, finding.ours, finding.seeds) == (SUPPORTED, f"in {n} of {n} runs{silent}", 1)
 
 
 def test_one_image_at_one_cycle_refutes(world):

@@ -73,6 +73,20 @@ def test_it_comes_true(world):
         assert KINDS["lead"](evidence, made(), **made().check.arguments).verdict == checks.SUPPORTED
 
 
+def test_what_a_curve_costs_is_known_from_its_namesakes(world):
+    def slow(experiment, cell, record):
+        for entry in record["cycles"]:
+            entry["seconds"] = {"train": 100.0 if cell.label == "VAAL" else 1.0}
+
+    flat = np.full((3, 2), 70.0)
+    of_three = {"PSL": flat, "Random": flat, "VAAL": flat}
+    absent = {("fig3b", "VAAL", seed) for seed in range(3)}
+    evidence = world({"fig3a": of_three, "fig3b": of_three}, change=slow, absent=absent)
+    assert forecast.seconds_a_run(evidence, ("fig3b", "PSL")) == 2
+    assert forecast.seconds_a_run(evidence, ("fig3b", "VAAL")) == 200
+    assert forecast.seconds_a_run(evidence, ("fig3b", "BADGE")) == 2
+
+
 def test_what_is_settled_or_cannot_be_needs_nothing(world):
     assert ahead(finished(world, 5, 3.0)) is None
     assert ahead(finished(world, 5), made(worse=["VAAL"])) is None

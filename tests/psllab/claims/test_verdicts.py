@@ -132,7 +132,8 @@ def test_every_claim_gets_its_row(whole):
     assert all(" ".join(row) == fields for row in rows)
     found = {row["id"]: row for row in rows}
     for name in ("fig8-psl-first", "fig8-below-fig3a"):
-        assert (found[name]["verdict"], found[name]["reason"]) == (NOT_RUN, "missing: fig8 (not at this scale)")
+        assert found[name]["verdict"] == NOT_RUN
+        assert found[name]["reason"].startswith("missing: fig8 (not at this scale)")
     first = found["fig3a-psl-first"]
     assert (first["verdict"], first["seeds"], first["scale"]) == (INCONCLUSIVE, SEEDS, "quick")
     assert (first["data"], first["hardware"], first["stale"]) == ("made-up", "Abacus (cpu)", 0)
