@@ -4,7 +4,7 @@
 # make report  that page from the records that are there, without running anything (make report SCALE=laptop)
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
-# make lab     JupyterLab on the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
+# make lab     JupyterLab, open at the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
 # make bench   the timings of bench/, side by side
 # make torture what kills, full disks and flipped bits leave (make torture SEED=1: other moments); a table
 # make docs-site  the site: pages, API reference, executed notebooks, into build/site/index.html
@@ -83,7 +83,7 @@ test: lint
 	pytest $(PARALLEL)
 
 lab: env
-	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(LAB) notebooks
+	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.default_url=/lab/tree/notebooks $(LAB)
 
 bench: env
 	for file in bench/*.py; do python $$file || exit 1; done

@@ -19,11 +19,11 @@ def ceiling(results: Results) -> pd.Series:
 def headroom(results: Results) -> pd.DataFrame:
     """What there is to gain by choice at the last budget, and each method's share of it; empty without a ceiling.
 
-    Headroom is the ceiling minus Random, seed by seed: what all of the pool is worth, though a well chosen part may come
-    out as good or a little better. A share is the mean lead over Random as a part of the mean headroom, over the seeds that all three
-    have; below 0 is below Random. It is given at the last budget alone: at the others, and in area, a ceiling of 5,000
-    labels for 500 would be no bound that anything could come near to. Where the paper reports a lead over Random that
-    is larger than the headroom here, the row of the headroom says so.
+    Headroom is the ceiling minus Random, seed by seed: what all of the pool is worth, though a well chosen part may
+    come out as good or a little better. A share is the mean lead over Random as a part of the mean headroom, over the
+    seeds that all three have; below 0 is below Random. It is given at the last budget alone: at the others, and in
+    area, a ceiling of 5,000 labels for 500 would be no bound that anything could come near to. Where the paper reports
+    a lead over Random that is larger than the headroom here, the row of the headroom says so.
     """
     top, table = ceiling(results), figures.frame(results)
     last = table[table["labelled"] == table["labelled"].max()]

@@ -14,11 +14,12 @@ from plotly.subplots import make_subplots
 
 from pslcore import models
 from pslcore.losses import VOID
+from pslcore.models.heads import Head
 from pslcore.runs import Config, Record
 from pslcore.sides import Pools, protected_setting
 from psllab.analysis import statistics, style
 from psllab.analysis.style import COLOURS, LAYOUT, SYMBOLS
-from psllab.grid import CEILING, Cell, Results, seconds_of
+from psllab.grid import CEILING, Cell, Results, is_brief, picks, seconds_of
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -182,11 +183,13 @@ def win_matrix(results: Results) -> go.Figure:
 
 
 def final_labels(results: Results) -> dict[str, dict[int, set[int]]]:
-    """The final labelled set of each method and seed: its initial pool and the picks of its record."""
+    """The final labelled set of each method and seed: its initial pool and its picks, where its record keeps them."""
     labelled: dict[str, dict[int, set[int]]] = {}
     for cell, record in finished(results):
+        if is_brief(record):
+            continue
         initial = set(initial_pools(cell, record).labelled.tolist())
-        picked = {image for entry in record["cycles"] for image in entry["picked"]}
+        picked = {image for images in picks(record) for image in images}
         labelled.setdefault(cell.label, {})[cell.config.seed] = initial | picked
     return labelled
 
@@ -206,8 +209,13 @@ def overlap_matrix(results: Results) -> go.Figure:
     cell, record = finished(results)[0]
     first, last = (record["cycles"][number]["labelled"] for number in (0, -1))
     chance = statistics.overlap_by_chance(first, last - first, initial_pools(cell, record).safe.size)
-    title = f"{heading(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %)"
-    return _matrix(100 * statistics.overlap(final_labels(results)), title)
+    labelled = final_labels(results)
+    seeds = {seed for own in labelled.values() for seed in own}
+    kept = f"; {of_seeds(len(seeds))} whose picks are kept" * (
+        len(seeds) < len({cell.config.seed for cell, _ in results.runs})
+    )
+    title = f"{heading(results)}: final labels that two methods share (%; by chance {100 * chance:.0f} %{kept})"
+    return _matrix(100 * statistics.overlap(labelled), title)
 
 
 def _matrix(values: pd.DataFrame, title: str, x: str = "", y: str = "") -> go.Figure:
@@ -235,7 +243,8 @@ def format_number(value: float, digits: int = 1) -> str:
 def price(results: Results) -> pd.DataFrame:
     """What each curve's students cost on the client: parameters, training, scoring, peak memory; mean over the runs.
 
-    Parameters are those of all peers for 10 classes and colour images, as in Table 1. Training is the whole cycle's,
+    Parameters are those of all peers: for 10 classes and colour images, as in Table 1, or, of heads, for the vectors
+    and classes of the runs. Training is the whole cycle's,
     task learner included, over the cycles that end in a pick; memory is the peak of the whole process.
     """
     rows = []
@@ -243,12 +252,20 @@ def price(results: Results) -> pd.DataFrame:
         records = [record for cell, record in results.runs if cell.label == method]
         config = Config.of(records[0]["config"])
         cycles = [entry for record in records for entry in record["cycles"][:-1] or record["cycles"]]
-        size = sum(models.count_parameters(models.build(name, 10)) for name in config.strategy.students)
+        size = sum(_parameters(name, records[0]) for name in config.strategy.students)
         train, forward = (np.mean([entry["seconds"].get(name, 0) for entry in cycles]) for name in ("train", "forward"))
         memory = np.mean([max(entry.get("memory", np.nan) for entry in record["cycles"]) for record in records])
         rows.append((method, f"{size:,}", f"{train:.1f}", f"{forward:.2f}", format_number(memory / 2**20, 0)))
     names = ["peers' parameters", "training (s a cycle)", "scoring pass (s a pick)", "peak memory (MiB)"]
     return pd.DataFrame(rows, columns=["students", *names])
+
+
+def _parameters(name: str, record: Record) -> int:
+    network = models.build(name, 10)
+    if isinstance(network, Head):  # a vector has a byte a feature
+        sent = record["cycles"][0]["crossed"]["up: labelled images"]
+        network = models.build(name, record["data"]["classes"], sent["bytes"] // sent["items"])
+    return models.count_parameters(network)
 
 
 def noise_curves(all_results: list[Results]) -> go.Figure:

@@ -278,7 +278,7 @@ def _every(
                 wrong[key] = f"{cell.label}, seed {cell.config.seed} of {experiment}"
     judged = [seed for seed in seeds.values() if seed is not None]
     n, silent = len(judged), len(seeds) - len(judged)
-    said = f"in {n - len(wrong)} of {n} runs" + f" ({silent} more keep a hash of their picks)" * bool(silent)
+    said = f"in {n - len(wrong):,} of {n:,} runs" + f" ({silent:,} more keep a hash of their picks)" * bool(silent)
     return _exact([*wrong.values()], said if n else "", missing, len(set(judged)))
 
 

@@ -77,7 +77,11 @@ def expected(
     minutes = _minutes(evidence, list(runs.values()))
     seeds = max(target - own for own in have)
     about = "at least" if unknown else "about"
-    text = f"{about} {seeds} more paired {'seed' if seeds == 1 else 'seeds'}{_cost(minutes)}"
+    begun = {(name, label) for name, _ in runs.values() for label, _ in evidence.clocked(name)}
+    new = dict.fromkeys(cell.label for name, cell in runs.values() if (name, cell.label) not in begun)
+    only = bool(begun) and all(cell.label in new for _, cell in runs.values())  # the others have their seeds
+    noun = "seed" if seeds == 1 else "seeds"
+    text = f"{about} {seeds} {f'{noun} of ' + ', '.join(new) if only else f'more paired {noun}'}{_cost(minutes)}"
     ordered = sorted(runs.values(), key=lambda run: run[1].config.seed)
     return Forecast(claim, seeds, minutes, ordered, text)
 

@@ -100,9 +100,9 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
     if by[SUPPORTED]:
         themes = ", ".join(f"{name} {count}" for name, count in Counter(map(theme, by[SUPPORTED])).most_common())
         said.append(Sentence(SUPPORTED, f"{_claims(by[SUPPORTED])} {SUPPORTED}{_bases(by[SUPPORTED])}: {themes}."))
-    negligible = f"{NEGLIGIBLE} (half a point or more)"
+    negligible = f"{NEGLIGIBLE} (within half a point)"
     for verdict, verbs, word in (
-        (CONTRADICTED, ("is", "are"), CONTRADICTED), (NEGLIGIBLE, ("makes", "make"), negligible)
+        (CONTRADICTED, ("is", "are"), CONTRADICTED), (NEGLIGIBLE, ("shows", "show"), negligible)
     ):  # fmt: skip
         if some := by[verdict]:
             words = f"{_claims(some, *verbs)} {word}{_bases(some)}:"
@@ -128,7 +128,8 @@ def found(rows: Sequence[dict]) -> list[Sentence]:
         said.append(Sentence(INCONCLUSIVE, words))
     if some := by[NOT_APPLICABLE]:
         levels = sum(row["kind"] in ("level", "seconds") for row in some)
-        words = f"{_claims(some)} {NOT_APPLICABLE} here, {levels} of them levels of the paper's own protocol."
+        which = f"{levels} of them levels" if levels < len(some) else "all levels" if levels > 1 else "a level"
+        words = f"{_claims(some)} {NOT_APPLICABLE} here, {which} of the paper's own protocol."
         said.append(Sentence(NOT_APPLICABLE, words))
     if some := by[NOT_RUN]:
         where = "at this scale, or not up to its first interim analysis"

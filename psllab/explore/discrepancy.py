@@ -102,7 +102,7 @@ class Explorer:
         self.training = Progress("training")
         self.status = w.HTML(paragraph("Choose a finished run and press Open."))
         self.buckets = control(w.IntSlider, 5, 1, 20, description="buckets")
-        self.shown = control(w.IntSlider, 5, 0, 5, description="shown (0: all)")
+        self.shown = control(w.IntSlider, 5, 0, 5, description="bucket (0: all)")
         self.label = control(w.Dropdown, description="class", options=_ALL, width=165)
         self.consensus = control(w.Dropdown, description="students agree", options=_EITHER, width=165)
         self.right = control(w.Dropdown, description="answer right", options=_EITHER, width=165)
@@ -123,7 +123,8 @@ class Explorer:
         self.scatter = panels.scatter("Discrepancy against entropy", "entropy of the mean answer (nats)", "discrepancy")
         self.map = panels.scatter("The pool: a student's features", "", "")
         self.colour = control(w.Dropdown, description="coloured by", options=panels.COLOURINGS)
-        self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"})
+        tips = ["the whole pool", f"the first {panels.MOST:,} images of the pool"]
+        self.kind = w.ToggleButtons(options=["PCA", "t-SNE"], style={"button_width": "70px"}, tooltips=tips)
         self.mapping = Progress("map")
         self.mapping.view.layout.display = "none"
         # Names for style and tests. On boxes round the plots: a plot that is drawn late may lose its own.

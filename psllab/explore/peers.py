@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import ipywidgets as w
@@ -46,6 +47,7 @@ class Trainer:
         self._scale, self._kept = scale, kept
         self._dataset = load(base.dataset, root)
         self._picture = viewer(self._dataset, root)
+        self._again = False  # something was turned while something else was trained
         self._make()
 
     @classmethod
@@ -65,12 +67,16 @@ class Trainer:
         return self.tries.config(self.seed.value, self.budget.value, **options)
 
     def train(self, wait: bool = True) -> Job | None:
-        """Train what is set, unless it was trained before."""
+        """Train what is set, unless it was trained before; while something is trained, after that."""
         try:
             config = self.config()
             total = len(counts(config, self._dataset))
         except ValueError as error:
             self.status.value = paragraph(str(error))
+            return None
+        if self.progress.job and self.progress.job.running:
+            self._again = True
+            self.status.value = paragraph("Training what was set before; what is set now comes next.")
             return None
         self.status.value = paragraph("Training …")
 
@@ -109,7 +115,8 @@ class Trainer:
                         x=x, y=y, name=self.tries.label(key), mode="lines+markers", line={"color": colour},
                         hovertemplate="%{y:.1f} % at %{x} labels<extra>%{fullData.name}</extra>",
                     )  # fmt: skip
-            self.figure.layout.title.text = f"{len(self.tries.records)} settings tried on {self._dataset.name}"
+            tried = len(self.tries.records)
+            self.figure.layout.title.text = f"{tried} setting{'s' * (tried != 1)} tried on {self._dataset.name}"
         self.table.value = html(self.tries.table())
 
     def show_picked(self, record: Record) -> None:
@@ -184,10 +191,16 @@ class Trainer:
             getattr(self, option).observe(self._turned, "value")
 
     def _turned(self, _: dict) -> None:
-        if self.at_once.value and self.train(wait=False) is None and self.progress.job and self.progress.job.running:
-            self.status.value = paragraph("Still training what was set before: press Stop, or Train when it has ended.")
+        if self.at_once.value:
+            self.train(wait=False)
 
     def _ended(self, job: Job) -> None:
+        self._tell(job)
+        again, self._again = self._again and not job.halting, False
+        if again:
+            Thread(target=lambda: (job.wait(), self.train(wait=False)), daemon=True).start()
+
+    def _tell(self, job: Job) -> None:
         if job.error is not None:
             self.status.value = paragraph(str(job.error))
             return

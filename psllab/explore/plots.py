@@ -20,7 +20,7 @@ COLOURINGS = ("discrepancy", "class", "picked")
 _RINGS, _CROWD = 500, 10_000
 """Of more images only the first in the grid are ringed; of more the dots are smaller."""
 _ROUNDS = 6
-_MOST = 5000
+MOST = 5000
 """Images that t-SNE takes within reason on two cores."""
 
 
@@ -32,12 +32,12 @@ def pca(features: Floats) -> Floats:
 
 
 def tsne(features: Floats) -> Iterator[tuple[float, Floats]]:
-    """t-SNE in rounds of 250 steps: the part that is done and the map so far, [N, 2]; NaN beyond 5,000 images.
+    """t-SNE in rounds of 250 steps: the part that is done and the map so far, [N, 2]; NaN beyond ``MOST`` images.
 
     scikit-learn's own has no place to look in or to stop; so each round begins where the one before ended, the first
     one with its usual early exaggeration.
     """
-    some = features[:_MOST]
+    some = features[:MOST]
     place = pca(some)
     place = 1e-4 * place / max(float(place[:, 0].std()), 1e-12)
     whole = np.full((len(features), 2), np.nan)

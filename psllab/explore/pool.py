@@ -142,7 +142,7 @@ class Opened:
         """What was trained and how it compares with the record, in a few sentences."""
         config, entry, name = self.record["config"], self.record["cycles"][self.cycle], self.record["metric"]
         then, now = entry["metric"], self.predictions.metric
-        how = "is the record's, exactly" if now == then else f"the record has {100 * then:.2f} %"
+        how = "is exactly the record's" if now == then else f"stands beside {100 * then:.2f} % in the record"
         sentences = [
             f"{'Trained again' if self.fresh else 'From the disk, where it was kept when it was trained again'}: "
             f"{config['method']}, seed {config['seed']}, cycle {self.cycle}, {entry['labelled']:,} labels.",
@@ -155,7 +155,7 @@ class Opened:
             sentences.append("The method has no students: two of PSL learned beside it, changing nothing.")
         sentences.append(
             "The teacher's answers here come from a copy of its weights on this machine, for inspection only: in a run "
-            "it never meets an image that is neither labelled nor sent through the door."
+            "it never meets an image that is neither labelled nor uploaded."
         )
         return " ".join(sentences)
 

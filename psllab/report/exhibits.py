@@ -225,9 +225,11 @@ class Noise(View):
         return [results for results in (self.clean, *self.all_results) if results.runs]
 
     def fill(self, exhibit: Exhibit) -> None:
-        for rate, view in self.rates.items():
-            exhibit.show(view.curves).tabulate(rate, view.table).tabulate(f"{rate}: paired by seed", view.tests)
         exhibit.show(self.drops)
+        for rate, view in self.rates.items():
+            title = view.curves.layout.title.text.replace(": ", f": {rate}, ", 1)  # what a fold of the page shows
+            exhibit.show(view.curves.update_layout(title_text=title))
+            exhibit.tabulate(rate, view.table).tabulate(f"{rate}: paired by seed", view.tests)
 
     def metrics(self) -> dict:
         return {results.experiment: areas(results) for results in self.all_results}
@@ -296,7 +298,7 @@ class Federated(View):
 
 
 def crossings(runs: list[tuple[Cell, Record]]) -> pd.DataFrame:
-    """What left each client, from the (cell, record) pairs of an experiment: a row per method and client.
+    """What left each client, from the (cell, record) pairs of an experiment: a row per method and clients alike.
 
     Images, those protected and those labelled at the end are means over the seeds, as is what crossed, in MB (10^6).
     """
@@ -310,7 +312,18 @@ def crossings(runs: list[tuple[Cell, Record]]) -> pd.DataFrame:
          "images that left": sum(row["items"] for kind, row in client["crossed"].items() if "image" in kind)}
         for cell, record in runs for number, client in enumerate(record["clients"])
     )  # fmt: skip
-    return rows.groupby(["method", "client"], sort=False).mean().round(1).reset_index()
+    means = rows.groupby(["method", "client"], sort=False).mean().round(1).reset_index()
+    alike = [str(name) for name in means if name != "client"]
+    means = means.astype(
+        {name: int for name in alike[1:] if not name.startswith("MB") and (means[name] % 1 == 0).all()}
+    )
+    return means.groupby(alike, sort=False)["client"].agg(_span).reset_index()[["method", "client", *alike[1:]]]
+
+
+def _span(numbers: pd.Series) -> str:
+    """``0 to 9``, or one by one where some lie between."""
+    whole = len(numbers) > 1 and numbers.max() - numbers.min() == len(numbers) - 1
+    return f"{numbers.min()} to {numbers.max()}" if whole else ", ".join(map(str, numbers))
 
 
 _SHOWN: dict[type[View], list[str]] = {

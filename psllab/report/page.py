@@ -3,6 +3,7 @@
 import html
 import importlib.metadata
 import importlib.util
+import os
 import re
 import subprocess
 from collections import defaultdict
@@ -20,7 +21,7 @@ from psllab.analysis import exhibit as report
 from psllab.analysis.exhibit import Exhibit
 from psllab.claims import answers, forest, summary
 from psllab.claims import verdicts as judging
-from psllab.grid import Results, archive, runs_folder
+from psllab.grid import Results, archive, experiments, runs_folder
 from psllab.report import embedded
 
 
@@ -35,6 +36,11 @@ def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
     return found
 
 
+def stages_of(scale: str) -> dict[str, str]:
+    """The same of a scale; none where it has some of the experiments only, which are run without dvc."""
+    return stages() if "table2" in experiments(scale) else {}
+
+
 def section(page: str | Path, title: str) -> str:
     """A section of a Markdown file as HTML, without its title.
 
@@ -46,7 +52,9 @@ def section(page: str | Path, title: str) -> str:
     parts = re.split(rf"^##? {re.escape(title)}\n", Path(page).read_text("utf-8"), maxsplit=1, flags=re.M)
     if len(parts) < 2:
         raise ValueError(f"{page} has no section {title!r}.")
-    return str(mistune.html(parts[1].partition("\n## ")[0]))
+    shown = parts[1].partition("\n## ")[0]
+    base = os.path.relpath(Path(page).parent, Path("outputs/scale"))  # links are those of the page, two folders below
+    return str(mistune.html(re.sub(r"\]\((?!\w+:|#)", f"]({base}/", shown)))
 
 
 def code(folder: str | Path = ".") -> str:
@@ -148,7 +156,7 @@ def page(
 def write(scale: str, exhibits: list[Exhibit], rows: Sequence[dict], out: str | Path = "outputs") -> Path:
     """``report.html`` of a scale, whole or not at all; read from the top of the repository."""
     html = page(
-        exhibits, scale, rows, judging.counts(rows), judging.__doc__ or "", stages(),
+        exhibits, scale, rows, judging.counts(rows), judging.__doc__ or "", stages_of(scale),
         section("docs/deviations.md", "Deviations and limits"), embedded.collected(scale), code(),
         answers.published(scale, out),
     )  # fmt: skip

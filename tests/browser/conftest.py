@@ -55,6 +55,9 @@ class Lab:
         shutil.copy(TOP / "params.yaml", folder)
         for notebook in (TOP / "notebooks").glob("*.ipynb"):
             shutil.copy(notebook, folder / "notebooks")
+        (folder / "docs").mkdir()
+        for picture in (TOP / "docs").glob("*.png"):
+            shutil.copy(picture, folder / "docs")
         home = folder / "home"
         home.mkdir()
         settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"

@@ -62,7 +62,7 @@ def test_buckets(lab, browser, picture):
     page = lab.open(browser, "explore_discrepancy.ipynb")
     page.wait_for_selector(".psl-gallery .psl-picture")
     page.wait_for_selector(".psl-detail .bars")
-    assert "is the record's, exactly" in text(page, "status")
+    assert "is exactly the record's" in text(page, "status")
     summary, shown = text(page, "summary"), ids(page)
     assert summary.startswith("bucket 5 of 5")
     picture(page, "explore-discrepancy", ".psl-explorer")
@@ -192,6 +192,7 @@ def test_maps_and_street_scenes(lab, browser, picture):
 
 def test_peers(lab, browser, picture):
     page = lab.open(browser, "explore_peers.ipynb")
+    page.wait_for_function("() => document.querySelector('.jp-MarkdownOutput img')?.naturalWidth > 0")
     page.wait_for_function("() => document.querySelector('.psl-tried')?.innerText.startsWith('2 peers: ')")
     assert page.locator(".psl-curves .scatterlayer .trace").count() == 1
     assert page.locator(".psl-table tbody tr").count() == 1

@@ -59,7 +59,7 @@ def test_discrepancy(lab, browser, picture):
     page = lab.open(browser, "explore_discrepancy.ipynb")
     page.wait_for_selector(".psl-detail .bars")
     assert page.locator(".psl-experiment option").all_text_contents()[0].startswith("photographs:")
-    assert "is the record's, exactly" in page.locator(".psl-status").first.inner_text()
+    assert "is exactly the record's" in page.locator(".psl-status").first.inner_text()
     assert page.wait_for_function(COLOURFUL, arg="grid").json_value() == [16, 16, True]
     picture(page, "explore-photographs", ".psl-explorer")
     page.close()

@@ -73,6 +73,7 @@ async function showRecord(experiment, label, seed, key) {
   record.cycles.forEach((cycle, number) => {
     if (cycle.picks) picks.append(make("p", `After cycle ${number}, ${cycle.picks} images: ${cycle.picked?.join(", ") ?? "in the file"}`, {className: "note"}));
   });
+  if (record.content) picks.append(make("p", `Of these a hash is kept; pslcore verify ${key} makes them again.`, {className: "note"}));
   const {cycles, ...rest} = record;
   place.append(picks, table("Config, and where it ran", ["setting", "value"], flat(rest)));
 }
@@ -179,7 +180,7 @@ const paint = () => {
   const night = dark.matches && !printing;
   return night ? {ink: "#e8e8e8", grid: "#343b41", line: "#6b747c"} : {ink: "#1a1a1a", grid: "#e6e6e6", line: "#8a8a8a"};
 };
-const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#4aa8e8", "#6A3D9A": "#b794e6", "#7A5230": "#c99b6c", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
+const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#5b7fff", "#6A3D9A": "#b794e6", "#7A5230": "#c99b6c", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
 const plainText = (text) => new DOMParser().parseFromString(text.replaceAll("<br>", " "), "text/html").documentElement.textContent;
 
 class Figure {

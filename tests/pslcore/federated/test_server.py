@@ -298,11 +298,16 @@ def test_the_table_of_what_left(whole):
         label = "PSL"
 
     table = crossings([(Cell, whole), (Cell, whole)])
-    assert table["client"].tolist() == [0, 1, 2]
-    assert table["labelled at the end"].tolist() == [15, 15, 15]
-    assert table["helper models up"].tolist() == [3, 3, 3]
-    assert table["images that left"].tolist() == [0, 0, 0]
-    assert table["MB up"].tolist() == pytest.approx([3 * 0.314] * 3, abs=0.06)
+    assert table["client"].tolist() == ["0", "1 to 2"]  # those alike in one row; the first has an image more
+    assert table["labelled at the end"].tolist() == [15, 15]
+    assert table["helper models up"].tolist() == [3, 3]
+    assert table["images that left"].tolist() == [0, 0]
+    assert table["MB up"].tolist() == pytest.approx([3 * 0.314] * 2, abs=0.06)
+    clients = [
+        client | {"images": 40, "protected": 36, "labelled": n} for client, n in zip(whole["clients"], (15, 16, 15))
+    ]
+    table = crossings([(Cell, whole | {"clients": clients})])
+    assert dict(zip(table["client"], table["labelled at the end"], strict=True)) == {"0, 2": 15, "1": 16}
 
 
 @pytest.mark.slow

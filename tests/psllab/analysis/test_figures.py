@@ -185,6 +185,22 @@ def test_final_labels_are_the_initial_ones_and_the_picks():
         assert len(labelled["PSL"][seed]) == 18
 
 
+def test_what_two_methods_share_is_told_of_the_seeds_that_keep_their_picks():
+    """Of records packed without them it is not known: they are no runs that picked nothing."""
+    results = both()
+    for cell, record in results.runs:
+        if cell.config.seed == 1:
+            record["content"] = "0" * 16
+            for entry in record["cycles"]:
+                entry["picked"] = []
+    assert {method: set(seeds) for method, seeds in figures.final_labels(results).items()} == {
+        "PSL": {0},
+        "Random": {0},
+    }
+    assert "; 1 seed whose picks are kept)" in figures.overlap_matrix(results).layout.title.text
+    assert "picks are kept" not in figures.overlap_matrix(both()).layout.title.text
+
+
 def test_final_labels_in_the_standard_setting():
     labelled = figures.final_labels(made(run("PSL", 3, setting="standard")))["PSL"][3]
     pools = protected_setting(N, 10, 0.0, 3)
@@ -292,6 +308,14 @@ def test_price_per_curve():
     assert table["training (s a cycle)"].tolist() == ["20.0", "20.0"]
     assert table["scoring pass (s a pick)"].tolist() == ["1.00", "2.50"]
     assert table["peak memory (MiB)"].tolist() == ["111", "112"]
+
+
+def test_heads_are_counted_for_the_vectors_and_classes_of_their_runs():
+    cell, record = run("two", options={"peers": 2, "student": "mlp32"})
+    record["cycles"][0]["crossed"] = {"up: labelled images": {"items": 10, "bytes": 12_800}}
+    record["data"]["classes"] = 7
+    (count,) = figures.price(made((cell, record)))["peers' parameters"]
+    assert count == f"{2 * (1280 * 32 + 32 + 32 * 7 + 7):,}"
 
 
 def test_price_of_records_without_memory_or_students():

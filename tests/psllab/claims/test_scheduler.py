@@ -99,6 +99,11 @@ def test_with_nothing_run_the_first_look_is_the_next(world):
     assert len(found.runs) == 10
 
 
+def test_a_curve_that_nobody_has_begun_is_named(world):
+    found = ahead(finished(world, 5, absent={("fig3a", "Random", seed) for seed in range(5)}))
+    assert (found.seeds, found.text) == (5, "at least 5 seeds of Random, 0.5 core-minutes")
+
+
 def test_without_looks_it_is_the_whole_experiment(world):
     found = ahead(finished(world, 3, seeds=4, interim=None))
     assert (found.seeds, len(found.runs)) == (1, 2)

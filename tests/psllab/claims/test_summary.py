@@ -29,12 +29,12 @@ def test_what_was_found(row, compared):
     assert said[0].words == "3 claims are supported: privacy 2, who is ahead 1."
     assert said[1].words == "5 claims are contradicted:"
     assert ([one["id"] for one in said[1].claims], said[1].more) == (["claim4", "claim5", "claim6"], 2)
-    assert said[2].words == "1 claim makes no relevant difference (half a point or more):"
+    assert said[2].words == "1 claim shows no relevant difference (within half a point):"
     assert said[3].words.startswith("2 claims are inconclusive")
     assert "not to say that there is no difference" in said[3].words
     assert "Of 1 it is known" in said[3].words
     assert "1,234 core-minutes" in said[3].words
-    assert said[4].words == "1 claim is not applicable here, 1 of them levels of the paper's own protocol."
+    assert said[4].words == "1 claim is not applicable here, a level of the paper's own protocol."
     assert said[5].words == "1 claim has not been run at this scale, or not up to its first interim analysis."
     assert summary.found([]) == []
 

@@ -57,7 +57,7 @@ def test_a_pool_of_features_is_shown_as_photographs(root, method):
     opened = explorer.chosen.opened
     assert opened.dataset.vectors
     assert opened.own == (method == "psl")
-    assert "is the record's, exactly" in opened.summary()
+    assert "is exactly the record's" in opened.summary()
     for row in (0, 50):
         assert np.array_equal(shown(explorer.grid, row), photograph(root, opened.predictions.index[row]))
 

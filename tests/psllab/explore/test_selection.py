@@ -41,7 +41,7 @@ def test_any_cycle_again_is_that_of_the_record(root, tiny, tmp_path, changes):
         assert made.predictions.metric == entry["metric"]
         assert len(made.predictions) == 120 - entry["labelled"]
         assert made.own == bool(config.strategy.students)
-    assert "is the record's, exactly" in made.summary()
+    assert "is exactly the record's" in made.summary()
     if config.method == "psl":
         made = pool.open_cycle(record, 1, tmp_path, root)
         assert sorted(made.predictions.place[made.picked]) == [1, 2, 3, 4]

@@ -1,5 +1,8 @@
 """Settings tried one after the other: real records, the same curve for the same settings, stopped and gone on with."""
 
+import threading
+import time
+
 import pytest
 import yaml
 
@@ -119,3 +122,27 @@ def test_the_widgets_without_a_browser(tiny, root, tmp_path):
     trainer.peers.value = 1
     trainer.progress.job.wait(60)
     assert len(trainer.figure.data) == 3
+
+
+@pytest.mark.slow
+def test_what_is_turned_while_something_is_trained_comes_next(tiny, root, tmp_path, monkeypatch):
+    trainer = Trainer(tiny(), tmp_path / "runs", "quick", tmp_path / "kept.yaml", root)
+    train, go_on, peers = trainer.tries.train, threading.Event(), []
+
+    def held(config, *rest):
+        peers.append(config.strategy.peers)
+        assert go_on.wait(60)
+        return train(config, *rest)
+
+    monkeypatch.setattr(trainer.tries, "train", held)
+    trainer.peers.value = 1
+    for turned in (3, 4):
+        trainer.peers.value = turned
+        assert "what is set now comes next" in trainer.status.value
+    go_on.set()
+    end = time.monotonic() + 60
+    while (len(trainer.tries.records) < 2 or trainer.progress.job.running) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert peers == [1, 4]
+    assert [curve.name for curve in trainer.figure.data] == ["1 peer", "4 peers"]
+    assert "4 peers: " in trainer.status.value
