@@ -165,7 +165,7 @@ def privacy(results: Results, against: str = "") -> go.Figure:
             hovertemplate=f"%{{y}}: %{{x:.1f}}{unit}, {images:,} unlabelled images seen<extra></extra>",
         )  # fmt: skip
     shown = f"area under the {metric} curve" + (f", difference to {against} (points)" if against else " (%)")
-    title = f"{heading(results)}: what the cloud saw, and what came of it"
+    title = f"{heading(results)}: what the cloud saw, and what came of it (mean, 95 % interval)"
     said = "; ".join(f"{row.Index} {row.mean:.1f}{unit} with {row.seen:,} images seen" for row in rows.itertuples())
     return figure.update_layout(
         title_text=title,
@@ -245,7 +245,8 @@ def price(results: Results) -> pd.DataFrame:
 
     Parameters are those of all peers: for 10 classes and colour images, as in Table 1, or, of heads, for the vectors
     and classes of the runs. Training is the whole cycle's,
-    task learner included, over the cycles that end in a pick; memory is the peak of the whole process.
+    task learner included, over the cycles that end in a pick, on whatever cores other runs left; memory is the peak
+    of the whole process.
     """
     rows = []
     for method in dict.fromkeys(cell.label for cell, _ in finished(results)):
@@ -376,6 +377,12 @@ def _setting(results: Results) -> str:
     )
 
 
+_EXPLAINED = {
+    ", detached": "Detached: the loss module sends no gradient into the task learner.",
+    "(rival)": "Rival: a method of a library, not in the paper.",
+}
+
+
 def _remarks(shown: Sequence[Results]) -> list[str]:
     runs = [run for results in shown for run in results.runs]
     missing = [  # seeds that nobody has lack nowhere
@@ -383,6 +390,7 @@ def _remarks(shown: Sequence[Results]) -> list[str]:
         if cell.config.seed in {cell.config.seed for cell, _ in results.runs}
     ]  # fmt: skip
     parts = [finished(shown[0])[0][1]["data"]["note"]]
+    parts += [said for end, said in _EXPLAINED.items() if any(cell.label.endswith(end) for cell, _ in runs)]
     if missing:
         parts.append(f"Missing here, not finished: {len(missing)} of {len(missing) + len(runs)} runs.")
     if later := sum(len(results.later) for results in shown):

@@ -9,9 +9,11 @@ import plotly.graph_objects as go
 
 from psllab.analysis import statistics
 
-# Okabe & Ito (2008): told apart by colour-blind readers too; two dark ones more. PSL comes first in every experiment.
+# Okabe & Ito (2008): told apart by colour-blind readers too; four dark ones more, for the twelve curves of `private`.
+# PSL comes first in every experiment, and Random second.
 COLOURS = (
     "#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#6A3D9A", "#7A5230",
+    "#A50F15", "#5B7F00",
 )  # fmt: skip
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot")  # one a round through the colours

@@ -183,7 +183,7 @@ class Ablation(View):
 
     def fill(self, exhibit: Exhibit) -> None:
         exhibit.show(self.curves).tabulate("Accuracy, area under the curve, privacy", self.table)
-        exhibit.tabulate("Paired by seed", self.tests).price("Cost on the client", self.price)
+        exhibit.tabulate("Paired by seed", self.tests).price("on the client, timed beside other runs", self.price)
 
 
 class Noise(View):
@@ -193,8 +193,11 @@ class Noise(View):
 
     def __init__(self, clean: Results, *noisy: Results):
         super().__init__(*noisy, id="fig6")
-        compared = {cell.label for results in noisy for cell, _ in results.runs}
-        self.clean = replace(clean, runs=[run for run in clean.runs if run[0].label in compared])
+        compared = {cell.label for each in noisy for cell in (*each.unfinished, *(cell for cell, _ in each.runs))}
+        self.clean = replace(
+            clean, runs=[run for run in clean.runs if run[0].label in compared],
+            unfinished=[cell for cell in clean.unfinished if cell.label in compared],
+        )  # fmt: skip
         self.rates = {f"{_rate(results)} of the labels wrong": View(results) for results in noisy}
 
     @cached_property

@@ -180,7 +180,7 @@ const paint = () => {
   const night = dark.matches && !printing;
   return night ? {ink: "#e8e8e8", grid: "#343b41", line: "#6b747c"} : {ink: "#1a1a1a", grid: "#e6e6e6", line: "#8a8a8a"};
 };
-const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#5b7fff", "#6A3D9A": "#b794e6", "#7A5230": "#c99b6c", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
+const shade = (colour) => dark.matches && !printing ? ({"#000000": "#ffffff", "#0072B2": "#5b7fff", "#6A3D9A": "#b794e6", "#7A5230": "#c99b6c", "#A50F15": "#ff6b75", "#5B7F00": "#a9c94b", "#555555": "#bbbbbb"}[colour] ?? colour) : colour;
 const plainText = (text) => new DOMParser().parseFromString(text.replaceAll("<br>", " "), "text/html").documentElement.textContent;
 
 class Figure {
@@ -239,7 +239,7 @@ class Figure {
     const heading = (along) => ({text: along?.title?.text ?? along?.title, font: {size: narrow ? 11 : 13}});
     const layout = {...rest, template, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: !this.lines && (view.data.length > 1),
       font: {family: "system-ui, sans-serif", size: narrow ? 11 : 13, color: colours.ink},
-      margin: {l: 55, r: this.direct(view) ? (narrow ? 70 : 128) : 15, t: 12, b: 45},
+      margin: {l: 55, r: this.direct(view) ? this.room(view, narrow) : 15, t: 12, b: 45},
       legend: {orientation: "h", y: -0.2, x: 0},
       xaxis: {...rest.xaxis, ...axis, title: heading(rest.xaxis)}, yaxis: {...rest.yaxis, ...axis, title: heading(rest.yaxis)}};
     const data = view.data.map((trace) => {
@@ -270,6 +270,11 @@ class Figure {
     this.plot.dataset.view = this.view;
   }
   direct(view) { return this.lines && view.data.some((trace) => trace.mode?.includes("lines")); }
+  room(view, narrow) {  // for the longest of the names beside the lines
+    this.most = narrow ? 14 : 24;
+    return 16 + (narrow ? 6 : 7) * Math.min(this.most, Math.max(...view.data.map((trace) => trace.name.length)));
+  }
+  short(name) { return name.length > this.most ? `${name.slice(0, this.most / 2)}…${name.slice(1 - this.most / 2)}` : name; }
   label(data, layout, colours) {  // names at the ends of their lines, pushed apart
     const view = this.views[this.view], full = this.plot._fullLayout;
     if (!this.direct(view) || !full?.yaxis?.l2p) return;
@@ -280,7 +285,7 @@ class Figure {
     const room = full._size.h, over = ends.length ? ends.at(-1).at - room : 0;
     if (over > 0) for (let number = ends.length - 1, most = room; number >= 0; number--, most -= gap) ends[number].at = Math.min(ends[number].at, most);
     Plotly.relayout(this.plot, {annotations: ends.map(({trace, y, at, wanted}) => ({
-      xref: "paper", x: 1, xanchor: "left", xshift: 6, yref: "y", y, yshift: wanted - at, showarrow: false, text: trace.name.length > 16 ? `${trace.name.slice(0, 15)}…` : trace.name,
+      xref: "paper", x: 1, xanchor: "left", xshift: 6, yref: "y", y, yshift: wanted - at, showarrow: false, text: this.short(trace.name),
       font: {color: trace.line?.color ?? colours.ink, size: layout.font.size}, opacity: trace.opacity}))});
   }
 }

@@ -304,7 +304,8 @@ def test_the_table_of_what_left(whole):
     assert table["images that left"].tolist() == [0, 0]
     assert table["MB up"].tolist() == pytest.approx([3 * 0.314] * 2, abs=0.06)
     clients = [
-        client | {"images": 40, "protected": 36, "labelled": n} for client, n in zip(whole["clients"], (15, 16, 15))
+        client | {"images": 40, "protected": 36, "labelled": n}
+        for client, n in zip(whole["clients"], (15, 16, 15), strict=True)
     ]
     table = crossings([(Cell, whole | {"clients": clients})])
     assert dict(zip(table["client"], table["labelled at the end"], strict=True)) == {"0, 2": 15, "1": 16}
