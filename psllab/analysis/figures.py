@@ -55,7 +55,7 @@ def budget_curves(results: Results, against: str = "Random") -> go.Figure:
     table, name = frame(results), results.runs[0][1]["metric"]
     n_seeds = table.groupby("method")["seed"].nunique()
     seeds = of_seeds(n_seeds.min()) if n_seeds.nunique() == 1 else f"{n_seeds.min()} to {of_seeds(n_seeds.max())}"
-    points = _points(table, "labelled")
+    points = means(table, "labelled")
     common = {
         "xaxis": {"title": f"labelled images (of {results.runs[0][1]['data']['train']:,} training images)"},
         "hovermode": "closest",
@@ -70,7 +70,7 @@ def budget_curves(results: Results, against: str = "Random") -> go.Figure:
     return figure.update_layout(common, title_text=title, yaxis={"title": f"{name} on the test set (%)"}, meta=meta)
 
 
-def _points(table: pd.DataFrame, along: str) -> dict[str, pd.DataFrame]:
+def means(table: pd.DataFrame, along: str) -> dict[str, pd.DataFrame]:
     """Of each method along that column: mean of the metric in per cent, and one standard deviation."""
     return {
         str(method): (100 * rows.groupby(along)["metric"].agg(["mean", "std"])).set_axis(["mean", "half"], axis=1)
@@ -108,8 +108,8 @@ def summary(results: Results) -> pd.DataFrame:
         ends = (metrics.index.min(), metrics.index.max())
         rows.append(
             {"method": method, "seeds": runs["seed"].nunique(),
-             **{f"{metric} at {end:,} labels (%)": _interval(metrics.loc[[end]]) for end in ends},
-             "area under the curve (%, 95 % interval)": _interval(under),
+             **{f"{metric} at {end:,} labels (%)": format_mean(metrics.loc[[end]]) for end in ends},
+             "area under the curve (%, 95 % interval)": format_mean(under),
              "unlabelled images seen by the cloud": f"{runs.groupby('seed')['unlabelled_seen'].max().mean():,.0f}"}
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -132,7 +132,8 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
 _TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}
 
 
-def _interval(values: pd.Series) -> str:
+def format_mean(values: pd.Series) -> str:
+    """A mean with its 95 % interval."""
     return format_interval(values.mean(), statistics.interval(values))
 
 
@@ -267,40 +268,6 @@ def _parameters(name: str, record: Record) -> int:
         sent = record["cycles"][0]["crossed"]["up: labelled images"]
         network = models.build(name, record["data"]["classes"], sent["bytes"] // sent["items"])
     return models.count_parameters(network)
-
-
-def noise_curves(all_results: list[Results]) -> go.Figure:
-    """Fig. 6 at one glance: the metric at the last budget against the part of wrong labels that was asked for.
-
-    Mean and standard deviation, of the methods that every rate was run with.
-    """
-    points, first = _ends(all_results), all_results[0].runs[0][1]
-    title = heading(all_results[0]).replace(all_results[0].experiment, "noise", 1)
-    title += f": {first['metric']} at {points['labelled'].iloc[0]:,} labels, mean ± standard deviation"
-    shown = _points(points, "noise")
-    return style.lines(shown, "%{y:.1f} % with %{customdata} % noise").update_layout(
-        title_text=title,
-        xaxis={"title": "labels that are wrong (%)"},
-        yaxis={"title": f"{first['metric']} on the test set (%)"},
-        meta={"alt": f"{title}; from the least noise to the most: {style.format_ends(shown, ' %')}."},
-    )
-
-
-def noise_table(all_results: list[Results]) -> pd.DataFrame:
-    """The same with 95 % intervals: a row a method, a column a rate."""
-    points = _ends(all_results)
-    told = (
-        (100 * points.set_index("noise", append=True)["metric"]).groupby(["method", "noise"], sort=False).agg(_interval)
-    )
-    return told.unstack().rename(columns="{:.0f} % wrong".format).rename_axis(None, axis=1).reset_index()
-
-
-def _ends(all_results: list[Results]) -> pd.DataFrame:
-    """The last cycle of every run with its rate of ``noise`` (%), of the methods that every rate was run with."""
-    last_cycles = (frame(results).groupby(["method", "seed"], sort=False).last() for results in all_results)
-    rates = [100 * results.runs[0][0].config.noise for results in all_results]
-    points = pd.concat(rows.assign(noise=rate) for rows, rate in zip(last_cycles, rates, strict=True))
-    return points[points.groupby("method")["noise"].transform("nunique") == points["noise"].nunique()]
 
 
 def scene(

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from pslcore.federated import DOWN, UP
 from pslcore.runs import Record, records
 from psllab import grid
-from psllab.analysis import ceiling, consensus, figures, statistics, tables
+from psllab.analysis import ceiling, consensus, figures, noise, statistics, tables
 from psllab.analysis import exhibit as report
 from psllab.analysis.exhibit import Exhibit
 from psllab.grid import Cell, Results
@@ -212,12 +212,12 @@ class Noise(View):
     @cached_property
     def drops(self) -> go.Figure:
         """What noise takes away at the last budget."""
-        return figures.noise_curves(self._rising)
+        return noise.curves(self._rising)
 
     @property
     def ends(self) -> pd.DataFrame:
         """The same as numbers, with 95 % intervals."""
-        return figures.noise_table(self._rising)
+        return noise.table(self._rising)
 
     @property
     def shown(self) -> tuple[Results, ...]:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from pslcore.runs import Config
 from pslcore.sides import protected_setting
-from psllab.analysis import consensus, figures, statistics
+from psllab.analysis import consensus, figures, noise, statistics
 from psllab.grid import Cell, Results
 
 N = 200
@@ -331,14 +331,14 @@ def test_noise_against_the_last_budget():
     clean = at(0.0, 0.5, 0.7)
     clean.runs.append(run("Random", metrics=(0.3, 0.9)))  # not run with noise: not shown
     both = [clean, at(0.2, 0.4, 0.4)]
-    figure = figures.noise_curves(both)
+    figure = noise.curves(both)
     (line,) = figure.data
     assert list(line.x) == [0, 20]
     np.testing.assert_allclose(line.y, [60, 40])
     np.testing.assert_allclose(line.error_y.array, [100 * np.std([0.5, 0.7], ddof=1), 0], atol=1e-9)
     assert "mean ± standard deviation" in figure.layout.title.text
     half = stats.t.interval(0.95, 1, scale=10 / np.sqrt(1))[1]  # two seeds 20 points apart: a standard error of 10
-    assert figures.noise_table(both).to_dict("records") == [
+    assert noise.table(both).to_dict("records") == [
         {"method": "PSL", "0 % wrong": f"60.0 ± {half:.1f}", "20 % wrong": "40.0 ± 0.0"}
     ]
     assert "3 runs on" in figures.provenance(clean)
