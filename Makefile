@@ -5,7 +5,7 @@
 # make check   lint, types, and every test that needs no pipeline, no browser and no minutes
 # make test    the same lint and types, and all tests
 # make lab     JupyterLab, open at the notebooks (make lab LAB=--ip=0.0.0.0: to be reached from outside a container)
-# make bench   the timings of bench/, side by side
+# make bench   the timings of bench/ that need no folder or program of yours, side by side; hours
 # make torture what kills, full disks and flipped bits leave (make torture SEED=1: other moments); a table
 # make docs-site  the site: pages, API reference, executed notebooks, into build/site/index.html
 # make docs    the tables of README and docs written anew from the records (make docs FILL=--pictures: the figures too)
@@ -86,7 +86,7 @@ lab: env
 	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.default_url=/lab/tree/notebooks $(LAB)
 
 bench: env
-	for file in bench/*.py; do python $$file || exit 1; done
+	for name in samplers heads train rivals scale memory bits album cluster remote; do python bench/$$name.py || exit 1; done
 
 torture: env
 	python tools/torture.py --seed $(or $(SEED),0)

@@ -1,4 +1,4 @@
-"""Networks for pixel labels: the task learner and the peer student of the street-scene experiments (section 4.6).
+"""Networks for pixel labels: the task learner and the peer student of street scenes (sections 4.2 to 4.4).
 
 ============================== ============ =====================================================================
 ``drn_d_22``                   15,895,363   task learner; Yu, Koltun & Funkhouser, "Dilated Residual Networks", 2017

@@ -1,6 +1,6 @@
 """The cloud side of Figure 1: the task learner and the images of ``D_L``; the client holds everything else.
 
-The one way for an image into the cloud is ``Cloud.upload``.
+The one way for an image of the training set into the cloud is ``Cloud.upload``.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The ledger of everything that crosses between the two sides."""
+"""The ledger of what crosses between the two sides: images, answers, weights. Labels go with their images."""
 
 from collections import Counter, defaultdict
 from typing import Any

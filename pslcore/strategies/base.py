@@ -105,9 +105,10 @@ _RENAMED = {
 class Strategy(Settings):
     """A method. Its fields are its options, checked by pydantic; its class attributes declare what it needs.
 
-    A method that names anything in ``requires`` has ``D_S`` uploaded to the cloud; one with a ``learner`` works on the
-    client and never meets the task learner but through its logits on ``D_L``. No method gets the raw images and the
-    task learner in the same hands.
+    A method that names anything in ``requires`` has ``D_S`` uploaded to the cloud, unless it picks by a student
+    (``at_home``); one with a ``learner`` works on the client and meets the task learner through its logits on ``D_L``
+    alone. It must not have an ``auxiliary`` module as well, which would put raw images and the task learner in the same
+    hands: a file that defines such a method is refused.
     """
 
     asks: ClassVar[Any]  # what some of these were called, see ``_RENAMED``

@@ -20,8 +20,8 @@ CONFIDENCE = 0.95
 def area(metrics: ArrayLike, labelled: ArrayLike) -> float:
     """Area under a budget curve by trapezoids, over the width of the budget axis: 0 to 1.
 
-    It is the mean metric over the budgets, so it is read like the metric itself. ``labelled`` rises; of a single budget
-    it is the metric there.
+    It is the mean height of the curve, so it is read like the metric itself; the first and the last budget count half.
+    ``labelled`` rises; of a single budget it is the metric there.
     """
     heights, places = np.asarray(metrics, dtype=float), np.asarray(labelled)
     width = places[-1] - places[0]

@@ -20,6 +20,7 @@ from pslcore.settings import short
 from pslcore.strategies.base import Query, Strategy
 from pslcore.streams import derive, numpy_stream
 from psllab import userfile
+from psllab.extend.method_file import one_side
 
 ANSWERS = ("logits", "features", "entropy", "auxiliary")
 
@@ -105,6 +106,10 @@ def declared(strategy: Strategy) -> None:
     cls = type(strategy)
     if cls.pick is Strategy.pick:
         raise Broken(f"{cls.__name__} has no `pick`: define `def pick(self, query)`.")
+    try:
+        one_side(cls)
+    except ValueError as error:
+        raise Broken(str(error)) from None
     for name in ("requires", "requires_labelled"):
         value = getattr(cls, name)
         if not isinstance(value, tuple):

@@ -30,7 +30,15 @@ def of_file(name: str) -> type[Strategy]:
             f"{path} defines {len(found)} strategies, {' and '.join(found)}: name one, such as "
             f"{path}:{next(iter(found))}."
         )
-    return found[wanted or next(iter(found))]
+    return one_side(found[wanted or next(iter(found))])
+
+
+def one_side(cls: type[Strategy]) -> type[Strategy]:
+    """The class itself; ``ValueError`` if it would hold the task learner and the client's images in the same hands."""
+    if cls.has_auxiliary and cls.learner is not Strategy.learner:
+        told = f"{cls.__name__} has an `auxiliary` module beside the task learner and a `learner` on the client"
+        raise ValueError(f"{told}: a method has one of the two, or unlabelled images could meet the task learner.")
+    return cls
 
 
 def known_as(name: str, cls: type[Strategy]) -> str:

@@ -1,4 +1,6 @@
-"""Rivals from a library: any pool strategy of scikit-activeml, by name (extra ``.[rivals]``); not in the paper.
+"""Rivals from a library: pool strategies of scikit-activeml, by name (extra ``.[rivals]``).
+
+Those that can pick from features, labels and a classifier: what wants an ensemble or a regressor is refused.
 
 Features, probabilities and labels are handed over as that library takes them: ``X`` are the penultimate features of
 ``D_L`` and ``D_S``, ``y`` the labels (missing for ``D_S``), and its classifier is the last layer of the network, which
@@ -39,7 +41,17 @@ class ScikitActiveML(Sided):
     pixels = False
 
     def ready(self) -> None:
-        _made(self.query, self.arguments, 2, 0)
+        """``ValueError`` if the library is not there, or its strategy cannot pick from a made-up pool."""
+        draw = np.random.default_rng(0)
+        X, labels = draw.random((40, 4), dtype=np.float32), np.arange(10) % 3
+        head = draw.random((3, 4), dtype=np.float32), np.zeros(3, dtype=np.float32)
+        query = Query(np.arange(10, 40), np.arange(10), 3, draw, head=head, labels=labels)
+        _made(self.query, self.arguments, 3, 0)
+        try:
+            self._ask(query, X, np.concatenate([labels, np.full(30, np.nan)]), 3, 0)
+        except (TypeError, AttributeError) as error:
+            told = f"query = {self.query} of scikit-activeml cannot pick from features, labels and a classifier"
+            raise ValueError(f"{told} ({type(error).__name__}: {error}): choose another, such as TypiClust.") from None
 
     def pick(self, query: Query) -> Indices:
         assert query.head is not None
@@ -72,7 +84,7 @@ class ScikitActiveML(Sided):
         wanted = inspect.signature(strategy.query).parameters
         for name in {"clf", "estimator"} & set(wanted):
             given |= {name: _head(weight, bias, y), f"fit_{name}": False}
-        picked = strategy.query(**given)
+        picked = np.asarray(strategy.query(**given))
         if len(np.unique(picked)) < budget:
             raise ValueError(f"it named {picked.tolist()}, not {budget} different images")
         return picked
@@ -102,7 +114,10 @@ def _made(name: str, arguments: dict[str, Any], num_classes: int, seed: int) -> 
             raise ValueError(f"arguments: {name} takes no {short(argument)}: choose from {', '.join(known)}.")
     clustering = {"random_state": seed}  # else k-means draws from the global generator
     own = {"random_state": seed, "n_classes": num_classes, "missing_label": np.nan, "cluster_algo_dict": clustering}
-    return cls(**{key: value for key, value in own.items() if key in known} | arguments)
+    try:
+        return cls(**{key: value for key, value in own.items() if key in known} | arguments)
+    except TypeError as error:
+        raise ValueError(f"query = {name} of scikit-activeml cannot be made ({error}): choose another.") from None
 
 
 def _head(weight: np.ndarray, bias: np.ndarray, labels: np.ndarray) -> Any:

@@ -48,7 +48,7 @@ def _dask() -> ModuleType:
     try:
         return import_module("psllab.grid.cluster")
     except ImportError as error:
-        raise ValueError(f"a cluster needs Dask ({error}): pip install 'pslcore[cluster]'.") from None
+        raise ValueError(f"a cluster needs Dask ({error}): install it with `pip install '.[cluster]'`.") from None
 
 
 class LocalExecutor:

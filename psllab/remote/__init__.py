@@ -13,4 +13,4 @@ try:
     import uvicorn
 except ImportError as error:
     told = f"two machines need {error.name}, which is not installed here"
-    raise ValueError(f"{told}: pip install 'pslcore[cloud]'.") from error
+    raise ValueError(f"{told}: install it with `pip install '.[cloud]'`.") from error

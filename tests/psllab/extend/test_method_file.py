@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pslcore import strategies
+from pslcore.strategies import Strategy
 from psllab.extend import contract
 from psllab.extend.method_file import known_as, of_file
 
@@ -141,6 +142,30 @@ def test_the_globals_are_put_back():
         np.random.rand()  # noqa: NPY002
     assert contract._globals() == before
     assert all(before[name] != inside[name] for name in before)
+
+
+def test_nothing_stands_on_both_sides(file):
+    """It could hold the client's images in one hand and the task learner in the other."""
+    both = """
+class Both(Strategy):
+    has_auxiliary = True
+
+    def learner(self, client, setup):
+        self.client = client
+
+    def auxiliary(self, network):
+        self.network = network
+
+    def pick(self, query):
+        return query.safe[: query.budget]
+"""
+    told = "Both has an `auxiliary` module .* and a `learner` on the client: a method has one of the two"
+    with pytest.raises(ValueError, match=told):
+        of_file(file(both))
+    scope = {"Strategy": Strategy}
+    exec(both, scope)
+    with pytest.raises(contract.Broken, match=told):
+        contract.check(scope["Both"]())
 
 
 def test_a_query_holds_what_was_declared_and_its_rows_belong_together():

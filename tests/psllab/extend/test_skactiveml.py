@@ -12,7 +12,8 @@ from psllab.extend import contract
 pytest.importorskip("skactiveml", reason="scikit-activeml is not installed: pip install '.[rivals]'")
 
 RIVALS = {
-    "TypiClust": {}, "ProbCover": {}, "MaxHerding": {}, "Falcun": {}, "Clue": {}, "DropQuery": {},
+    "Badge": {}, "CoreSet": {}, "TypiClust": {}, "ProbCover": {}, "MaxHerding": {}, "Falcun": {}, "Clue": {},
+    "DropQuery": {},
     "UncertaintySampling": {"method": "margin_sampling"},
 }  # fmt: skip
 
@@ -86,6 +87,12 @@ def test_a_run_on_either_side(root, tiny, side):
         ({"query": "Oracle"}, "query = 'Oracle' is no pool strategy of the library: choose from"),
         ({"query": "k_greedy_center"}, "is no pool strategy"),
         ({"query": "TypiClust", "arguments": {"kay": 3}}, "arguments: TypiClust takes no 'kay': choose from"),
+        (
+            {"query": "QueryByCommittee"},
+            "query = QueryByCommittee of scikit-activeml cannot pick from features, labels",
+        ),
+        ({"query": "GreedyBALD"}, "query = GreedyBALD of scikit-activeml cannot pick from features"),
+        ({"query": "Quire"}, "query = Quire of scikit-activeml cannot be made .*'classes'.*: choose another"),
     ],
 )
 def test_what_the_library_does_not_know_is_refused_before_anything_is_trained(options, sentence):
