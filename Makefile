@@ -56,6 +56,8 @@ ifdef SCALE
 	@sed 's/^scale: .*/scale: $(SCALE)/' params.yaml > params.new && mv params.new params.yaml
 endif
 ifdef SEEDS
+	@echo '$(SEEDS)' | grep -Eqx '[1-9][0-9]*' || { echo "SEEDS = $(SEEDS) is no number of seeds: give one from 1." >&2; exit 2; }
+	@grep -q '^seeds: ' params.yaml || { echo "params.yaml has no line 'seeds: …' at its top: add one." >&2; exit 2; }
 	@sed 's/^seeds: [^ ]*/seeds: $(SEEDS)/' params.yaml > params.new && mv params.new params.yaml
 endif
 	@scale=$$(sed -n 's/^scale: *\([^ ]*\).*/\1/p' params.yaml); page=outputs/$$scale/report.html; \

@@ -116,6 +116,10 @@ def test_make_repro_sets_scale_and_seeds_runs_the_pipeline_and_names_the_page(tm
     ]  # fmt: skip
     text = text.replace("scale: quick  ", "scale: laptop")
     assert (tmp_path / "params.yaml").read_text() == text
+    for wrong in ("0", "-1", "few", "2 3", "1.5"):
+        status, said, error = repro(f"SEEDS={wrong}")
+        assert (status, said) == (2, [])
+        assert f"SEEDS = {wrong} is no number of seeds: give one from 1." in error
     assert repro("SEEDS=20")[0] == 0
     assert (tmp_path / "params.yaml").read_text() == text.replace("seeds: 200", "seeds: 20")
     status, said, error = repro("SCALE=base")

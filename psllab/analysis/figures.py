@@ -245,9 +245,8 @@ def price(results: Results) -> pd.DataFrame:
     """What each curve's students cost on the client: parameters, training, scoring, peak memory; mean over the runs.
 
     Parameters are those of all peers: for 10 classes and colour images, as in Table 1, or, of heads, for the vectors
-    and classes of the runs. Training is the whole cycle's,
-    task learner included, over the cycles that end in a pick, on whatever cores other runs left; memory is the peak
-    of the whole process.
+    and classes of the runs. Training is the whole cycle's, task learner included, over the cycles that end in a pick,
+    on whatever cores other runs left; memory is the peak of the whole process.
     """
     rows = []
     for method in dict.fromkeys(cell.label for cell, _ in finished(results)):
