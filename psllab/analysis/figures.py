@@ -361,9 +361,9 @@ def _remarks(shown: Sequence[Results]) -> list[str]:
         parts.append(f"Missing here, not finished: {len(missing)} of {len(missing) + len(runs)} runs.")
     if later := sum(len(results.later) for results in shown):
         parts.append(f"{later} finished {'run waits' if later == 1 else 'runs wait'} for the next interim analysis.")
-    stale = {cell.config.key for results in shown for cell in results.stale} & {cell.config.key for cell, _ in runs}
-    if stale:
-        parts.append(f"{len(stale)} {'run was' if len(stale) == 1 else 'runs were'} made by other code than today's.")
+    curves = {cell.label for cell, _ in runs}  # others wait for their interim analysis
+    if stale := sum(cell.label in curves for results in shown for cell in results.stale):
+        parts.append(f"{stale} {'run was' if stale == 1 else 'runs were'} made by other code than today's.")
     return [part for part in parts if part]
 
 

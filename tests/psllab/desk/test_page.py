@@ -141,7 +141,7 @@ def test_without_the_extra_the_command_says_what_to_install(folder, monkeypatch,
     monkeypatch.setitem(sys.modules, "fastapi", None)
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
     assert cli.main(["label", str(folder)]) == 2
-    assert "pip install 'pslcore[cloud]'" in capsys.readouterr().err
+    assert "install it with `pip install '.[cloud]'`" in capsys.readouterr().err
 
 
 def test_a_message_longer_than_any_of_the_page_is_not_kept(table):

@@ -161,7 +161,7 @@ def test_a_cluster_and_a_server_are_not_for_the_same_runs(here):
 
 def test_without_dask_the_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "psllab.grid.cluster", None)
-    with pytest.raises(ValueError, match=r"a cluster needs Dask .*: pip install 'pslcore\[cluster\]'"):
+    with pytest.raises(ValueError, match=r"a cluster needs Dask .*: install it with `pip install '\.\[cluster\]'`"):
         executors.of("local", 1, "data", "cpu", [])
 
 
