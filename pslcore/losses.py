@@ -150,6 +150,11 @@ def consensus(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
     -------
     Tensor
         bool, [N].
+
+    Raises
+    ------
+    ValueError
+        If the logits have another shape.
     """
     answers = _peers(peer_logits).argmax(2)
     agreed = torch.zeros(answers.shape[1], dtype=torch.bool, device=answers.device)
@@ -168,7 +173,7 @@ def discrepancy(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
     ``d(x) = sum_{j != k} KL(softmax(f_j(x)) || softmax(f_k(x)))``, natural logarithm; for pixel labels summed over
     the pixels. Because the log-normalisers cancel, ``KL(j||k) + KL(k||j) = sum_c (p_jc - p_kc)(z_jc - z_kc)`` on the
     raw logits z; summed over the pairs that is the closed form ``P sum_j sum_c (p_jc - mean_p_c)(z_jc - mean_z_c)``.
-    *Decision*: summed pair by pair. That is finite for finite logits, never negative, exactly symmetric in the peers
+    *Decision*: summed pair by pair. That is finite up to logits of 1e37, never negative, exactly symmetric in the peers
     and exactly 0 where all are equal, which rounded means would not be; and up to some ten peers the softmax costs
     more than all pairs. One peer: 0.
 
@@ -182,6 +187,11 @@ def discrepancy(peer_logits: Tensor, valid: Tensor | None = None) -> Tensor:
     -------
     Tensor
         [N], in nats; differentiable.
+
+    Raises
+    ------
+    ValueError
+        If the logits have another shape.
     """
     logits = _peers(peer_logits)
     if logits.requires_grad or logits.numel() <= _CHUNK * len(logits):
@@ -261,6 +271,11 @@ def out_of_class_loss(
     -------
     Tensor
         Scalar.
+
+    Raises
+    ------
+    ValueError
+        If the logits have another shape, or the ranking is unknown.
     """
     d = discrepancy(peer_logits)
     disagree, agree, n_pairs = pairing(consensus(peer_logits.detach()), generator)
@@ -294,6 +309,11 @@ def entropy(logits: Tensor, valid: Tensor | None = None) -> Tensor:
     -------
     Tensor
         [N], in nats, between 0 and log C.
+
+    Raises
+    ------
+    ValueError
+        If the logits have another shape.
     """
     if not isinstance(logits, Tensor):
         raise ValueError(f"logits are {type(logits).__name__}, not a tensor: use torch.as_tensor first.")

@@ -60,8 +60,8 @@ def alfa_mix(
     Raises
     ------
     ValueError
-        Wrong shapes, values that are not finite, labels outside 0 to C-1, a step that is not positive, or a budget
-        outside 0 to N.
+        Wrong shapes, values that are not finite, labels outside 0 to C-1, a step below 1e-6, or a budget outside
+        0 to N.
     """
     features = as_matrix(features, "features")
     budget = as_budget(budget, len(features))

@@ -64,7 +64,7 @@ class VAE(nn.Module):
     """Encoder of 4x4 convolutions with stride 2 and batch norm, linear latents, a mirrored decoder.
 
     For 32x32 colour images four convolutions, 128 to 1,024 channels: 22,835,139 parameters, as in the authors' code.
-    A smaller image gets as many as leave it two pixels; a larger one four.
+    A smaller image gets as many as leave it two pixels, but one at least; a larger one four.
     """
 
     def __init__(self, channels: int, size: tuple[int, ...], width: int = 128, latents: int = 32):
