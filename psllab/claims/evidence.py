@@ -125,7 +125,10 @@ class Evidence:
         self.left_out.clear()
 
     def found(self, experiment: str, label: str = "", method: str = "") -> tuple[list[tuple[Cell, Record]], list[str]]:
-        """The finished runs, of one curve or method if it is named; what is missing of them: nothing, or one phrase."""
+        """The finished runs, of one curve or method if it is named; what is missing of them: nothing, or one phrase.
+
+        Where there are interim analyses, seeds that no curve has begun are not missing: they are for a later one.
+        """
         if experiment not in self.labels:
             return [], [f"{experiment} (not at this scale)"]
 
@@ -134,7 +137,8 @@ class Evidence:
 
         results = self.results(experiment)
         runs = [(cell, record) for cell, record in results.runs if wanted(cell)]
-        left = sum(wanted(cell) for cell in results.unfinished)
+        begun = {cell.config.seed for cell, _ in results.runs} if self.interim else set()
+        left = sum(wanted(cell) for cell in results.unfinished if not begun or cell.config.seed in begun)
         self.used |= {(experiment, cell.label) for cell, _ in runs}
         why = f"{left} unfinished" if left else "" if runs else "not at this scale"
         return runs, [f"{label or method or 'runs'} of {experiment} ({why})"] if why else []

@@ -421,6 +421,13 @@ def test_runs_without_their_picks_are_counted_apart(world):
     assert (finding.verdict, finding.ours, finding.seeds) == (SUPPORTED, f"in {n} of {n} runs{silent}", 1)
 
 
+def test_seeds_of_a_later_interim_analysis_are_not_missing(world):
+    for begun, missing in ((("PSL", "Random", "Entropy"), ""), (("PSL",), "missing: psl of fig3a (3 unfinished)")):
+        absent = {("fig3a", label, seed) for label in begun for seed in range(2, SEEDS)}
+        evidence = world({"fig3a": three(78)}, "looked", absent=absent, interim=[2, 4])
+        assert judged(evidence, **SEEN).reason == missing
+
+
 def test_one_image_at_one_cycle_refutes(world):
     def leak(experiment, cell, record):
         if (cell.label, cell.config.seed) == ("PSL", 3):
