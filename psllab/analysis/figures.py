@@ -351,14 +351,14 @@ _EXPLAINED = {
 
 def _remarks(shown: Sequence[Results]) -> list[str]:
     runs = [run for results in shown for run in results.runs]
-    missing = [  # seeds that nobody has lack nowhere
-        cell for results in shown for cell in results.unfinished
-        if cell.config.seed in {cell.config.seed for cell, _ in results.runs}
-    ]  # fmt: skip
+    missing = 0
+    for results in shown:
+        begun = {cell.config.seed for cell, _ in results.runs}  # seeds that nobody has lack nowhere
+        missing += sum(cell.config.seed in begun for cell in results.unfinished)
     parts = [finished(shown[0])[0][1]["data"]["note"]]
     parts += [said for end, said in _EXPLAINED.items() if any(cell.label.endswith(end) for cell, _ in runs)]
     if missing:
-        parts.append(f"Missing here, not finished: {len(missing)} of {len(missing) + len(runs)} runs.")
+        parts.append(f"Missing here, not finished: {missing} of {missing + len(runs)} runs.")
     if later := sum(len(results.later) for results in shown):
         parts.append(f"{later} finished {'run waits' if later == 1 else 'runs wait'} for the next interim analysis.")
     curves = {cell.label for cell, _ in runs}  # others wait for their interim analysis

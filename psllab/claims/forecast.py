@@ -146,9 +146,12 @@ def _unfinished(
 def seconds_a_run(evidence: Evidence, curve: Curve) -> float | None:
     """Median of the clocked seconds of finished runs: of the curve, else of its namesakes in other experiments, else of
     its experiment, else of any at hand."""
-    here, every = evidence.clocked(curve[0]), [run for name in evidence.labels for run in evidence.clocked(name)]
-    alike = ([seconds for label, seconds in runs if label == curve[1]] for runs in (here, every))
-    own = next(filter(None, (*alike, [seconds for _, seconds in here], [seconds for _, seconds in every])), None)
+    here = evidence.clocked(curve[0])
+    own = [seconds for label, seconds in here if label == curve[1]]
+    if not own:  # only then every experiment is read
+        every = [run for name in evidence.labels for run in evidence.clocked(name)]
+        own = [seconds for label, seconds in every if label == curve[1]]
+        own = own or [seconds for _, seconds in here or every]
     return float(np.median(own)) if own else None
 
 
