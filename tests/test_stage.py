@@ -141,3 +141,5 @@ def test_a_scale_without_all_experiments_is_kept_from_the_pipeline(monkeypatch, 
     assert capsys.readouterr().err == f"{lacks}`make repro` makes its runs and its page without dvc.\n"
     assert stage.main(["runs", "small"]) == 1  # before hours of runs that end in dvc's refusal
     assert "Scale small has no fig3a_low, fig3d, fig3e, fig3f, …: " in capsys.readouterr().err
+    assert stage.main(["lacking", "sunday"]) == 1
+    assert capsys.readouterr().err.startswith("unknown scale 'sunday': choose one of quick, ")

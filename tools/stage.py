@@ -39,17 +39,13 @@ def main(arguments: list[str]) -> int:
 
 
 def lacking(scale: str) -> str:
-    """A sentence, if the pipeline has stages of experiments that the scale does not have."""
-    import yaml
+    """A sentence, if the pipeline has stages of experiments that the scale does not have, or nobody knows the scale."""
+    from psllab.report import page
 
-    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values()
-    followed = [
-        name.replace("${item}", item).split(".")[2]
-        for stage in stages for item in stage.get("foreach", [""]) for name in stage.get("do", stage).get("params", ())
-        if name.startswith("scales.${scale}.")
-    ]  # fmt: skip
-    there = yaml.safe_load(Path("params.yaml").read_text())["scales"].get(scale, {})
-    lacks = [name for name in dict.fromkeys(followed) if name not in there]
+    try:
+        lacks = page.lacking(scale)
+    except ValueError as error:
+        return str(error)
     some = ", ".join([*lacks[:4], *["…"] * (len(lacks) > 4)])
     return f"Scale {scale} has no {some}: `make repro` makes its runs and its page without dvc." if lacks else ""
 

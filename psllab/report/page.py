@@ -36,9 +36,16 @@ def stages(pipeline: str | Path = "dvc.yaml") -> dict[str, str]:
     return found
 
 
-def stages_of(scale: str) -> dict[str, str]:
-    """The same of a scale; none where it has some of the experiments only, which are run without dvc."""
-    return stages() if "table2" in experiments(scale) else {}
+def lacking(scale: str, pipeline: str | Path = "dvc.yaml") -> list[str]:
+    """The experiments that the pipeline follows and the scale does not have; with any, the scale is run without dvc."""
+    followed = [
+        name.replace("${item}", item).split(".")[2]
+        for stage in yaml.safe_load(Path(pipeline).read_text("utf-8"))["stages"].values()
+        for item in stage.get("foreach", [""]) for name in stage.get("do", stage).get("params", ())
+        if name.startswith("scales.${scale}.")
+    ]  # fmt: skip
+    there = {"base", *experiments(scale)}
+    return [name for name in dict.fromkeys(followed) if name not in there]
 
 
 def section(page: str | Path, title: str) -> str:
@@ -156,7 +163,7 @@ def page(
 def write(scale: str, exhibits: list[Exhibit], rows: Sequence[dict], out: str | Path = "outputs") -> Path:
     """``report.html`` of a scale, whole or not at all; read from the top of the repository."""
     html = page(
-        exhibits, scale, rows, judging.counts(rows), judging.__doc__ or "", stages_of(scale),
+        exhibits, scale, rows, judging.counts(rows), judging.__doc__ or "", {} if lacking(scale) else stages(),
         section("docs/deviations.md", "Deviations and limits"), embedded.collected(scale), code(),
         answers.published(scale, out),
     )  # fmt: skip
