@@ -175,9 +175,8 @@ def as_split(images: Array, labels: Array | Labels, what: str) -> Split:
     if images.ndim == 3:
         images = images[:, None]
     elif images.shape[-1] in (1, 3) and images.shape[2:] != (1, 1):  # not vectors, [N, D, 1, 1]
-        images = images.transpose(0, 3, 1, 2)
-        if not isinstance(images, np.memmap):
-            images = np.ascontiguousarray(images)
+        moved = images.transpose(0, 3, 1, 2)
+        images = moved if isinstance(images, np.memmap) else np.ascontiguousarray(moved)
     return Split(images, labels if isinstance(labels, Labels) else labels.astype(np.int64, copy=False))
 
 
@@ -185,8 +184,7 @@ def _check_together(dataset: Dataset) -> None:
     """What only both splits and the class names together can show."""
     train, test, n_classes = dataset.train, dataset.test, len(dataset.classes)
     if n_classes > VOID:
-        mend = f"label {VOID} means void, so {VOID} is the most."
-        raise ValueError(f"{dataset.name}: {n_classes} classes are too many; {mend}")
+        raise ValueError(f"{dataset.name} has {n_classes} classes; {VOID} is the most, since label {VOID} is void.")
     if train.images.shape[1:] != test.images.shape[1:] or train.labels.ndim != test.labels.ndim:
         told = f"{dataset.name}: training images have the shape {train.images.shape[1:]}, test images"
         labels = f"{train.labels.shape[1:]} and {test.labels.shape[1:]}"
@@ -199,5 +197,6 @@ def _check_together(dataset: Dataset) -> None:
         if outside.size:
             void = f", and {VOID} is void" if dataset.pixel_labels else ""
             mend = ": subtract 1 if they count from 1" if outside[0] == n_classes and values.min() == 1 else ""
-            told = f"{dataset.name} {what}: label {outside[0]} is outside the table of {n_classes} classes"
+            at = next((f", image {i}" for i, row in enumerate(split.labels) if (row == outside[0]).any()), "")
+            told = f"{dataset.name} {what}{at}: label {outside[0]} is outside the table of {n_classes} classes"
             raise ValueError(f"{told}; labels go from 0 to {n_classes - 1}{void}{mend}.")

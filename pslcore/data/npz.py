@@ -90,8 +90,7 @@ def whole(labels: Array, what: object) -> Indices:
     with np.errstate(invalid="ignore"):
         numbers = labels.astype(np.int64)
     if wrong := labels[numbers != labels][:1].tolist():
-        mend = "leave it out or mend it."
-        raise ValueError(f"{what}: label {wrong[0]} is no whole number (the index of the class): {mend}")
+        raise ValueError(f"{what}: label {wrong[0]} is no whole number (the index of the class): mend or drop it.")
     return numbers
 
 
@@ -101,7 +100,7 @@ def numbered(labels: Iterable[Array | Labels], what: object = "") -> list[str]:
     Raises
     ------
     ValueError
-        If there is no 0: whoever counts from 1 would have a class without an image.
+        If there is no 0: whoever counts from 1 would have a class without an image; or if one is as large as ``VOID``.
     """
     seen = []
     for each in labels:
@@ -110,7 +109,9 @@ def numbered(labels: Iterable[Array | Labels], what: object = "") -> list[str]:
     if seen and min(seen) > 0:
         mend = f"subtract {min(seen)}, or give the classes names, one for 0 as well."
         raise ValueError(f"{what}: labels go from {min(seen)} to {max(seen)}, but the first class is 0: {mend}")
-    return [str(number) for number in range(min(max(seen, default=-1), VOID) + 1)]  # more are refused, and not listed
+    if seen and max(seen) >= VOID:
+        raise ValueError(f"{what}: label {max(seen)} is too large: {VOID} is void, so labels go from 0 to {VOID - 1}.")
+    return [str(number) for number in range(max(seen, default=-1) + 1)]
 
 
 # One file

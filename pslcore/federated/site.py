@@ -118,7 +118,7 @@ class Site:
         state["ledger"] = self.ledger.state()
         records.write_bytes(self._folder / f"{self._run[0]}.client{self.number}.step{step}.pt", packed(state))
         for older in self._kept(step)[:-1]:
-            older.unlink()
+            older.unlink(missing_ok=True)  # of two that keep at once, either may be first
 
     def resume(self, before: int) -> int:
         """Take up the newest state from before a step; the step it is from, -1 if there is none.

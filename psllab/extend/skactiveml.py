@@ -46,7 +46,6 @@ class ScikitActiveML(Sided):
         X, labels = draw.random((40, 4), dtype=np.float32), np.arange(10) % 3
         head = draw.random((3, 4), dtype=np.float32), np.zeros(3, dtype=np.float32)
         query = Query(np.arange(10, 40), np.arange(10), 3, draw, head=head, labels=labels)
-        _made(self.query, self.arguments, 3, 0)
         try:
             self._ask(query, X, np.concatenate([labels, np.full(30, np.nan)]), 3, 0)
         except (TypeError, AttributeError) as error:

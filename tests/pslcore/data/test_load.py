@@ -136,9 +136,10 @@ IMAGES = np.zeros((9, 3, 4, 5), dtype=np.uint8)
         ({"labels": np.zeros((9, 1), int)}, r"labels have the shape \(9, 1\); for images of the shape \(9, 3, 4, 5\)"),
         ({"labels": np.zeros((9, 5, 4), int)}, r"or, for pixel labels, \(9, 4, 5\)"),
         ({"labels": np.int64(3)}, r"9 images but 0 labels"),
-        ({"labels": np.full(9, 3)}, "mine train: label 3 is outside the table of 3 classes; labels go from 0 to 2"),
-        ({"labels": np.full(9, -1)}, "mine train: label -1 is outside the table of 3 classes"),
-        ({"labels": np.full(9, 255)}, "mine train: label 255 is outside"),  # void is for pixels
+        ({"labels": np.full(9, 3)}, "image 0: label 3 is outside the table of 3 classes; labels go from 0 to 2"),
+        ({"labels": np.full(9, -1)}, "mine train, image 0: label -1 is outside the table of 3 classes"),
+        ({"labels": np.full(9, 255)}, "mine train, image 0: label 255 is outside"),  # void is for pixels
+        ({"labels": np.r_[:8, 99999], "names": None}, "label 99999 is too large: 255 is void, so labels go"),
         ({"labels": np.full(9, 2**63, np.uint64)}, "mine.train.npz: label 9223372036854775808 is no whole number"),
         (
             {"images": np.zeros((9, 3, 4, 6), np.uint8)},
@@ -148,7 +149,7 @@ IMAGES = np.zeros((9, 3, 4, 5), dtype=np.uint8)
         ({"labels": np.zeros((9, 4, 5), int)}, r"labels \(4, 5\) and \(\): both splits must be alike"),
         ({"images": None}, r"mine.train.npz holds no array 'images'; it has labels, names"),
         ({"labels": None}, r"train.npz holds no array 'labels'; it has images, names"),
-        ({"names": ["a", "b"]}, "mine train: label 2 is outside the table of 2 classes"),
+        ({"names": ["a", "b"]}, "mine train, image 2: label 2 is outside the table of 2 classes"),
         ({"images": None, "labels": None, "names": None}, "holds no array 'images'; it has nothing"),
         ({"coarse": np.arange(9) % 2}, "the coarse labels put a class into two superclasses"),
         ({"coarse": np.zeros(8, int)}, "coarse"),
@@ -168,11 +169,11 @@ def test_what_does_not_make_a_data_set(tmp_path, train, sentence):
 
 def test_the_test_split_is_checked_as_well(tmp_path):
     save(tmp_path / "mine", {}, {"labels": np.full(6, 7)})
-    with pytest.raises(ValueError, match="mine test: label 7 is outside the table of 3 classes"):
+    with pytest.raises(ValueError, match="mine test, image 0: label 7 is outside the table of 3 classes"):
         load("mine", tmp_path)
     pixels = {"labels": np.zeros((9, 4, 5), int)}, {"labels": np.full((6, 4, 5), 254)}
     save(tmp_path / "mine", *pixels)
-    with pytest.raises(ValueError, match="mine test: label 254 is outside"):
+    with pytest.raises(ValueError, match="mine test, image 0: label 254 is outside"):
         load("mine", tmp_path)
 
 

@@ -87,7 +87,7 @@ def write(root, method=zipfile.ZIP_STORED, **members):
         ("approx", np.array([-1]), "approx holds -1, but must be"),
         ("coarse", np.zeros(9), "coarse is float64 .* must be a list of 9 whole numbers, the superclass of each image"),
         ("coarse", np.full(9, -1), "coarse holds -1"),
-        ("labels", np.full(9, 7), "mine train: label 7 is outside the table of 3 classes; labels go from 0 to 2"),
+        ("labels", np.full(9, 7), "image 0: label 7 is outside the table of 3 classes; labels go from 0 to 2"),
     ],
 )  # fmt: skip
 def test_what_is_refused(root, method, name, content, sentence):
