@@ -63,7 +63,7 @@ def _mean(losses: Tensor, labels: Tensor) -> Tensor:
 def task_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Eq. 1: cross-entropy of the task learner on ``D_L``, averaged over the images or the pixels that are not void.
 
-    The paper prints ``H(p, q) = q log p`` without the minus sign; *decision*: the usual cross-entropy ``-q log p``.
+    The paper prints ``H(p, q) = q log p`` and puts the label first; *decision*: minus the label times log prediction.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def in_class_loss(
     over the images or the pixels that are not void. No gradient reaches the teacher. With ``alpha=0`` the peers
     learn from the labels alone; that is "without in-class peer study" in Fig. 5a.
 
-    *Decision*: the teacher answers in eval mode, on the very batch (same augmentation) that the students see; the
-    caller sees to that.
+    *Decision*: both H are cross-entropies of the student, whatever the order of their arguments in print; the teacher
+    answers in eval mode, on the very batch (same augmentation) that the students see: the caller sees to that.
 
     Parameters
     ----------
@@ -219,7 +219,8 @@ def margin_loss(d_disagree: Tensor, d_agree: Tensor, margin: float = 0.01, ranki
     """The core of Eq. 5, per pair: a margin between the discrepancies of ``x_D`` and ``x_A``.
 
     The paper contradicts itself here. Its words want data without consensus above data with consensus; its indicator
-    turns the sign round whenever ``d_A >= d_D``, which pushes such a pair further apart the wrong way.
+    turns the sign round whenever ``d_A >= d_D``, which pushes such a pair further apart the wrong way. Either way a
+    pair that lies further apart than ``margin`` has no gradient; as printed, with 0.01, that is most of them.
     *Decision*: ``ranking="paper"`` is the printed form ``max(0, margin - |d_D - d_A|)``, the default for all that is
     reproduced; ``ranking="ordered"``, ``max(0, margin - (d_D - d_A))``, does what the words say.
 

@@ -197,6 +197,6 @@ def _check_together(dataset: Dataset) -> None:
         if outside.size:
             void = f", and {VOID} is void" if dataset.pixel_labels else ""
             mend = ": subtract 1 if they count from 1" if outside[0] == n_classes and values.min() == 1 else ""
-            at = next((f", image {i}" for i, row in enumerate(split.labels) if (row == outside[0]).any()), "")
+            at = next((f", image {i}" for i in range(len(split)) if (split.labels[i] == outside[0]).any()), "")
             told = f"{dataset.name} {what}{at}: label {outside[0]} is outside the table of {n_classes} classes"
             raise ValueError(f"{told}; labels go from 0 to {n_classes - 1}{void}{mend}.")

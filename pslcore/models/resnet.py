@@ -6,6 +6,7 @@
 ``resnet18``     11,173,962   64-...-512, 2     task learner; 3x3 stem without max-pooling, as for CIFAR
 ================ ============ ================= =====================================================
 
+The paper cites He et al. 2016b, whose blocks begin with the activation, for ``resnet8``: see docs/deviations.md.
 Parameters for 3 channels and 10 classes. Shortcuts that change the shape are 1x1 convolutions with batch norm.
 """
 

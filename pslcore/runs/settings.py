@@ -41,7 +41,7 @@ class Config(Settings):
     options : dict
         The method's own, see its class in ``strategies``.
     warm_start : bool
-        Go on from the weights of the cycle before in place of fresh ones.
+        Go on from the weights of the cycle before in place of fresh ones (the paper is silent).
     examine_peers : int
         If positive, the first so many test images are put to the peer students of the last cycle (Fig. 7).
     noise : float

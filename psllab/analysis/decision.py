@@ -32,7 +32,8 @@ class Region:
     low, high : float
         Its ends; ``high`` is infinite for a direction ("above").
     matters : float
-        A mean within so much of 0 is no relevant difference; 0 for claims that have no such verdict.
+        A mean within so much of 0 is no relevant difference; 0 for claims that have no such verdict. Where ``high`` is
+        finite that is said only of what is neither inside nor outside.
     interim : int
         Interim analyses that share the error probability.
     """
@@ -94,7 +95,8 @@ def decide(
     within, beyond = (statistics.holm(p) < level for p in (inside, outside))
     if not region.matters:
         return within, beyond, np.zeros(inside.shape, dtype=bool)
-    return within, beyond, chances(mean, sd, n, -region.matters, region.matters)[0] * inside.shape[-1] < level
+    negligible = chances(mean, sd, n, -region.matters, region.matters)[0] * inside.shape[-1] < level
+    return within, beyond, negligible if np.isinf(region.high) else negligible & ~within & ~beyond
 
 
 def verdict(inside: np.ndarray, outside: np.ndarray, negligible: np.ndarray, whole: bool = True) -> np.ndarray:

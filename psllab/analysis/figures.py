@@ -116,8 +116,8 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
-    """``statistics.against`` in percentage points, for people; of the experiment's first method if none is named."""
-    method = method or finished(results)[0][0].label
+    """``statistics.against`` in percentage points, for people; of the experiment's reference if no method is named."""
+    method = method or reference(results)
     rows = statistics.against(frame(results), method)
     halves = zip(100 * rows["difference"], 100 * rows["half"], strict=True)
     points = [format_interval(difference, half, "+") for difference, half in halves]
@@ -127,6 +127,16 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
     }
     shown = {f"{method} against": rows["other"], "difference in area (points, 95 % interval)": points}
     return pd.DataFrame(shown | {"seeds": rows["seeds"]} | tests)
+
+
+PLAIN = {"fig5b": ("2 peers",), "fig5c": ("ResNet-8", "mlp32")}
+"""The curve of an ablation that is PSL as it is, where it has another name."""
+
+
+def reference(results: Results) -> str:
+    """The curve that the others are held against: PSL as it is; where it is not finished, the first."""
+    there = [cell.label for cell, _ in finished(results)]
+    return next((name for name in PLAIN.get(results.experiment, ("PSL",)) if name in there), there[0])
 
 
 _TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}
@@ -357,6 +367,8 @@ def _remarks(shown: Sequence[Results]) -> list[str]:
         missing += sum(cell.config.seed in begun for cell in results.unfinished)
     parts = [finished(shown[0])[0][1]["data"]["note"]]
     parts += [said for end, said in _EXPLAINED.items() if any(cell.label.endswith(end) for cell, _ in runs)]
+    narrow = {cell.config.options["width"] for cell, _ in runs if "width" in cell.config.options}
+    parts += [f"VAAL's autoencoder: `width` {each} (its authors: 128)." for each in sorted(narrow)]
     if missing:
         parts.append(f"Missing here, not finished: {missing} of {missing + len(runs)} runs.")
     if later := sum(len(results.later) for results in shown):

@@ -36,7 +36,7 @@ QUESTIONS = (
     WORKS,
     *(Question(f"PSL against {rival}", "ahead", {"psl-superior": f"fig3a: PSL – {rival}"})
       for rival in ("Entropy", "BADGE", "ALFA-Mix")),
-    Question("PSL against PSL without both studies", "ahead: 2.5 points at 3,000 labels",
+    Question("PSL against PSL without both studies", "ahead: 2.5 points",
              {"fig5a-each-helps": "PSL – without both"}),
     COSTS,
 )  # fmt: skip

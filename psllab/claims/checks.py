@@ -121,7 +121,7 @@ def lead(
     """Every better curve lies above every worse one, or ahead by ``points`` give or take ``margin`` (0: "similar").
 
     With ``than`` it is the growth of the lead from that cycle to ``at``. Without ``points`` it is a direction, so that
-    there may be no difference that matters.
+    there may be no difference that matters; nor need there be one where the margin is the lead itself.
     """
 
     def values(one: Curve, other: Curve) -> pd.Series:
@@ -131,7 +131,9 @@ def lead(
     pairs, interim = _pairs(evidence, claim, better, worse, values), len(evidence.interim)
     if points is None:
         return settle(pairs, 0.0, interim=interim, matters=rule.MATTERS)
-    return replace(settle(pairs, points - margin, points + margin, interim=interim), paper=float(points))
+    region = points - margin, points + margin
+    finding = settle(pairs, *region, interim=interim, matters=0.0 if region[0] else rule.MATTERS)
+    return replace(finding, paper=float(points))
 
 
 @kind

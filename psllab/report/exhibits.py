@@ -151,30 +151,20 @@ class Comparison(View):
             exhibit.tabulate("Ceiling and headroom: how much there is to gain by choice", self.headroom)
 
 
-PLAIN = {"fig5b": ("2 peers",), "fig5c": ("ResNet-8", "mlp32")}
-"""The curve of an ablation that is PSL as it is, where it has another name."""
-
-
 class Ablation(View):
     """One parameter of PSL changes from curve to curve: Fig. 5."""
 
     notebook = "ablation"
 
-    @property
-    def plain(self) -> str:
-        """The curve that the others are held against: PSL as it is; where it is not finished, the first."""
-        there = [cell.label for cell, _ in figures.finished(self.results)]
-        return next((name for name in PLAIN.get(self.id, ("PSL",)) if name in there), there[0])
-
     @cached_property
     def curves(self) -> go.Figure:
         """The budget curves."""
-        return figures.budget_curves(self.results, self.plain)
+        return figures.budget_curves(self.results, figures.reference(self.results))
 
     @cached_property
     def tests(self) -> pd.DataFrame:
         """The areas under the curves against PSL as it is, paired by seed."""
-        return figures.paired_tests(self.results, self.plain)
+        return figures.paired_tests(self.results)
 
     @cached_property
     def price(self) -> pd.DataFrame:

@@ -77,6 +77,16 @@ def test_a_verdict_of_several_comparisons(mean, sd, expected):
     assert expected in VERDICTS
 
 
+@pytest.mark.parametrize(
+    ("mean", "sd", "expected"),
+    [(0.0, 0.1, NEGLIGIBLE), (0.0, 2.0, INCONCLUSIVE), (-0.3, 0.1, CONTRADICTED), (0.3, 0.1, SUPPORTED),
+     (1.5, 0.1, SUPPORTED), (4.0, 0.1, CONTRADICTED)],
+)  # fmt: skip
+def test_of_a_region_that_begins_at_0_only_what_is_on_its_edge_makes_no_difference(mean, sd, expected):
+    region = Region(0, 3, decision.MATTERS)
+    assert decision.verdict(*decision.decide([mean], [sd], [10], region)) == expected
+
+
 def test_a_look_is_stricter_than_a_single_test():
     one, three = (decision.decide([0.75], [1.0], [10], Region(interim=interim))[0].item() for interim in (1, 3))
     assert (one, three) == (True, False)

@@ -1,6 +1,7 @@
 """What people look at, from made-up records whose every number is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -159,6 +160,14 @@ def test_paired_tests_are_in_points():
     assert figures.paired_tests(both(), "Random").iloc[0, 1].startswith("-9.5")
 
 
+def test_an_ablation_is_held_against_psl_as_it_is_by_whatever_name():
+    results = both()
+    assert figures.reference(results) == "PSL"
+    peers = [(replace(cell, label=f"{2 - n // 2} peers"), record) for n, (cell, record) in enumerate(results.runs)]
+    assert figures.reference(replace(made(*peers), experiment="fig5b")) == "2 peers"
+    assert figures.reference(replace(made(*peers), experiment="fig5c")) == figures.finished(made(*peers))[0][0].label
+
+
 # Matrices
 
 
@@ -236,6 +245,10 @@ def test_provenance_says_where_the_numbers_are_from():
         assert fact in note
     assert "not finished" not in note
     assert "other code" not in note
+    assert "width" not in note
+    narrow = made(*((replace(cell, config=cell.config.but(method="vaal", options={"width": 8})), record)
+                    for cell, record in results.runs))  # fmt: skip
+    assert "VAAL's autoencoder: `width` 8 (its authors: 128)." in figures.provenance(narrow)
     cells = [cell for cell, _ in results.runs]
     note = figures.provenance(made(*results.runs[:3], unfinished=cells[3:], stale=cells[:2]))
     assert "not finished: 1 of 4 runs." in note
