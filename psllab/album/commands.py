@@ -19,6 +19,9 @@ def ask(options: argparse.Namespace) -> int:
         print(album.preview(), *album.rewritten, sep="\n")
         if not album.waiting and album.ready:
             album.train(_Bar("epochs"), reading=_Bar("pictures"))
+        if not album.waiting and not album.left:
+            print(album.report(), "No picture is left that may be asked about.", sep="\n")
+            return 0
         pictures = album.next(options.budget, _Bar("pictures"))
         page, table = album.home / "ask.html", album.home / "ask.csv"
         exchange.ask_page(album, pictures, page)

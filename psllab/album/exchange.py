@@ -44,10 +44,10 @@ class Imported:
 
     def __str__(self) -> str:
         notes = sentences(
-            (self.empty, "have no label yet."),
-            (self.gone, "on pictures that are gone or have changed since: left out."),
-            (self.protected, "on pictures that are protected since: left out."),
-            (self.guesses, f"by the {LEARNER}, which are no answers: left out."),
+            (self.empty, "{has|have} no label yet."),
+            (self.gone, "on {a picture|pictures} gone or changed since: left out."),
+            (self.protected, "on {a picture|pictures} protected since: left out."),
+            (self.guesses, f"by the {LEARNER}, no {{answer|answers}}: left out."),
         )
         first = f"Taken in: {self.answers} answers, {self.skipped} skipped, {self.unsure} not sure."
         return " ".join([first, *notes])

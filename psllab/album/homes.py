@@ -47,8 +47,8 @@ class KnownPictures(ValueError):
 
     def __init__(self, folder: Path, known: Home, pictures: int, protected: int):
         super().__init__(
-            f"{folder} holds {pictures} pictures of the album of {known.folder}, which protects {protected} of them: "
-            f"go on with it (out={str(known.path)!r}), or start another that protects the same (new=True)."
+            f"{folder} holds {pictures} pictures known to the album of {known.folder}, which protects {protected} of "
+            f"them: go on with it (`out`: {known.path}), or start another that protects the same (`new`)."
         )
         self.home = known.path
 

@@ -255,7 +255,7 @@ class Index:
         return why or (BY_HAND if self._protection.by_hand(seen.routes) else "")
 
     def place(self, asked: Collection[Picture]) -> None:
-        """Where the pictures that were asked about are now."""
+        """Where the pictures that were asked about are now; copies of one stand for it, and are answered with it."""
         self.at = {picture: number for number, picture in enumerate(self.pictures)}
         self._as = dict(enumerate(self.pictures))
         free: defaultdict[str, list[int]] = defaultdict(list)
@@ -266,6 +266,8 @@ class Index:
             if key not in self.at and free[key.digest]:
                 number = free[key.digest].pop(0)
                 self.at[key], self._as[number] = number, key
+        for key in asked:
+            self._as |= dict.fromkeys(free.pop(key.digest, ()), key)
 
     def now(self, keys: Iterable[Picture]) -> list[Picture]:
         """Those of the pictures asked about that are usable, as they are now."""

@@ -107,7 +107,8 @@ class Lock:
             self._file.seek(0)
             holder = self._file.read(20).strip()
             self._file.close()
-            raise ValueError(f"{what} is open in process {holder or '?'}: close it there first.") from None
+            told = f"{what} is open in process {holder or '?'}"
+            raise ValueError(f"{told}: close it there first (a notebook: shut down its kernel).") from None
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()

@@ -43,7 +43,7 @@ class Labelling(OpenAlbum):
         return self.untrained > 0 and len(self._known()) > 1
 
     def labels(self) -> dict[str, str]:
-        """Path to label of every answered picture that is there, held-out ones included."""
+        """Path to label of every answered picture that is there, and of its copies; held-out ones included."""
         return {picture.path: label for picture, label in self._labelled().items()}
 
     def annotations(self, picture: Picture | str) -> list[Annotation]:
@@ -51,7 +51,7 @@ class Labelling(OpenAlbum):
         return list(self._state.annotations.get(self._index.asked_as(self._index.find(picture)), []))
 
     def next(self, n: int = 20, progress: Progress | None = None) -> list[Picture]:
-        """The pictures to label next: those of the open round that wait, else ``n`` new ones.
+        """The pictures to label next: those of the open round that wait, else ``n`` new ones, or what is left.
 
         Before anything was learned they are drawn at random; later PSL picks them. One of five is drawn at random at
         any time, and its answer held out to estimate the accuracy. None is a near copy of a protected picture: these
@@ -60,7 +60,7 @@ class Labelling(OpenAlbum):
         Raises
         ------
         ValueError
-            If fewer pictures are left, or there are answers that nothing was learned from yet.
+            If no picture is left, or there are answers that nothing was learned from yet.
         """
         self._alive()
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
@@ -75,8 +75,9 @@ class Labelling(OpenAlbum):
         ahead, judged = 0, self._index.protected
         while True:
             askable, asks = self._askable(), self._state.asks
-            if n > len(askable):
-                raise ValueError(f"{len(askable)} pictures are left that may be asked about: ask for no more.")
+            if not askable:
+                raise ValueError("no picture is left that may be asked about.")
+            n = min(n, len(askable))
             wanted, pictures = self._wanted(askable, n), self._index.pictures
             numbers, held = draw(n, askable, wanted, pictures, self.learning.seed, asks)
             picked, more = [pictures[number] for number in numbers], [pictures[number] for number in wanted[:ahead]]
@@ -153,7 +154,11 @@ class Labelling(OpenAlbum):
     # Behind it
 
     def _labelled(self) -> dict[Picture, str]:
-        return {self._index.today(key): label for key, label in self._index.answers(self._state).items()}
+        index, answers = self._index, self._index.answers(self._state)
+        copies = ((index.asked_as(number), picture) for number, picture in enumerate(index.pictures))
+        return {index.today(key): label for key, label in answers.items()} | {
+            picture: answers[key] for key, picture in copies if key in answers
+        }
 
     def _respond(self, what: str, picture: Picture | str, by: str, label: str | None = None) -> None:
         self.check_answer(picture, label)

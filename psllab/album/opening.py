@@ -37,10 +37,10 @@ class OpenAlbum:
         learning: Learning | dict[str, Any] | None = None, progress: Progress | None = None, new: bool = False,
         warn: bool = True, cloud: str = "",
     ):  # fmt: skip
-        self.folder = Path(folder).resolve()
+        self.folder = Path(folder).expanduser().resolve()
         if not self.folder.is_dir():
             raise ValueError(f"{folder} is no folder: name one that holds pictures.")
-        self.home = homes.locate(self.folder, new) if out is None else Path(out).resolve()
+        self.home = homes.locate(self.folder, new) if out is None else Path(out).expanduser().resolve()
         if self.home.is_relative_to(self.folder):
             raise ValueError(f"{self.home} lies in the folder of pictures, which stays as it is: choose another `out`.")
         records.prepare(self.home)

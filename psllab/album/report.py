@@ -1,6 +1,7 @@
 """The report of an album: plain data, and the same as sentences."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,12 +68,12 @@ class Preview:
         return [
             *(f"The rule {word!r} fits no picture: is it misspelt?" for word in self.idle),
             *sentences(
-                (len(self.held_back), "resemble protected ones and are held back: look at them, then release."),
-                (len(self.earlier), "are protected by earlier rules alone, until you release them."),
-                (self.gone, "that were protected are not here any more: moved away, changed or deleted."),
-                (self.names_gone, "names that were protected by hand fit no file any more: renamed or deleted?"),
-                (self.blind, "protected ones cannot be decoded: protect what shows the same as well."),
-                (self.elsewhere, "are protected in another album of this machine, and not in this one."),
+                (len(self.held_back), "{resembles|resemble} a protected one, so held back: look, then release."),
+                (len(self.earlier), "{is|are} protected by earlier rules alone, until you release {it|them}."),
+                (self.gone, "that {was|were} protected {is|are} not here any more: moved away, changed or deleted."),
+                (self.names_gone, "{name|names} protected by hand {fits|fit} no file any more: renamed or deleted?"),
+                (self.blind, "protected {one|ones} cannot be decoded: protect what shows the same as well."),
+                (self.elsewhere, "{is|are} protected in another album of this machine, and not in this one."),
             ),
         ]
 
@@ -141,7 +142,7 @@ class Report:
         if self.accuracy is None or self.interval is None:
             return "No estimate of the accuracy yet: it needs a training and an answer that is held out"
         low, high = self.interval
-        return f"Estimated accuracy: {self.accuracy:.0%} ({low:.0%} to {high:.0%}, 95 % interval of Wilson)"
+        return f"Estimated accuracy: {self.accuracy:.0%} ({low:.0%} to {high:.0%}, 95 % interval)"
 
     @property
     def lines(self) -> list[str]:
@@ -158,10 +159,10 @@ class Report:
             f"{self.pictures} pictures, {self.protected} of them protected; {self.left} may still be asked about.",
             f"Answers: {_counts(self.classes) or 'none'}. By: {_counts(self.people) or 'nobody'}.",
             *sentences(
-                (self.untrained, "answers are new since the last training."),
-                (self.gone, "answered pictures are gone or have changed; nothing is learned from them."),
-                (self.protected_since, "pictures were uploaded before a rule protected them."),
-                (len(self.disagreements), "pictures have answers that people do not agree on."),
+                (self.untrained, "{answer is|answers are} new since the last training."),
+                (self.gone, "answered {picture is|pictures are} gone or changed; nothing is learned from {it|them}."),
+                (self.protected_since, "{picture was|pictures were} uploaded before a rule protected {it|them}."),
+                (len(self.disagreements), "{picture has|pictures have} answers that people do not agree on."),
             ),
             *([] if self.features else [_GAIN]),
         ]
@@ -186,14 +187,16 @@ def _ahead(forecast: tuple[float, float, float] | None) -> str:
     if forecast is None or (forecast[1] == 0 and math.isinf(forecast[2])):
         return f"How many more answers it takes {goal} cannot be told from so few that were drawn at random."
     middle, low, high = ("endlessly many" if math.isinf(end) else f"{end:.0f}" for end in forecast)
+    if not forecast[0]:
+        return f"{TARGET:.0%} are answered right already (95 % interval of the answers missing: {low} to {high})."
     if math.isinf(forecast[0]):
         return f"At least {low} more answers {goal} (95 % interval: {low} to {high}); perhaps it is never reached."
     return f"About {middle} more answers {goal} (95 % interval: {low} to {high}), if the curve goes on so."
 
 
 def sentences(*found: tuple[int, str]) -> list[str]:
-    """Those whose number is not 0."""
-    return [f"{n} {what}" for n, what in found if n]
+    """Those whose number is not 0; of ``{one|many}`` the word that fits it."""
+    return [f"{n} " + re.sub(r"\{(.*?)\|(.*?)\}", rf"\{1 + (n > 1)}", what) for n, what in found if n]
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -41,8 +41,11 @@ class Choices:
             )
         learned = kept["learning"] if kept else None
         wanted = learning if isinstance(learning, Learning) else _learning(learning, learned)
-        if state.uploaded and learned is not None and wanted != Learning.of(learned):
-            raise ValueError("this album has learned with other settings already: choose another `out` for new ones.")
+        for name in ("features", "size", "teacher") if state.uploaded and learned is not None else ():
+            now, then = getattr(wanted, name), getattr(Learning.of(learned), name)
+            if now != then:
+                told = f"this album has learned with {name} = {then!r}, not {now!r}: keep it, or choose another `out`."
+                raise ValueError(told)
         wanted.config()  # checks the method's options
         before = {name: rule for name, rule in kept["protect"].items() if name != "by_hand"} if kept else {}
         return cls(names, rules(before if protect is None else protect), wanted)

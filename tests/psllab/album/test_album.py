@@ -244,15 +244,53 @@ def test_classes_may_be_added(opened, labelled):
     album.close()
     with pytest.raises(ValueError, match="keep them"):
         opened(classes=["green", "red", "blue"])
-    with pytest.raises(ValueError, match="other settings"):
-        opened(classes=None, learning={"size": 8, "seed": 3})
+
+
+def test_the_method_may_change_between_rounds_and_what_the_cloud_gets_may_not(opened, labelled):
+    album = opened()
+    labelled(album, 10)
+    album.train()
+    album.close()
+    with pytest.raises(ValueError, match="has learned with size = 8, not 16: keep it, or choose another `out`"):
+        opened(classes=None, learning={"size": 16})
+    with pytest.raises(ValueError, match="has learned with teacher = 'resnet8'"):
+        opened(classes=None, learning={"size": 8, "teacher": "resnet14"})
+    album = opened(classes=None, learning={"size": 8, "method": "badge", "seed": 3})
+    labelled(album, 10)
+    album.train()
+    assert (album.learning.method, album.report().rounds) == ("badge", 2)
+    assert album.report().ledger["crossed"]["up: labelled images"]["items"] == 20 - album.report().held_out
+
+
+def test_a_round_takes_what_is_left(opened, folder):
+    album = opened()
+    assert len(album.next(31)) == 30
+    for picture in album.waiting:
+        album.answer(picture, "red")
+    album.train()
+    with pytest.raises(ValueError, match="no picture is left"):
+        album.next(1)
 
 
 def test_copies_are_asked_about_once(opened, folder):
     one = sorted(folder.iterdir())[0]
     for number in range(5):
         (folder / f"copy {number}.png").write_bytes(one.read_bytes())
-    assert opened().left == 30
+    album = opened()
+    assert album.left == 30
+    album.next(30)
+    for number, picture in enumerate(album.waiting):
+        album.answer(picture, ("red", "green")[number % 2])
+    same = {"copy 0.png", "copy 1.png", "copy 2.png", "copy 3.png", "copy 4.png", one.name}
+    given = {label for path, label in album.labels().items() if path in same}
+    assert len(album.labels()) == 35
+    assert len(given) == 1
+    album.train()
+    assert album.suggestions() == []
+    album.answer("copy 3.png", "blue")  # corrects them all
+    assert {album.labels()[path] for path in same} == {"blue"}
+    album.close()
+    assert {opened(protect=[one.name]).labels().get(path) for path in same} == {None}
 
 
 @pytest.mark.parametrize(
@@ -289,8 +327,6 @@ def test_empty_folders_and_places_that_will_not_do(opened, folder, tmp_path):
     for n in (0, -1, 2.5, True, "3"):
         with pytest.raises(ValueError, match="at least 1"):
             album.next(n)
-    with pytest.raises(ValueError, match="30 pictures are left"):
-        album.next(31)
     album.next(3)
     with pytest.raises(ValueError, match="too few"):
         album.train()
