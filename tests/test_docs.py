@@ -17,7 +17,7 @@ from psllab.claims import verdicts
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
-WORDS = {2: "two", 11: "eleven"}
+WORDS = {2: "two", 13: "thirteen"}
 
 SPEC = importlib.util.spec_from_file_location("fill", TOP / "tools/fill.py")
 fill = importlib.util.module_from_spec(SPEC)

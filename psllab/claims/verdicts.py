@@ -1,6 +1,7 @@
 """The verdict on every claim of the paper: what ``claims.yaml`` states, held against the records of one scale.
 
-Claims, regions and margins stood before the first published record and are as they were. *No relevant difference*,
+Claims, regions and margins stood before the first published record and are as they were, but for three claims that
+came later and say so where they are written. *No relevant difference*,
 *not applicable*, the floor and the same runs came when `digits`, `small` and part of `laptop` were known, and before
 `features`; that "about k" may be no relevant difference, when twenty seeds of `features` were. None of it changed a
 verdict that was decided. The rules:
