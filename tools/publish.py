@@ -1,6 +1,7 @@
 """Writes the published runs into the package as one compact table, from the records in outputs/ (``make publish``).
 
-Scales that name interim analyses are published; ``--scales`` names others, ``--out`` another folder of records.
+Table 2, where it was clocked here, goes to where git has it. Scales that name interim analyses are published;
+``--scales`` names others, ``--out`` another folder of records.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 from psllab import grid
+from psllab.analysis import exhibit, tables
 from psllab.benchmark import published
 
 TOP = Path(__file__).parents[1]
@@ -22,6 +24,10 @@ def main() -> int:
     options = parser.parse_args()
     told = published.write(options.scales, params, options.out)
     print("\n".join(f"{name}: {runs} runs" for name, runs in told.items()) or "no finished record")
+    for scale in options.scales:
+        if (seconds := tables.clocked(scale, options.out)).parent.name == "figures":
+            exhibit.read(seconds).write(options.out / scale)
+            print(f"{scale}: Table 2")
     print(f"{published.FILE.relative_to(TOP)}: {published.FILE.stat().st_size:,} bytes")
     return 0
 

@@ -14,7 +14,7 @@ from pslcore.runs import Record
 from pslcore.settings import Settings, short
 from psllab import grid
 from psllab.analysis import exhibit as report
-from psllab.analysis import figures, statistics
+from psllab.analysis import figures, statistics, tables
 from psllab.analysis.decision import LEARNED
 from psllab.grid import Cell
 
@@ -117,7 +117,6 @@ class Evidence:
             for own in self.labels
         ]
         self.twins = {own: name for own, name in zip(self.labels, firsts, strict=True) if own != name}  # the same runs
-        self.seconds_file = Path(self.out) / self.scale / "figures" / "table2.json"
 
     def forget(self) -> None:
         """What is asked for is another claim's from now on."""
@@ -227,6 +226,10 @@ class Evidence:
         early = Early(f"{name} ({figures.of_seeds(len(rows))} so far, next interim analysis at {self.interim[0]})")
         early.values = rows
         raise early
+
+    @property
+    def seconds_file(self) -> Path:
+        return tables.clocked(self.scale, self.out)
 
     def seconds(self) -> dict[str, float]:
         """Table 2: seconds to pick per method, forward pass, scoring and selection together; empty if not run."""

@@ -78,3 +78,11 @@ def test_the_timed_parts_do_what_the_loop_does(digits, monkeypatch):
 )  # fmt: skip
 def test_seconds_for_people(value, shown):
     assert tables.seconds(value) == shown
+
+
+def test_the_seconds_of_this_machine_go_before_the_published_ones(tmp_path):
+    published, here = tmp_path / "laptop" / "table2.json", tmp_path / "laptop" / "figures" / "table2.json"
+    assert tables.clocked("laptop", tmp_path) == published
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert tables.clocked("laptop", tmp_path) == here
