@@ -155,10 +155,9 @@ class Labelling(OpenAlbum):
 
     def _labelled(self) -> dict[Picture, str]:
         index, answers = self._index, self._index.answers(self._state)
-        copies = ((index.asked_as(number), picture) for number, picture in enumerate(index.pictures))
-        return {index.today(key): label for key, label in answers.items()} | {
-            picture: answers[key] for key, picture in copies if key in answers
-        }
+        same = {n: answers[key] for n in range(len(index.pictures)) if (key := index.asked_as(n)) in answers}
+        copies = {index.pictures[n]: label for n, label in same.items() if n not in index.protected}
+        return {index.today(key): label for key, label in answers.items()} | copies
 
     def _respond(self, what: str, picture: Picture | str, by: str, label: str | None = None) -> None:
         self.check_answer(picture, label)
