@@ -17,13 +17,12 @@ function picture(view) {
 function render({ model, el }) {
   const root = make("div", "psl-gallery", el);
   root.tabIndex = 0;
-  root.setAttribute("role", "listbox");
-  root.setAttribute("aria-label", "pictures");
-  root.dataset.lmSuppressShortcuts = "true"; // keys are ours: "1" would make the cell a heading
   const space = make("div", "psl-space", root);
+  space.setAttribute("role", "presentation");
   const one = make("div", "psl-one", root);
   const large = make("img", "psl-large", one);
   const under = make("div", "psl-under", one);
+  under.setAttribute("aria-live", "polite"); // the name of the next picture, to whoever listens
   const press = make("div", "psl-buttons", one);
   const nothing = make("div", "psl-nothing", root);
   const note = make("div", "psl-note", el);
@@ -37,10 +36,13 @@ function render({ model, el }) {
   let marked = new Set(); // ids
   let shown = null; // the item whose picture is on the screen in single mode
   let frame = 0;
+  let focusing = false; // the keyboard is wanted here as soon as this is in sight
+  const name = `psl-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
 
   const count = () => model.get("count");
   const side = () => model.get("side");
   const single = () => model.get("single");
+  const marking = () => model.get("marking");
   const columns = () => Math.max(1, Math.floor((root.clientWidth - GAP) / (side() + GAP)));
   const share = () => Math.floor((root.clientWidth - GAP) / columns()) - GAP; // a tile fills its share of the row
   const wide = () => Math.max(side() / 2, Math.min(2 * side(), share()));
@@ -120,8 +122,12 @@ function render({ model, el }) {
     if (root.clientWidth < side() / 2) return; // hidden; whoever shows it again changes its size
     nothing.textContent = count() ? "" : model.get("empty");
     root.classList.toggle("psl-is-single", single());
-    root.style.height = `${model.get("height")}px`;
+    root.style.height = single() ? `min(${model.get("height")}px, 75vh)` : `${model.get("height")}px`;
+    root.setAttribute("role", single() ? "group" : "listbox"); // a list has options, one picture has none
+    root.setAttribute("aria-label", single() ? "one picture, answered by keys" : "pictures");
+    if (focusing) focus();
     if (single()) return drawOne();
+    root.setAttribute("aria-multiselectable", marking());
     const across = columns(), high = rowHeight(), width = wide();
     const rows = Math.ceil(count() / across);
     space.style.height = `${rows * high + GAP}px`;
@@ -136,7 +142,7 @@ function render({ model, el }) {
         node = make("div", "psl-tile", space);
         node.setAttribute("role", "option");
         node.addEventListener("click", (event) => clicked(p, event));
-        node.addEventListener("dblclick", () => tell("open", p));
+        node.id = `${name}-${p}`;
         tiles.set(p, node);
       }
       node.style.width = `${width}px`;
@@ -144,6 +150,8 @@ function render({ model, el }) {
       node.style.transform = `translate(${GAP + (p % across) * (width + GAP)}px, ${GAP + Math.floor(p / across) * high}px)`;
       fill(node, p);
     }
+    if (tiles.has(selected)) root.setAttribute("aria-activedescendant", `${name}-${selected}`);
+    else root.removeAttribute("aria-activedescendant");
     want([...near]);
     if (items.size > KEPT) {
       for (const [p, item] of items) {
@@ -159,6 +167,7 @@ function render({ model, el }) {
   function appear(item) {
     shown = item;
     large.hidden = !item.url;
+    large.alt = item.caption.split("\n")[0];
     large.classList.toggle("psl-crisp", large.naturalWidth <= 96);
     under.replaceChildren();
     item.caption.split("\n").forEach((line, number) => {
@@ -220,11 +229,23 @@ function render({ model, el }) {
     later();
   }
 
-  function clicked(position, event) {
-    root.focus({ preventScroll: true });
-    if (event.ctrlKey || event.metaKey) return mark(position);
+  function click(position) {
     select(position);
     tell("click", position);
+  }
+
+  function clicked(position, event) {
+    root.focus({ preventScroll: true });
+    if (marking() && (event.ctrlKey || event.metaKey)) mark(position);
+    else click(position);
+  }
+
+  function focus() {
+    focusing = false;
+    const now = document.activeElement, page = root.closest(".psl-page");
+    if (now && now !== document.body && !page?.contains(now)) return; // somebody works elsewhere
+    root.focus({ preventScroll: true });
+    root.parentElement.scrollIntoView({ block: "nearest" });
   }
 
   root.addEventListener("keydown", (event) => {
@@ -239,8 +260,8 @@ function render({ model, el }) {
       select(Math.min(Math.max(to, 0), count() - 1));
     } else if (event.key === "Home") select(0);
     else if (event.key === "End") select(count() - 1);
-    else if (event.key === "Enter" && at >= 0) tell("open", at);
-    else if (event.key === " " && at >= 0 && !single()) mark(at);
+    else if (event.key === " " && at >= 0 && !single() && marking()) mark(at);
+    else if ((event.key === "Enter" || event.key === " ") && at >= 0 && !single()) event.repeat || click(at);
     else if (event.key.length === 1 || event.key === "Backspace" || event.key === "Escape") {
       const item = single() ? shown : items.get(at);
       if (event.repeat || !item || (!single() && !item.ready)) return; // never for a picture nobody has seen yet
@@ -274,6 +295,10 @@ function render({ model, el }) {
     } else if (message.kind === "note") {
       note.textContent = message.text;
       note.className = `psl-note psl-${message.tone}`;
+      note.setAttribute("role", message.tone === "bad" ? "alert" : "status");
+    } else if (message.kind === "focus") {
+      focusing = true;
+      later();
     }
   };
 
@@ -291,7 +316,7 @@ function render({ model, el }) {
   };
   model.on("msg:custom", onMessage);
   model.on("change:generation", renewed);
-  for (const name of ["side", "height", "single", "empty", "lines"]) model.on(`change:${name}`, redraw);
+  for (const name of ["side", "height", "single", "empty", "lines", "marking"]) model.on(`change:${name}`, redraw);
   model.on("change:buttons", buttons);
   buttons();
   root.addEventListener("scroll", later, { passive: true });

@@ -29,9 +29,10 @@ Marks = Callable[[int], Sequence[Mark]]
 class Gallery(anywidget.AnyWidget):
     """Thumbnails of ``n`` pictures with the ids 0 to n - 1, or one of them at a time.
 
-    Arrows, page up and down, home and end move the selection; space, or a click with ctrl, marks; enter or a double
-    click opens; a digit or a letter goes to ``on_key`` with the id of the picture that was on the screen when it was
-    pressed. A key for a picture that is not on the screen yet is dropped.
+    Arrows, page up and down, home and end move the selection; enter and space click the selected picture. Where
+    somebody listens with ``on_mark``, space and a click with ctrl mark instead. A digit or a letter goes to ``on_key``
+    with the id of the picture that was on the screen when it was pressed. A key for a picture that is not on the
+    screen yet is dropped. The page that it lies on needs a ``Fit``, or JupyterLab takes keys as well.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ class Gallery(anywidget.AnyWidget):
     height = traitlets.Int(420).tag(sync=True)
     lines = traitlets.Int(2).tag(sync=True)
     single = traitlets.Bool(False).tag(sync=True)
+    marking = traitlets.Bool(False).tag(sync=True)
     empty = traitlets.Unicode("No picture.").tag(sync=True)
     buttons = traitlets.List(traitlets.Dict()).tag(sync=True)
 
@@ -74,7 +76,7 @@ class Gallery(anywidget.AnyWidget):
     ):  # fmt: skip
         super().__init__(**traits)
         self._marked: set[int] = set()
-        self._note = ("", "quiet")
+        self._note, self._focus = ("", "quiet"), False
         self._callbacks: dict[str, list[Callable[..., None]]] = {}
         self.show(n, thumb, caption, marks, large)
         self.on_msg(lambda _, content, buffers: self.hear(content))
@@ -123,6 +125,11 @@ class Gallery(anywidget.AnyWidget):
         self._note = (text, tone)
         self._send_note()
 
+    def focus(self) -> None:
+        """Take the keyboard once it is in sight, unless somebody works outside its page."""
+        self._focus = True
+        self.send({"kind": "focus"})
+
     # What is chosen
 
     @property
@@ -151,11 +158,12 @@ class Gallery(anywidget.AnyWidget):
         self._callbacks.setdefault("select", []).append(callback)
 
     def on_click(self, callback: Callable[[int], None]) -> None:
-        """Call with the id whenever a person clicks a picture, selected or not."""
+        """Call with the id whenever a person clicks a picture, selected or not, or presses enter or space on it."""
         self._callbacks.setdefault("click", []).append(callback)
 
     def on_mark(self, callback: Callable[[set[int]], None]) -> None:
         """Call with all marked ids whenever a person marks or unmarks one."""
+        self.marking = True
         self._callbacks.setdefault("mark", []).append(callback)
 
     def on_key(self, callback: Callable[[int, str], None]) -> None:
@@ -173,10 +181,12 @@ class Gallery(anywidget.AnyWidget):
             self._send_marked()
             if self._note[0]:
                 self._send_note()
+            if self._focus:
+                self.focus()
             if self._selected >= 0:
                 self.selected = self._selected
         elif kind in ("select", "click", "key", "mark") and (ids := _whole([content.get("id")])):
-            (picture,) = ids
+            (picture,), self._focus = ids, False
             if not 0 <= picture < self._n:
                 return
             if kind == "select":
@@ -210,7 +220,7 @@ class Gallery(anywidget.AnyWidget):
 
 
 class Fit(anywidget.AnyWidget):
-    """Nothing to see: the plots of its page follow the width of the notebook, and tables take its colours."""
+    """Nothing to see: plots of its page follow the width of the notebook, tables take its colours, keys stay in it."""
 
     _esm = _HERE / "fit.js"
     _css = _HERE / "gallery.css"

@@ -64,6 +64,24 @@ def test_keys_marks_and_selection_name_pictures_not_positions(gallery):
     assert gallery.sent[-1][0] == {"kind": "marked", "ids": [3]}
 
 
+def test_whether_a_click_marks_is_told_and_focus_waits_for_the_page(gallery):
+    clicks = []
+    gallery.on_click(clicks.append)
+    assert not gallery.marking
+    gallery.hear({"kind": "click", "id": 3})
+    assert clicks == [3]
+    gallery.on_mark(lambda _: None)
+    assert gallery.marking
+    gallery.focus()
+    gallery.sent.clear()
+    gallery.hear({"kind": "hello"})  # the page came later
+    assert gallery.sent[-1][0] == {"kind": "focus"}
+    gallery.hear({"kind": "key", "id": 3, "key": "1"})
+    gallery.sent.clear()
+    gallery.hear({"kind": "hello"})  # a second view of it takes nobody's keyboard
+    assert {"kind": "focus"} not in [content for content, _ in gallery.sent]
+
+
 @pytest.mark.parametrize(
     "message",
     [{}, {"kind": "want"}, {"kind": "want", "generation": 1, "positions": "all"}, {"kind": "key", "id": "3"},
