@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from psllab.album import training
 from psllab.album.cache import Progress
 from psllab.album.forecast import forecast
 from psllab.album.labelling import Labelling
-from psllab.album.report import Report, Suggestion
+from psllab.album.report import Report, Step, Suggestion
 from psllab.album.settings import learned_classes
 from psllab.album.state import fingerprint, uploaded_bytes
 from psllab.album.training import TaskLearner
@@ -93,8 +94,8 @@ class Album(Labelling):
         def crossed(ledger: dict[str, Any]) -> None:
             named = [[key.path, key.digest, known[key]] for key in now.values()]
             shielded, n_bytes = len(set(now) & set(self._index.protected)), uploaded_bytes(ledger) - sent
-            fields = {"pictures": named, "bytes": n_bytes, "protected": shielded, "ledger": ledger}
-            self._state.add(self._journal.add("uploaded", **fields))
+            told = {"pictures": named, "bytes": n_bytes, "protected": shielded, "ledger": ledger}
+            self._state.add(self._journal.add("uploaded", **told))
 
         try:
             done = training.train(
@@ -108,7 +109,12 @@ class Album(Labelling):
         self._checkpoints.put(number, done, self._index.pictures)
         self._state.add(self._journal.add("trained", ledger=done.ledger, answers=fingerprint(known)))
         self._checkpoints.drop(number - 1)
-        return self.report()
+        report = self.report()
+        if report.right is None:
+            return report
+        step = Step(number, report.learned_from, report.held_out, report.right)
+        self._state.add(self._journal.add("estimated", **asdict(step)))
+        return replace(report, course=[*report.course, step])
 
     def task_learner(self) -> TaskLearner | None:
         """The task learner of the last training, here on the client; none before the first."""
@@ -180,6 +186,7 @@ class Album(Labelling):
             disagreements=disagreements,
             classes=dict(Counter(index.answers(state).values())),
             ledger=self.ledger(),
+            course=[Step(**{each.name: event[each.name] for each in fields(Step)}) for event in state.estimates],
         )
 
     def _forecast(self) -> tuple[float, float, float] | None:

@@ -7,7 +7,7 @@ from psllab.album.cache import Progress
 from psllab.album.opening import OpenAlbum
 from psllab.album.pictures import Picture
 from psllab.album.sampling import draw, in_order, typical
-from psllab.album.state import Annotation, State, fingerprint
+from psllab.album.state import RESPONSES, Annotation, State, fingerprint
 
 
 class Labelling(OpenAlbum):
@@ -26,8 +26,22 @@ class Labelling(OpenAlbum):
     @property
     def unsure(self) -> list[Picture]:
         """Pictures that the last person to see them was not sure about."""
-        words = ((picture, self._state.word(picture)) for picture in self._state.asked)
-        return self._index.now(picture for picture, word in words if word is not None and word.what == "not sure")
+        return self._last("not sure")
+
+    @property
+    def skipped(self) -> list[Picture]:
+        """Pictures that were skipped, and not answered since."""
+        return self._last("skip")
+
+    @property
+    def answered(self) -> list[Picture]:
+        """Pictures that have an answer, held-out ones included, in the order of asking."""
+        return self._last("answer")
+
+    @property
+    def last_person(self) -> str:
+        """Who said something last, of any picture; empty if nobody did."""
+        return next((event["by"] for event in reversed(self._journal.events) if event["what"] in RESPONSES), "")
 
     @property
     def untrained(self) -> int:
@@ -152,6 +166,11 @@ class Labelling(OpenAlbum):
         return self._index.today(Picture(mine[-1]["file"], mine[-1]["content"]))
 
     # Behind it
+
+    def _last(self, what: str) -> list[Picture]:
+        """Pictures whose last word is that."""
+        words = ((picture, self._state.word(picture)) for picture in self._state.asked)
+        return self._index.now(picture for picture, word in words if word is not None and word.what == what)
 
     def _labelled(self) -> dict[Picture, str]:
         index, answers = self._index, self._index.answers(self._state)

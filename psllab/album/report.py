@@ -63,10 +63,15 @@ class Preview:
     elsewhere: int = 0
 
     @property
+    def misfits(self) -> list[str]:
+        """Of each rule that fits no picture a sentence."""
+        return [f"The rule {word!r} fits no picture, so it protects none: is it misspelt?" for word in self.idle]
+
+    @property
     def notices(self) -> list[str]:
         """What the person should know of protection, a sentence each."""
         return [
-            *(f"The rule {word!r} fits no picture: is it misspelt?" for word in self.idle),
+            *self.misfits,
             *sentences(
                 (len(self.held_back), "{resembles|resemble} a protected one, so held back: look, then release."),
                 (len(self.earlier), "{is|are} protected by earlier rules alone, until you release {it|them}."),
@@ -79,13 +84,13 @@ class Preview:
 
     @property
     def lines(self) -> list[str]:
-        """What is here, by counts alone."""
+        """What is here, by counts alone; first what the person should know."""
         why = Counter(why if why.startswith(HELD_BACK) else f"protected: {why}" for why in self.protected.values())
         return [
             f"{len(self.protected):,} of {len(self.protected) + len(self.safe):,} pictures are protected.",
+            *self.notices,
             *(f"{count:,} {what}." for what, count in why.most_common()),
             *(f"{count:,} left out: {why}." for why, count in Counter(self.left_out.values()).most_common()),
-            *self.notices,
         ]
 
     def __str__(self) -> str:
@@ -94,10 +99,31 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Step:
+    """How a round ended: ``right`` of ``held_out`` answers, after it had learned from others."""
+
+    rounds: int
+    learned_from: int
+    held_out: int
+    right: int
+
+    @property
+    def accuracy(self) -> float:
+        """As ``Report.accuracy``."""
+        return self.right / self.held_out
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """As ``Report.interval``."""
+        return _wilson(self.right, self.held_out)
+
+
+@dataclass(frozen=True)
 class Report:
     """How an album stands. Counts of pictures; ``right`` is of ``held_out``, none before the first training.
 
-    ``forecast`` is as ``forecast.forecast`` gives it.
+    ``forecast`` is as ``forecast.forecast`` gives it; ``course`` holds a ``Step`` for each training whose estimate was
+    kept.
     """
 
     rounds: int
@@ -120,6 +146,7 @@ class Report:
     disagreements: dict[str, dict[str, str]] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
+    course: list[Step] = field(default_factory=list)
 
     @property
     def accuracy(self) -> float | None:
@@ -129,12 +156,7 @@ class Report:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Wilson's 95 % interval of ``accuracy``."""
-        if self.right is None:
-            return None
-        from scipy.stats import binomtest  # a second to import
-
-        found = binomtest(self.right, self.held_out).proportion_ci(0.95, "wilson")
-        return float(found.low), float(found.high)
+        return None if self.right is None else _wilson(self.right, self.held_out)
 
     @property
     def estimate(self) -> str:
@@ -169,6 +191,10 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.estimate}.", *self.lines]
+        lines += [
+            f"After {step.learned_from} answers: {step.accuracy:.0%} ({step.right} of {step.held_out} held out)."
+            for step in self.course
+        ]
         for path, answers in self.disagreements.items():
             lines.append(f"  {path}: " + ", ".join(f"{who}: {label}" for who, label in answers.items()))
         lines += [
@@ -179,6 +205,13 @@ class Report:
         rows = self.ledger.get("crossed", {}).items()
         lines += [f"In all {what}: {row['items']:,} items, {row['bytes']:,} bytes." for what, row in rows]
         return "\n".join(lines)
+
+
+def _wilson(right: int, of: int) -> tuple[float, float]:
+    from scipy.stats import binomtest  # a second to import
+
+    found = binomtest(right, of).proportion_ci(0.95, "wilson")
+    return float(found.low), float(found.high)
 
 
 def _ahead(forecast: tuple[float, float, float] | None) -> str:

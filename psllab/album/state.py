@@ -54,6 +54,8 @@ class State:
         Asked about since the last training.
     undoable : list of event
         What ``undo`` can still take back.
+    estimates : list of event
+        How right the task learner was after each training, by the answers held out by then.
     """
 
     asked: dict[Picture, Asked] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class State:
     learned: str = ""  # fingerprint of the answers of the last training
     open: list[Picture] = field(default_factory=list)
     undoable: list[Event] = field(default_factory=list)
+    estimates: list[Event] = field(default_factory=list)
 
     @classmethod
     def of(cls, events: list[Event]) -> "State":
@@ -102,6 +105,8 @@ class State:
             self.learned = event["answers"]
             self.ledger = event["ledger"]
             self.open, self.undoable = [], []
+        elif what == "estimated":
+            self.estimates.append(event)
 
     def word(self, picture: Picture) -> Annotation | None:
         """The last word on a picture."""

@@ -145,6 +145,39 @@ def test_undo_skip_and_not_sure(opened):
     assert again.waiting == more
 
 
+def test_what_was_said_last_is_listed_by_kind_and_the_last_person_is_known(opened):
+    album = opened()
+    assert album.last_person == ""
+    one, two, three = album.next(3)
+    album.answer(one, "red", by="Ada")
+    album.skip(two, by="Bob")
+    album.not_sure(three, by="Ada")
+    assert (album.answered, album.skipped, album.unsure) == ([one], [two], [three])
+    album.answer(two, "green", by="Bob")
+    assert (album.answered, album.skipped) == ([one, two], [])
+    assert opened().last_person == "Bob"
+
+
+def test_the_estimate_of_each_round_is_kept(opened, labelled):
+    album = opened()
+    for number in (1, 2):
+        labelled(album, 10)
+        report = album.train()
+        last = report.course[-1]
+        assert (last.rounds, last.learned_from, last.held_out) == (number, 8 * number, 2 * number)
+        assert (last.accuracy, last.interval) == (report.accuracy, report.interval)
+        assert f"After {8 * number} answers: {last.accuracy:.0%} ({last.right} of {last.held_out} held out)." in str(
+            report
+        )
+    assert opened().report().course == report.course
+
+
+def test_rules_that_fit_nothing_are_told_first(opened):
+    lines = opened(protect={"folders": ["privat"], "patterns": ["0-00*"]}, warn=False).preview().lines
+    assert lines[0].startswith("1 of 30")
+    assert lines[1] == "The rule 'privat' fits no picture, so it protects none: is it misspelt?"
+
+
 def test_what_was_uploaded_is_corrected_not_taken_back(opened, labelled):
     album = opened()
     labelled(album, 10)

@@ -352,6 +352,8 @@ def at_the_desk(folder, later):
     desk = Desk(folder, protect=later, n=8)
     assert desk.album is not None, desk.status[0].value
     desk.start()
+    if desk.asked is None:  # a rule fits no picture any more, which is told first
+        desk.go_on_without()
     while desk.asked is not None:
         desk.press(desk._turn, "123"[desk._turn % 3])
     desk.train()
