@@ -30,3 +30,34 @@ def test_what_is_chosen_on_the_page_comes_back(browser, opened, folder, painted,
     taken = import_labels(album, tmp_path / "answers.csv")
     assert (taken.answers, taken.skipped, taken.unsure, taken.empty) == (35, 1, 1, 1)
     assert set(album.labels()) == {picture.path for picture in pictures[2:37]}
+
+
+def test_choices_outlive_a_reload_and_whoever_leaves_is_warned(browser, opened, tmp_path):
+    album = opened(classes=["red", "sky blue"])
+    ask_page(album, album.next(6), tmp_path / "ask.html")
+    page, asked = browser.new_page(), []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto((tmp_path / "ask.html").as_uri())
+    page.reload()
+    assert asked == []  # nothing was chosen
+    selects = page.locator("select")
+    selects.nth(0).focus()
+    for key in "12-?":
+        page.keyboard.press(key)
+    chosen = ["red", "sky blue", "-", "?", "", ""]
+    assert [one.input_value() for one in selects.all()] == chosen
+    page.keyboard.press("3")  # there are two classes
+    selects.nth(4).select_option("sky blue")
+    chosen[4] = "sky blue"
+    assert [one.input_value() for one in selects.all()] == chosen
+    assert "5 of 6 chosen, not saved yet" in page.locator("header").inner_text()
+    page.reload()
+    assert asked == ["beforeunload"]
+    assert [one.input_value() for one in selects.all()] == chosen
+    with page.expect_download():
+        page.locator("button").click()
+    page.reload()
+    assert asked == ["beforeunload"]
+    assert [one.input_value() for one in selects.all()] == chosen
+    assert "not saved" not in page.locator("header").inner_text()
+    page.close()
