@@ -1,11 +1,12 @@
 """The parts of the desk: the rules as a form, what the folder holds, and what was learned."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import ipywidgets as w
 
-from psllab.album import BY_HAND, Album, Preview, Protect, Report, Suggestion
+from psllab.album import BY_HAND, Album, Picture, Preview, Protect, Report, Suggestion
 from psllab.desk import parts
 from psllab.widgets import paragraph
 from psllab.widgets.controls import button, row
@@ -15,6 +16,11 @@ NARROW = {"description_width": "62px"}
 _SHOWN = {
     "protected": "protected", "may be asked about": "safe", "held back: resemble protected ones": "held back",
     "protected by earlier rules alone": "earlier", "left out": "left out",
+}  # fmt: skip
+
+
+_SAID = {
+    "what it would answer": "rest", "answered by people": "answered", "not sure": "not sure", "skipped": "skipped",
 }  # fmt: skip
 
 
@@ -35,6 +41,7 @@ class Found:
         self.names: list[str] = []
         self._album: Album | None = None
         self._preview: Preview | None = None
+        self._chosen = False  # somebody chose what is shown
         self.counts = w.HTML()
         self.kind = w.Dropdown(
             description="shown", options=_SHOWN.items(), layout=w.Layout(width="330px"), style=NARROW
@@ -43,13 +50,16 @@ class Found:
         self.grid = Gallery(0, parts.nothing, side=116, height=330, empty="None.")
         self.grid.add_class("psl-desk-found")
         self.view = w.VBox([self.counts, row(self.kind, self.all), self.grid], layout=w.Layout(width="100%"))
-        self.kind.observe(lambda _: self._draw(), "value")
+        self.kind.observe(lambda _: self._choose(), "value")
         self.all.on_click(lambda _: self.release_all())
 
     def show(self, album: Album, preview: Preview) -> None:
         """What is in an album's folder."""
         self._album, self._preview = album, preview
-        self.counts.value = "".join(map(paragraph, [*preview.lines, *album.rewritten]))
+        lines = [*preview.lines, *album.rewritten]
+        self.counts.value = "".join(paragraph(line, bad=line in preview.misfits) for line in lines)
+        if not self._chosen:
+            self.kind.value, self._chosen = "protected" if preview.protected else "safe", False
         self._draw()
 
     def click(self, number: int) -> str:
@@ -73,6 +83,10 @@ class Found:
         self.back |= set(self.names)
         self.grid.refresh(range(len(self.names)))
         self.grid.note(f"{len(self.back)} to be released: press Apply.")
+
+    def _choose(self) -> None:
+        self._chosen = True
+        self._draw()
 
     def _draw(self) -> None:
         if self._album is None or self._preview is None:
@@ -111,41 +125,80 @@ class Found:
 
 
 class Outcome:
-    """Report, ledger, and a gallery of pictures without an answer; buttons to write labels and folders."""
+    """Report, ledger, and a gallery of what the task learner would answer or people did; buttons to write that."""
 
     def __init__(self) -> None:
         self._album: Album | None = None
         self._rest: list[Suggestion] = []
-        self.report = w.HTML(paragraph("Nothing was learned yet."))
+        self._pictures: list[Picture] = []
+        self._counting, self._drawn = False, "rest"
+        self.report, self.ledger = w.HTML(paragraph("Nothing was learned yet.")), w.HTML()
+        self.kind = w.Dropdown(description="shown", options=_SAID.items(), layout=w.Layout(width="250px"), style=NARROW)
         self.label = w.Dropdown(description="answer", options=["all"], layout=w.Layout(width="250px"), style=NARROW)
         self.csv, self.tree = button("Labels as CSV", "table", "csv"), button("A folder a class", "copy", "tree")
-        empty = "Nothing was learned yet, or no picture is left."
-        self.grid = Gallery(0, parts.nothing, side=116, height=330, empty=empty)
+        self.grid = Gallery(0, parts.nothing, side=116, height=330)
         self.report.add_class("psl-desk-report")
+        self.ledger.add_class("psl-desk-ledger")
+        self.kind.add_class("psl-desk-said")
         self.grid.add_class("psl-desk-rest")
-        self.view = w.VBox([self.report, row(self.label, self.csv, self.tree), self.grid])
+        chosen = row(self.kind, self.label, self.csv, self.tree)
+        self.view = w.VBox([self.report, chosen, self.grid, self.ledger], layout=w.Layout(width="100%"))
+        self.kind.observe(lambda _: self.draw(), "value")
         self.label.observe(lambda _: self._show(), "value")
 
     def show(self, album: Album, report: Report, rest: list[Suggestion]) -> None:
         """A report, and suggestions with the surest first."""
         self._album, self._rest = album, sorted(rest, key=lambda one: -one.confidence)
-        self.report.value = parts.page(report)
-        counts = {name: sum(one.label == name for one in rest) for name in album.classes}
+        self.report.value, self.ledger.value = parts.page(report), parts.ledger(report)
+        self.draw()
+
+    def on_pick(self, callback: Callable[[Picture], None]) -> None:
+        """Call with the picture when a person clicks one that something was said of."""
+        self.grid.on_click(lambda one: None if self.kind.value == "rest" else callback(self._pictures[one]))
+
+    def draw(self) -> None:
+        """The gallery anew, with what people have said by now."""
+        if self._album is None:
+            return
+        labels, before = [label for _, label, _ in self._entries()], self.label.value
+        if self._drawn != self.kind.value:  # what was chosen was chosen of other pictures
+            self._drawn, before = self.kind.value, None
+        counts = {name: labels.count(name) for name in self._album.classes}
         named = [(f"{name} ({count:,})", (name,)) for name, count in counts.items()]
-        self.label.options = [(f"all ({len(rest):,})", album.classes), *named]
+        options = [(f"all ({len(labels):,})", ("", *self._album.classes)), *named]
+        self._counting = True  # the options change, and then the choice: draw once
+        self.label.options = options
+        self.label.value = before if before in dict(options).values() else options[0][1]
+        self.label.layout.display = "" if self.kind.value in ("rest", "answered") else "none"
+        self._counting = False
         self._show()
 
+    def _entries(self) -> list[tuple[Picture, str, str]]:
+        """Of what is shown: picture, label if there is one, and caption."""
+        album, kind = self._album, self.kind.value
+        if album is None or kind == "rest":
+            return [(one.picture, one.label, f"{one.label}  {one.confidence:.0%}") for one in self._rest]
+        said = {"answered": album.answered, "not sure": album.unsure, "skipped": album.skipped}[kind]
+        words = ((picture, album.annotations(picture)[-1]) for picture in reversed(said))
+        return [(picture, word.label or "", f"{word.label or kind}\nsays {word.by}") for picture, word in words]
+
     def _show(self) -> None:
-        rest = [one for one in self._rest if one.label in self.label.value]
-        album = self._album
+        if self._counting:
+            return
+        shown = [one for one in self._entries() if one[1] in self.label.value]
+        album, self._pictures = self._album, [picture for picture, _, _ in shown]
 
         def thumb(ids: list[int]) -> list[bytes]:
-            return [b"" if album is None else parts.thumbnail(album, rest[one].picture) for one in ids]
+            return [b"" if album is None else parts.thumbnail(album, shown[one][0]) for one in ids]
 
         def caption(one: int) -> str:
-            return f"{rest[one].label}  {rest[one].confidence:.0%}\n{Path(rest[one].picture.path).name}"
+            return f"{shown[one][2]}\n{Path(shown[one][0].path).name}"
 
-        self.grid.show(len(rest), thumb, caption)
+        rest = self.kind.value == "rest"
+        self.grid.empty = "Nothing was learned yet, or no picture is left." if rest else "None."
+        self.grid.lines = 2 if rest else 3
+        self.grid.show(len(shown), thumb, caption)
+        self.grid.note("" if rest else "Click a picture to answer it anew.")
 
 
 class RulesForm:
@@ -176,7 +229,7 @@ class RulesForm:
 
 
 def _field(name: str, example: str) -> w.Text:
-    layout = w.Layout(flex="1 1 340px", width="auto", min_width="280px")
+    layout = w.Layout(flex="1 1 340px", width="auto")
     field = w.Text(description=name, placeholder=example, continuous_update=False, style=NARROW, layout=layout)
     field.add_class(f"psl-rule-{name}")
     return field

@@ -124,10 +124,27 @@ def pair(album: Album, name: str, other: str) -> bytes:
 def page(report: Report) -> str:
     """A report as HTML, without any name of a picture."""
     first = f'<h3 class="psl-heading psl-estimate">{escape(report.estimate)}</h3>'
-    return first + "".join(map(paragraph, report.lines)) + _ledger(report)
+    return first + _course(report) + "".join(map(paragraph, report.lines))
 
 
-def _ledger(report: Report) -> str:
+def _course(report: Report) -> str:
+    if len(report.course) < 2:
+        return ""
+    rows = [
+        (step.rounds, step.learned_from, f"{step.right} of {step.held_out}", f"{step.accuracy:.0%}",
+         "{:.0%} to {:.0%}".format(*step.interval)) for step in report.course
+    ]  # fmt: skip
+    return _table(rows, ["round", "learned from", "right", "accuracy", "95 % interval"], "psl-course")
+
+
+def _table(rows: list[tuple[Any, ...]], head: list[str], name: str) -> str:
+    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    table = pd.DataFrame(cells, columns=head)
+    return f'<div class="psl-scroll">{table.to_html(index=False, border=0, classes=f"psl-table {name}")}</div>'
+
+
+def ledger(report: Report) -> str:
+    """What crossed, as HTML: one sentence, and each crossing folded away below it."""
     uploads, crossed = report.ledger.get("uploads", ()), report.ledger.get("crossed", {})
     if not uploads:
         return paragraph("Nothing was uploaded.")
@@ -136,9 +153,10 @@ def _ledger(report: Report) -> str:
          one["pictures"], one["bytes"], one["protected"]) for one in uploads
     ]  # fmt: skip
     rows += [("in all", what, row["items"], row["bytes"], "") for what, row in crossed.items()]
-    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
-    table = pd.DataFrame(cells, columns=["when", "what crossed", "items", "bytes", "protected"])
-    return f'<div class="psl-scroll">{table.to_html(index=False, border=0, classes="psl-table psl-ledger")}</div>'
+    table = _table(rows, ["when", "what crossed", "items", "bytes", "protected"], "psl-ledger")
+    pictures, size, shielded = (sum(one[name] for one in uploads) for name in ("pictures", "bytes", "protected"))
+    told = f"Uploaded: {pictures:,} labelled pictures, {size:,} bytes; {shielded:,} of them were protected."
+    return f"<details><summary>{told}</summary>{table}</details>"
 
 
 def example(folder: str | Path, count: int = 300) -> Path:

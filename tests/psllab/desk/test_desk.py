@@ -78,7 +78,8 @@ def test_two_rounds_with_skip_undo_and_several_people(desk):
     sat.train()
     assert sat.tabs.selected_index == 2
     assert "after round 1" in sat.status[1].value
-    assert "<th>protected</th>" in sat.outcome.report.value
+    assert "<th>protected</th>" in sat.outcome.ledger.value
+    assert "<details><summary>Uploaded: " in sat.outcome.ledger.value
     assert sat.outcome.grid.count == 26
     sat.outcome.label.value = ("red",)
     assert sat.outcome.grid.count < 26
@@ -183,6 +184,9 @@ def test_opened_again_it_goes_on_where_it_was(desk, tmp_path):
     sat.apply()
     sat.album.close()
     again = desk(classes=(), protect={"patterns": ["*-01*"]})
+    assert again.asked is None  # a rule fits no picture: that is told before anything is shown
+    assert "nowhere&#x27; fits no picture" in again.status[1].value
+    again.without.click()
     assert (again.asked, again.album.labels()) == (left, labels)
     assert again.tabs.selected_index == 1
     assert again.form.patterns.value == "*-00*; *-01*"  # rules that were kept hold beside those that are given
@@ -233,7 +237,9 @@ def test_of_a_large_album_the_rest_is_read_beside_the_labelling(desk, monkeypatc
     monkeypatch.setattr(Album, "read", slowly)
     monkeypatch.setattr("psllab.album.cache._AT_ONCE", 4)
     sat = desk()
-    assert "30 pictures are still being read" in sat.status[0].value
+    assert "30 pictures are still being read: label meanwhile." in sat.still.value
+    boxes = [tab.children for tab in sat.tabs.children[:2]]
+    assert all(sat.still in box and sat.reading.view in box for box in boxes)  # on both tabs
     assert sat.reading.view.layout.display == ""
     sat.start()
     answer(sat, 6)
@@ -244,6 +250,162 @@ def test_of_a_large_album_the_rest_is_read_beside_the_labelling(desk, monkeypatc
     assert not sat.reading.job.running
     assert sat.reading.view.layout.display == "none"
     assert sat.album.unread == 0
+
+
+def test_what_the_first_question_waits_for_is_told_and_so_is_the_end(desk, monkeypatch):
+    monkeypatch.setattr("psllab.album.index._FEW", 0)
+    monkeypatch.setattr(Album, "_starts_typical", lambda album: not album._state.rounds)
+    go, read = threading.Event(), Album.read
+
+    def slowly(album, progress):
+        go.wait(10)
+        read(album, progress)
+
+    monkeypatch.setattr(Album, "read", slowly)
+    sat = desk()
+    assert "30 pictures are still being read: the first question waits for all of them" in sat.still.value
+    sat.start()
+    assert "psl-bad" in sat.status[1].value
+    assert sat.asked is None
+    go.set()
+    sat.reading.job.wait()
+    assert "All pictures are read. Press Label." in sat.still.value
+    assert "psl-bad" not in sat.status[1].value  # nothing waits any more
+    sat.start()
+    assert sat.asked is not None
+
+
+def test_an_error_is_gone_once_it_is_resolved(desk):
+    sat = desk(classes=())
+    sat.start()
+    assert "psl-bad" in sat.status[1].value
+    assert sat.question.buttons == []  # nobody has named a class
+    assert "Name the classes" in caption(sat)
+    sat.classes.value = ", ".join(CLASSES)
+    sat.apply()
+    assert len(sat.question.buttons) == 6
+    sat.start()
+    assert "psl-bad" not in sat.status[1].value
+    answer(sat, 6)
+    sat.start()
+    assert "press Train" in sat.status[1].value
+    sat.press(sat._turn, "u")
+    assert all("psl-bad" not in one.value for one in sat.status)
+    answer(sat, 1)
+    sat.train()
+    assert sat.question._note == ("", "quiet")  # it was about the round before
+    sat.start()
+    assert "may be asked about" in sat.status[1].value
+    assert "6 answered in all" in caption(sat)
+
+
+def test_open_keeps_what_was_not_applied(desk, tmp_path):
+    sat = desk()
+    sat.found.kind.value = "safe"
+    sat.by_hand(2)
+    sat.folder.value = str(tmp_path)
+    assert sat.open() is None
+    assert "press Apply" in sat.status[0].value
+    assert len(sat.found.hand) == 1
+    sat.by_hand(2)
+    sat.form.folders.value = "private"
+    assert sat.open() is None
+    assert sat.form.folders.value == "private"
+    sat.form.folders.value = ""
+    assert sat.open() is not None
+
+
+def test_a_rule_that_fits_no_picture_stops_the_first_question(desk):
+    sat = desk()
+    sat.form.folders.value = "privat"
+    sat.apply()
+    for one in sat.status:
+        assert "psl-bad" in one.value
+        assert "privat&#x27; fits no picture" in one.value
+    assert "psl-bad" in sat.found.counts.value.split("fits no picture")[0].rpartition("<div")[2]
+    for _ in range(2):  # a double click is no consent
+        sat.start()
+        assert sat.asked is None
+    assert sat.without.layout.display == ""
+    sat.form.folders.value = "nowhere"
+    sat.apply()  # another misfit is told anew
+    assert sat.without.layout.display == "none"
+    sat.start()
+    sat.without.click()
+    assert sat.asked is not None
+    assert "psl-bad" not in sat.status[1].value
+
+
+def test_the_course_of_the_rounds_is_shown(desk):
+    sat = desk()
+    for rounds in (1, 2, 3):
+        sat.start()
+        answer(sat, 6)
+        sat.train()
+        assert ("psl-course" in sat.outcome.report.value) == (rounds > 1)  # one estimate is no course
+    course = sat.album.report().course
+    assert [(step.rounds, step.learned_from + step.held_out) for step in course] == [(1, 6), (2, 12), (3, 18)]
+    assert f"<td>{course[2].right} of {course[2].held_out}</td>" in sat.outcome.report.value
+
+
+def test_what_was_said_can_be_said_anew(desk):
+    sat = desk()
+    sat.start()
+    first, second, third = sat.asked, None, None
+    answer(sat, 1)
+    second = sat.asked
+    sat.press(sat._turn, "s")
+    third = sat.asked
+    sat.press(sat._turn, "?")
+    assert (sat.album.skipped, sat.album.unsure, sat.album.answered) == ([second], [third], [first])
+    answer(sat, 3)
+    sat.train()
+    rest = sat.outcome.grid.count
+    sat.outcome.grid.hear({"kind": "click", "id": 0})  # of a guess there is nothing to correct
+    assert sat.asked is None
+    for kind, picture, key in (("skipped", second, "1"), ("not sure", third, "2"), ("answered", first, "3")):
+        sat.outcome.kind.value = kind
+        number = sat.outcome._pictures.index(picture)
+        before = sat.outcome.grid.count
+        sat.outcome.grid.hear({"kind": "click", "id": number})
+        assert (sat.asked, sat.tabs.selected_index) == (picture, 1)
+        sat.press(sat._turn, "Escape")
+        assert (sat.asked, sat.tabs.selected_index) == (None, 2)
+        sat.outcome.grid.hear({"kind": "click", "id": number})
+        sat.press(sat._turn, key)
+        assert sat.album.labels()[picture.path] == CLASSES[int(key) - 1]
+        assert sat.outcome.grid.count == before - (kind != "answered")
+    sat.outcome.label.value = ("blue",)
+    assert first in sat.outcome._pictures
+    sat.outcome.kind.value = "rest"
+    assert sat.outcome.grid.count == rest
+    assert sat.album.ready
+
+
+def test_whoever_answered_last_answers_when_it_is_opened_again(desk):
+    sat = desk()
+    assert sat.who.value == "me"
+    sat.start()
+    sat.who.value = "Ada"
+    answer(sat, 1)
+    sat.album.close()
+    assert desk().who.value == "Ada"
+    named = desk(by="Bob")
+    assert named.who.value == "Bob"
+    named.who.value = "me"
+    named.open()
+    assert named.who.value == "me"
+
+
+def test_a_new_album_shows_first_what_may_be_asked_about(desk):
+    sat = desk()
+    assert (sat.found.kind.value, sat.found.grid.count) == ("safe", 30)
+    sat.form.patterns.value = "*-0[0-9]*"
+    sat.apply()
+    assert (sat.found.kind.value, sat.found.grid.count) == ("protected", 10)
+    sat.found.kind.value = "safe"
+    sat.apply()
+    assert sat.found.kind.value == "safe"  # somebody chose that
 
 
 def test_a_full_disk_keeps_the_picture_on_the_screen(desk, monkeypatch):
