@@ -198,7 +198,7 @@ class Outcome:
         self.grid.empty = "Nothing was learned yet, or no picture is left." if rest else "None."
         self.grid.lines = 2 if rest else 3
         self.grid.show(len(shown), thumb, caption)
-        self.grid.note("" if rest else "Click a picture to answer it anew.")
+        self.grid.note("" if rest or not shown else "Click a picture to answer it anew.")
 
 
 class RulesForm:

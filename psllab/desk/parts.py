@@ -131,10 +131,10 @@ def _course(report: Report) -> str:
     if len(report.course) < 2:
         return ""
     rows = [
-        (step.rounds, step.learned_from, f"{step.right} of {step.held_out}", f"{step.accuracy:.0%}",
-         "{:.0%} to {:.0%}".format(*step.interval)) for step in report.course
+        (step.rounds, step.learned_from, f"{step.accuracy:.0%}", "{:.0%} to {:.0%}".format(*step.interval),
+         f"{step.right} of {step.held_out}") for step in report.course
     ]  # fmt: skip
-    return _table(rows, ["round", "learned from", "right", "accuracy", "95 % interval"], "psl-course")
+    return _table(rows, ["round", "learned from", "accuracy", "95 % interval", "right"], "psl-course")
 
 
 def _table(rows: list[tuple[Any, ...]], head: list[str], name: str) -> str:

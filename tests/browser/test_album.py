@@ -172,6 +172,7 @@ def test_album(lab, browser, folder):
     says(page, "learned", "after round 1")
     report = page.locator(".psl-desk-report").inner_text()
     assert "Estimated accuracy" in report
+    page.locator(".psl-desk-ledger summary", has_text="0 of them were protected").click()
     assert [row.inner_text() for row in page.locator(".psl-ledger tbody tr:first-child td:last-child").all()] == ["0"]
     page.locator(".psl-desk-rest .psl-tile[data-id]").first.wait_for()
     page.locator(".psl-do-csv").click()
@@ -235,6 +236,136 @@ def test_album(lab, browser, folder):
     says(page, "learned", "after round 2")
     assert "Ada 9, Bob 2" in page.locator(".psl-desk-report").inner_text()
     assert {event["protected"] for event in journal(lab) if event["what"] == "uploaded"} == {0}
+    page.close()
+
+
+CUT_OFF = """() => [...document.querySelectorAll(".psl-desk, .psl-desk *")].filter(
+  (one) => one.clientWidth && one.scrollWidth > one.clientWidth + 1
+    && !/visible|clip/.test(getComputedStyle(one).overflowX) && !one.closest(".psl-scroll, .psl-line"))
+  .map((one) => `${one.className}: ${one.scrollWidth} > ${one.clientWidth}`)"""
+
+CONTRAST = """(selector) => {
+  const parsed = (text) => text.match(/[\\d.]+/g).map(Number);
+  const one = document.querySelector(selector), [r, g, b, a = 1] = parsed(getComputedStyle(one).color);
+  let under = one;
+  while (parsed(getComputedStyle(under).backgroundColor)[3] === 0) under = under.parentElement;
+  const back = parsed(getComputedStyle(under).backgroundColor);
+  const light = (color) => color.slice(0, 3).map((part) => part / 255)
+    .map((part) => (part <= 0.04 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const [low, high] = [light([r, g, b].map((part, at) => a * part + (1 - a) * back[at])), light(back)].sort();
+  return (high + 0.05) / (low + 0.05);
+}"""
+
+
+def cells_of(page):
+    return page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
+
+
+def test_keys_stay_at_the_desk_and_do_what_clicks_do(lab, browser):
+    for number in range(14):
+        pixels = np.random.default_rng(100 + number).integers(0, 255, (24, 32, 3), np.uint8)
+        (lab.folder / "strangers").mkdir(exist_ok=True)
+        Image.fromarray(np.kron(pixels, np.ones((4, 4, 1), np.uint8))).save(
+            lab.folder / f"strangers/{number % 3}-{number}.png"
+        )
+    notebook(lab, "keys.ipynb", folder=str(lab.folder / "strangers"), learning=QUICK, n=6)
+    page = lab.open(browser, "keys.ipynb")
+    says(page, "folder", "14 pictures may be asked about")
+    cells = cells_of(page)
+    page.locator(".psl-status-folder").click()  # between the widgets
+    for key in "xdd":
+        page.keyboard.press(key)
+
+    # protected by keys, and by a click with ctrl
+    page.locator(".psl-desk-classes input").fill("red, green, blue")
+    grid = page.locator(".psl-desk-found .psl-gallery")
+    grid.locator(".psl-tile[data-id]").nth(5).wait_for()
+    grid.focus()
+    for key in ("ArrowRight", "Enter", "ArrowRight", " "):
+        page.keyboard.press(key)
+    assert grid.get_attribute("role") == "listbox"
+    current = page.locator(f"#{grid.get_attribute('aria-activedescendant')}")
+    current.locator(".psl-badge", has_text="to be protected").wait_for()
+    assert current.get_attribute("role") == "option"
+    grid.locator(".psl-tile").nth(5).click(modifiers=["Control"])
+    page.locator(".psl-desk-found .psl-note", has_text="To be protected: 3").wait_for()
+    page.keyboard.press(" ")  # no longer
+    page.locator(".psl-desk-found .psl-note", has_text="To be protected: 2").wait_for()
+    page.locator(".psl-do-open").click()
+    says(page, "folder", "press Apply before another folder is opened")
+    page.locator(".psl-do-apply").click()
+    says(page, "folder", "12 pictures may be asked about; 2 are protected")
+
+    # a rule that fits nothing is told in red on the tab where the question would come
+    page.locator(".psl-rule-folders input").fill("privat")
+    page.locator(".psl-do-apply").click()
+    says(page, "folder", "'privat' fits no picture")
+    tab(page, 1)
+    assert page.locator(".psl-status-label [role=alert]").count() == 1
+    turn, _ = asked(page)
+    page.locator(".psl-do-label").dblclick()
+    says(page, "label", "or go on without")
+    page.locator(".psl-do-without").click()
+
+    # the picture has the keyboard: one key answers at once
+    turn, _ = asked(page, turn)
+    assert page.locator(".psl-status-label [role=status]").count() == 1
+    question = page.locator(".psl-desk-question .psl-gallery")
+    assert question.get_attribute("role") == "group"
+    assert question.locator("img").get_attribute("alt").endswith(".png")
+    page.keyboard.press("1")
+    turn, _ = asked(page, turn)
+    for selector in (".psl-do-label", ".psl-status-label", ".psl-do-train"):
+        if selector.startswith(".psl-do"):
+            page.locator(selector).focus()
+        else:
+            page.locator(selector).click()
+        page.keyboard.press("x")
+    assert cells_of(page) == cells
+    for theme in ("Dark", "Light"):
+        page.evaluate(
+            f"() => window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})"
+        )
+        page.wait_for_timeout(1500)
+        for selector in (".psl-line", ".psl-key", ".psl-quiet span", ".psl-note"):
+            assert page.evaluate(CONTRAST, f".psl-desk-question {selector}") >= 4.5, (theme, selector)
+    question.focus()
+    for key in "122s?":
+        page.keyboard.press(key)
+        turn, words = asked(page, turn)
+    assert "Press Train" in words
+    page.locator(".psl-do-train").click()
+    says(page, "learned", "after round 1")
+
+    # what was skipped is answered after the training
+    page.locator(".psl-desk-said select").select_option("skipped")
+    page.locator(".psl-desk-rest .psl-note", has_text="answer it anew").wait_for()
+    page.locator(".psl-desk-rest .psl-tile[data-id]").wait_for()
+    page.locator(".psl-desk-rest .psl-gallery").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    turn, _ = asked(page, turn)
+    page.keyboard.press("3")
+    page.locator(".psl-desk-rest .psl-note", has_text="blue, says Ada").wait_for()
+
+    # on a phone
+    page.set_viewport_size({"width": 390, "height": 844})
+    for number in range(3):
+        tab(page, number)
+        page.wait_for_timeout(1500)
+        assert page.evaluate(CUT_OFF) == []
+    tab(page, 1)
+    page.locator(".psl-do-train").click()
+    says(page, "learned", "after round 2")
+    tab(page, 1)
+    turn, _ = asked(page)
+    page.locator(".psl-do-label").click()
+    asked(page, turn)
+    page.wait_for_timeout(1000)
+    for shown in page.locator(".psl-desk-question .psl-button").all():
+        box = shown.bounding_box()
+        assert box["y"] + box["height"] < 844
     page.close()
 
 
