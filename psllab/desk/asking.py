@@ -61,6 +61,8 @@ class Asking(DeskView):
         except (ValueError, OSError) as error:
             return self._tell(str(error), bad=True)
         self._tell(self._stands)
+        if self.reading.job is None or not self.reading.job.running:
+            self.still.value = ""
         self._ask()
         self.question.focus()
 
@@ -209,7 +211,9 @@ class Asking(DeskView):
         self, picture: bytes, caption: str, note: str = "", asked: Picture | None = None, anew: bool = False
     ) -> None:
         self._turn, self.asked, self._anew = self._turn + 1, asked, anew
-        turn = self._turn
+        turn, album = self._turn, self._album()
+        every = parts.buttons(album.classes)  # the last takes back
+        self.question.buttons = every if asked is not None else every[-1:] if album._state.undoable else []
         self.question.show(turn + 1, lambda ids: [picture if one == turn else b"" for one in ids],
                            lambda one: caption if one == turn else "", order=[turn])  # fmt: skip
         self.question.note(note)

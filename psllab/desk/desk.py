@@ -208,7 +208,6 @@ class Desk(Asking):
         self._misfits, stands = preview.misfits, self._stand(preview)
         self._read_rest()
         self.found.show(album, preview)
-        self.question.buttons = parts.buttons(album.classes) if self._given_classes else []
         self.outcome.show(album, *learned)
         self._tell(" ".join([stands, *self._misfits]), bad=bool(self._misfits))
         if album.waiting and not self._unheard:

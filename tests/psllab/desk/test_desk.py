@@ -50,8 +50,9 @@ def caption(desk):
 
 def test_two_rounds_with_skip_undo_and_several_people(desk):
     sat = desk(by="Ada")
-    assert sat.question.buttons[0] == {"key": "1", "label": "red", "tone": "plain"}
+    assert sat.question.buttons == []  # nothing is asked
     sat.start()
+    assert sat.question.buttons[0] == {"key": "1", "label": "red", "tone": "plain"}
     assert sat.tabs.selected_index in (None, 0)
     first = sat.asked
     answer(sat, 1)
@@ -70,6 +71,7 @@ def test_two_rounds_with_skip_undo_and_several_people(desk):
     answer(sat, 3)
     assert sat.asked is None
     assert "Press Train" in caption(sat)
+    assert [one["key"] for one in sat.question.buttons] == ["u"]
     sat.press(sat._turn, "1")  # nothing is asked
     sat.press(sat._turn, "u")  # the end of a round can be taken back as well
     answer(sat, 1)
@@ -273,6 +275,7 @@ def test_what_the_first_question_waits_for_is_told_and_so_is_the_end(desk, monke
     assert "psl-bad" not in sat.status[1].value  # nothing waits any more
     sat.start()
     assert sat.asked is not None
+    assert sat.still.value == ""
 
 
 def test_an_error_is_gone_once_it_is_resolved(desk):
@@ -283,8 +286,8 @@ def test_an_error_is_gone_once_it_is_resolved(desk):
     assert "Name the classes" in caption(sat)
     sat.classes.value = ", ".join(CLASSES)
     sat.apply()
-    assert len(sat.question.buttons) == 6
     sat.start()
+    assert len(sat.question.buttons) == 6
     assert "psl-bad" not in sat.status[1].value
     answer(sat, 6)
     sat.start()
