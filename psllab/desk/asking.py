@@ -58,6 +58,7 @@ class Asking(DeskView):
             return self._tell("Every picture that may be asked about has been.", bad=True)
         try:
             album.next(min(self.n.value, album.left) if not album.waiting else 1)
+            parts.warm_up()
         except (ValueError, OSError) as error:
             return self._tell(str(error), bad=True)
         self._tell(self._stands)

@@ -237,6 +237,7 @@ def command(options: argparse.Namespace, encrypted: bool) -> None:
     given = (options.folder, options.classes, options.protect, options.out)
     with Album(*given, warn=False, cloud=options.cloud) as album:
         print(album.preview(), *album.rewritten, sep="\n")
+        parts.warm_up()
         token, host = secrets.token_urlsafe(24), options.host
         reached = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         print(f"Label at {scheme}://{reached}:{options.port}/#{token}\nWho has this link can see what is asked about.",

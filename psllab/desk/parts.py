@@ -4,11 +4,14 @@ import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import cache
 from html import escape
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
+import torch
 from PIL import Image, ImageOps
 
 from pslcore.data import load
@@ -23,6 +26,12 @@ UNNAMED = ("class 1", "class 2")
 """Classes of an album until somebody names some."""
 _LISTS = ("dates", "places", "folders", "patterns")
 _KEYS = "1234567890abcdefghijklmnopqrtvwxyz"
+
+
+@cache
+def warm_up() -> None:
+    """Import in the background, once, what torch's first optimiser imports: a second or two of the first training."""
+    Thread(target=torch.optim.SGD, args=([torch.zeros(1)], 0.1), daemon=True).start()
 
 
 def opened(
