@@ -284,6 +284,7 @@ def test_keys_stay_at_the_desk_and_do_what_clicks_do(lab, browser):
     grid.focus()
     for key in ("ArrowRight", "Enter", "ArrowRight", " "):
         page.keyboard.press(key)
+    page.locator(".psl-desk-found .psl-note", has_text="To be protected: 2").wait_for()
     assert grid.get_attribute("role") == "listbox"
     current = page.locator(f"#{grid.get_attribute('aria-activedescendant')}")
     current.locator(".psl-badge", has_text="to be protected").wait_for()
@@ -341,7 +342,7 @@ def test_keys_stay_at_the_desk_and_do_what_clicks_do(lab, browser):
     # what was skipped is answered after the training
     page.locator(".psl-desk-said select").select_option("skipped")
     page.locator(".psl-desk-rest .psl-note", has_text="answer it anew").wait_for()
-    page.locator(".psl-desk-rest .psl-tile[data-id]").wait_for()
+    page.locator(".psl-desk-rest .psl-tile[data-id]", has_text="says Ada").wait_for()
     page.locator(".psl-desk-rest .psl-gallery").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
