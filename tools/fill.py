@@ -19,7 +19,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from psllab import grid
-from psllab.analysis import ceiling, consensus, figures, tables
+from psllab.analysis import ceiling, consensus, exhibit, figures, tables
 from psllab.analysis.decision import CONTRADICTED, NEGLIGIBLE, NOT_APPLICABLE, NOT_RUN, SUPPORTED
 from psllab.analysis.exhibit import markdown
 from psllab.analysis.style import COLOURS, LAYOUT
@@ -145,6 +145,12 @@ def noise(page: Path, scale: str, experiment: str) -> str:
     return "\n".join([*opening, markdown(view.ends)])
 
 
+def seconds(page: Path, scale: str) -> str:
+    """Table 2 as it was clocked: protocol and seconds."""
+    clocked = exhibit.read(tables.clocked(scale, TOP / "outputs"))
+    return f"{clocked.note} {clocked.made}.\n\n{markdown(clocked.frame())}"
+
+
 def found(page: Path, scale: str) -> str:
     """The main findings of a scale, by rule from the verdicts; what is not applicable stands in ``claims``."""
     told = []
@@ -219,7 +225,7 @@ def _relative(target: Path, page: Path) -> str:
     return target.relative_to(page.parent).as_posix()
 
 
-_WRITERS = (answers, lead, curves, privacy, counts, claims, summary, groups, noise, found, agreement)
+_WRITERS = (answers, lead, curves, privacy, counts, claims, summary, groups, noise, seconds, found, agreement)
 FILLS: dict[str, Callable[..., str]] = {writer.__name__: writer for writer in _WRITERS}
 
 
