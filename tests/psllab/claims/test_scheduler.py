@@ -13,7 +13,6 @@ import yaml
 
 from pslcore.runs import records
 from psllab import grid as campaign
-from psllab.analysis import figures
 from psllab.claims import checks, forecast, scheduler, verdicts
 from psllab.claims.evidence import Claim, Evidence
 from psllab.claims.finding import KINDS
@@ -163,7 +162,7 @@ def here(tmp_path, root, settings_of_tiny, monkeypatch):
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump({"scales": {"quick": {"looks": [2, 4], "base": base, "fig3a": section}}}))
     monkeypatch.setattr(verdicts, "load", lambda: CLAIMS)
-    monkeypatch.setattr(figures, "seconds_of", lambda record: 1.0)
+    monkeypatch.setattr(campaign, "seconds_of", lambda record: 1.0)
 
     class Here:
         def __init__(self):
