@@ -88,7 +88,7 @@ lab: env
 	jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --LabApp.default_url=/lab/tree/notebooks $(LAB)
 
 bench: env
-	for name in samplers heads train rivals scale memory bits album cluster remote; do python bench/$$name.py || exit 1; done
+	for name in samplers heads train rivals scale memory bits album cluster remote eq5; do python bench/$$name.py || exit 1; done
 
 torture: env
 	python tools/torture.py --seed $(or $(SEED),0)

@@ -9,6 +9,7 @@ image without consensus has the larger discrepancy already, and the median dista
 """
 
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -18,6 +19,8 @@ from pslcore import losses
 from pslcore.runs import Config, Session, prepare_process, resolve
 from pslcore.strategies import peers
 from psllab import grid
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
 def counted(config: Config, data: str) -> np.ndarray:
@@ -48,11 +51,11 @@ def counted(config: Config, data: str) -> np.ndarray:
     return np.array(steps)
 
 
-def main(scale: str, seeds: str, data: str = "data") -> None:
+def main(scale: str = "digits", seeds: str = "2", data: str = "data") -> None:
     torch.set_num_threads(1)
     print("| curve | labels | pairs with a gradient | steps with one | in order already | median distance |")
     print("|---|---|---|---|---|---|")
-    cells = [cell for cell in grid.cells("choices", scale) if cell.config.seed < int(seeds)]
+    cells = [cell for cell in grid.cells("choices", scale, PARAMS) if cell.config.seed < int(seeds)]
     for label in dict.fromkeys(cell.label for cell in cells):
         for count in (cells[0].config.initial, cells[0].config.final):
             runs = [cell.config.but(initial=count, final=count) for cell in cells if cell.label == label]

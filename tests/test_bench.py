@@ -19,6 +19,7 @@ RUNS = {
     "bits.py": [["--quick", "--pixels", "32"]],
     "cluster.py": [["--quick"]],
     "copies.py": [["pictures", "--quick"]],
+    "eq5.py": [["quick", "1"]],
     "heads.py": [["--quick"]],
     "label_studio.py": [],  # it needs a program that is not installed here
     "memory.py": [],  # see below

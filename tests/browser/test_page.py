@@ -159,7 +159,7 @@ def test_search_filter_and_sort(opened, made):
     sync_api = pytest.importorskip("playwright.sync_api")
     one = opened(made)
     info, lines = one.locator(".dt-info"), one.locator("#claims-table > tbody > tr[data-claim]")
-    assert "of 94 claims" in info.inner_text()
+    assert "of 97 claims" in info.inner_text()
     one.locator(".dt-search input").fill("4.3 points ahead")
     assert [line.get_attribute("data-claim") for line in lines.all()] == [LEAD]
     one.get_by_role("button", name="clear").click()
@@ -171,7 +171,7 @@ def test_search_filter_and_sort(opened, made):
     one.locator('a.tile[href="#claim-fig3a-start"]').click()  # hidden by the filter: it comes forth
     one.wait_for_function("() => document.activeElement.classList.contains('open')")
     assert shown(one) == "fig3a-start"
-    assert "of 94 claims" in info.inner_text()
+    assert "of 97 claims" in info.inner_text()
     one.locator('.filters select[data-column="3"]').select_option("privacy")
     assert {line.locator("td").nth(3).inner_text() for line in lines.all()} == {"privacy"}
     one.get_by_role("button", name="clear").click()
@@ -371,7 +371,7 @@ def test_printed_nothing_is_folded_or_cut(opened, made, tmp_path):
     one.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert one.evaluate("() => $$('details:not([open])').length") == 0
     assert one.evaluate("() => $$('.figure').every((place) => place.querySelector('svg'))")
-    assert one.locator("#claims-table > tbody > tr.open").count() == 94
+    assert one.locator("#claims-table > tbody > tr.open").count() == 97
     beyond = "() => $$('main *').filter((e) => e.getBoundingClientRect().right > 704 && !e.closest('.hidden'))"
     assert one.evaluate(f"{beyond}.map((e) => e.outerHTML.slice(0, 100))") == []
     cut = one.evaluate(
