@@ -41,10 +41,9 @@ def counted(config: Config, data: str) -> np.ndarray:
 
         return out_of_class
 
-    by_hand = peers.gradients.out_of_class
     with (
         patch.object(peers, "out_of_class_loss", watch(losses.out_of_class_loss)),
-        patch.object(peers.gradients, "out_of_class", watch(by_hand)),
+        patch.object(peers.gradients, "out_of_class", watch(peers.gradients.out_of_class)),
     ):
         session = Session(resolve(config, root=data), prepare_process("cpu"))
         session.train(session.begin(0), 0)
@@ -60,13 +59,12 @@ def main(scale: str = "digits", seeds: str = "2", data: str = "data") -> None:
         for count in (cells[0].config.initial, cells[0].config.final):
             runs = [cell.config.but(initial=count, final=count) for cell in cells if cell.label == label]
             rows = []
-            for steps in (counted(run, data) for run in runs):
-                pairs, active, ordered, distance = steps.T
-                rows.append([active.sum() / pairs.sum(), (active > 0).mean(), ordered.sum() / pairs.sum()])
-                rows[-1].append(np.median(distance))
-            shares = [[100 * row[i] for row in rows] for i in range(3)]
+            for run in runs:
+                pairs, active, ordered, distance = counted(run, data).T
+                shares = active.sum() / pairs.sum(), (active > 0).mean(), ordered.sum() / pairs.sum()
+                rows.append([*(100 * share for share in shares), np.median(distance)])
+            *shares, nats = zip(*rows, strict=True)
             told = [f"{min(share):.1f} to {max(share):.1f} %" for share in shares]
-            nats = [row[3] for row in rows]
             print(f"| {label} | {count} | {' | '.join(told)} | {min(nats):.2f} to {max(nats):.2f} |", flush=True)
 
 

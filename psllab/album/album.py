@@ -143,8 +143,8 @@ class Album(Labelling):
         if unread := index.unread():  # what cannot be decoded, or resembles a protected one, is found now
             index.read(self._state.asked, unread)
             self._rewrite()
-        answered, shown = self._state.answers(), [n for n in index.at.values() if protected or n not in index.protected]
-        rest = [n for n in sorted({*shown}) if index.asked_as(n) not in answered]
+        answered, hidden = self._state.answers(), () if protected else index.protected
+        rest = [n for n in range(len(index.pictures)) if n not in hidden and index.asked_as(n) not in answered]
         found = zip(rest, learner.probabilities(index.images(rest)), strict=True)
         return [Suggestion(index.pictures[n], self.classes[row.argmax()], float(row.max())) for n, row in found]
 

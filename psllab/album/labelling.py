@@ -174,8 +174,8 @@ class Labelling(OpenAlbum):
 
     def _labelled(self) -> dict[Picture, str]:
         index, answers = self._index, self._index.answers(self._state)
-        same = {n: answers[key] for n in range(len(index.pictures)) if (key := index.asked_as(n)) in answers}
-        copies = {index.pictures[n]: label for n, label in same.items() if n not in index.protected}
+        open_to_all = ((index.asked_as(n), one) for n, one in enumerate(index.pictures) if n not in index.protected)
+        copies = {one: answers[key] for key, one in open_to_all if key in answers}
         return {index.today(key): label for key, label in answers.items()} | copies
 
     def _respond(self, what: str, picture: Picture | str, by: str, label: str | None = None) -> None:

@@ -41,8 +41,9 @@ class Choices:
             )
         learned = kept["learning"] if kept else None
         wanted = learning if isinstance(learning, Learning) else _learning(learning, learned)
-        for name in ("features", "size", "teacher") if state.uploaded and learned is not None else ():
-            now, then = getattr(wanted, name), getattr(Learning.of(learned), name)
+        first = Learning.of(learned) if state.uploaded and learned is not None else wanted
+        for name in ("features", "size", "teacher"):
+            then, now = getattr(first, name), getattr(wanted, name)
             if now != then:
                 told = f"this album has learned with {name} = {then!r}, not {now!r}: keep it, or choose another `out`."
                 raise ValueError(told)

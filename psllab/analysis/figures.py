@@ -129,14 +129,14 @@ def paired_tests(results: Results, method: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(shown | {"seeds": rows["seeds"]} | tests)
 
 
-PLAIN = {"fig5b": ("2 peers",), "fig5c": ("ResNet-8", "mlp32")}
+_PLAIN = {"fig5b": ("2 peers",), "fig5c": ("ResNet-8", "mlp32")}
 """The curve of an ablation that is PSL as it is, where it has another name."""
 
 
 def reference(results: Results) -> str:
     """The curve that the others are held against: PSL as it is; where it is not finished, the first."""
     there = [cell.label for cell, _ in finished(results)]
-    return next((name for name in PLAIN.get(results.experiment, ("PSL",)) if name in there), there[0])
+    return next((name for name in _PLAIN.get(results.experiment, ("PSL",)) if name in there), there[0])
 
 
 _TESTS = {"p (paired t-test)": "p", "p (Holm)": "p_holm"}

@@ -1,10 +1,9 @@
 """The verdict on every claim of the paper: what ``claims.yaml`` states, held against the records of one scale.
 
 Claims, regions and margins stood before the first published record and are as they were, but for three claims that
-came later and say so where they are written. *No relevant difference*,
-*not applicable*, the floor and the same runs came when `digits`, `small` and part of `laptop` were known, and before
-`features`; that "about k" may be no relevant difference, when twenty seeds of `features` were. None of it changed a
-verdict that was decided. The rules:
+came later and say so where they are written. *No relevant difference*, *not applicable*, the floor and the same runs
+came when `digits`, `small` and part of `laptop` were known, and before `features`; that "about k" may be no relevant
+difference, when twenty seeds of `features` were. None of it changed a verdict that was decided. The rules:
 
 * **The unit is the seed.** Methods share pools and first weights within a seed, so a comparison is the difference
   seed by seed, over the seeds that both have, in percentage points; its 95 % interval is Student's t.
@@ -16,11 +15,11 @@ verdict that was decided. The rules:
   ("above") in points of the metric, an interval wholly within ±0.5 is *no relevant difference*, whichever side of 0
   it may be on: neither a lead nor a reversal. A claim of several comparisons has this verdict if each is either above
   or makes no such difference, and one at least makes none. The same bound serves areas, single cycles and the growth
-  of a lead, which are in the same points. Where "about k points" has the
-  margin k, so that its region begins at 0, an interval that lies neither inside nor outside, but within ±0.5, is *no
-  relevant difference* too: no more seeds would decide. The bound is not used where a claim names another margin
-  ("about k", "similar", levels), and where the unit is another: steadiness (a ratio of spreads), the groups of test
-  images of Fig. 7 (their accuracies differ by tens of points), counts and seconds.
+  of a lead, which are in the same points. Where "about k points" has the margin k, so that its region begins at 0, an
+  interval that lies neither inside nor outside, but within ±0.5, is *no relevant difference* too: no more seeds would
+  decide. The bound is not used where a claim names another margin ("about k", "similar", levels), and where the unit
+  is another: steadiness (a ratio of spreads), the groups of test images of Fig. 7 (their accuracies differ by tens of
+  points), counts and seconds.
 * **The paper's number** may lie outside our interval although a claim's margin reaches it, and inside although the
   claim is inconclusive. So beside every printed number stands whether it is inside our interval.
 * **What a verdict is on.** A claim about CIFAR-10, CIFAR-100, Tiny ImageNet, street scenes or ten clients is judged

@@ -57,7 +57,7 @@ class Asking(DeskView):
         if not album.waiting and not album.left:
             return self._tell("Every picture that may be asked about has been.", bad=True)
         try:
-            album.next(min(self.n.value, album.left) if not album.waiting else 1)
+            album.next(self.n.value)
             parts.warm_up()
         except (ValueError, OSError) as error:
             return self._tell(str(error), bad=True)

@@ -140,7 +140,7 @@ class Table:
 
             report = album.train(progress, reading=progress) if album.ready else None
             if album.left:
-                album.next(min(self.n, album.left), progress)
+                album.next(self.n, progress)
             return f"{report.estimate}." if report else ""
 
         def shown(part: float) -> None:

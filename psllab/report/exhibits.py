@@ -352,6 +352,6 @@ def collected(scale: str, params: str | Path = "params.yaml", out: str | Path = 
     if noisy:
         exhibits["fig6"] = Noise(found.get(CLEAN, Results(CLEAN, scale)), *noisy).exhibit()
     exhibits["table1"] = tables.table1()
-    if tables.clocked(scale, out).exists():
-        exhibits["table2"] = report.read(tables.clocked(scale, out))
+    if (seconds := tables.clocked(scale, out)).exists():
+        exhibits["table2"] = report.read(seconds)
     return report.once([exhibits[name] for name in report.titles() if name in exhibits])
